@@ -1,0 +1,208 @@
+"""The engine's command line: `python -m condense run | evaluate | show | methods`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+from condense.command_line import Common, choose_device, dispatch, main, open_run, parse
+from condense.errors import UserError
+from condense.journal import FileJournal, Progress
+from condense.methods import METHODS, method_named
+from condense.run_folder import RunFolder
+from condense.settings import preset as preset_of
+from condense.settings import Evaluation, GradientMatching, MethodSettings
+
+if TYPE_CHECKING:
+    from condense.condensed_set import CondensedSet
+    from condense.data import ImageData
+    from condense.evaluation import Accuracy
+
+PROG = "python -m condense"
+
+
+@dataclass(frozen=True)
+class Run:
+    """Condense an image set, and test what came out."""
+
+    dataset: str = "auto"
+    """A known name (mnist fashionmnist svhn usps cifar10 cifar100 digits mnist5k synthdigits), or
+    the path of an .npz or a folder. auto: cifar10 where it can be had, else mnist5k."""
+    method: str = "dsa"
+    """dsa, dc, herding, random; `python -m condense methods` says what each is."""
+    settings: tyro.conf.OmitArgPrefixes[MethodSettings] = field(default_factory=GradientMatching)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    """How the set is tested; --evaluation.networks 0 does without."""
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Train fresh networks on a condensed set and test them on real images."""
+
+    set: tyro.conf.Positional[Path]
+    """The condensed set, a .safetensors file."""
+    dataset: str = "auto"
+    """Whose test images: a known name or a path, as for run."""
+    evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+
+@dataclass(frozen=True)
+class Show:
+    """Draw a condensed set as a picture, a row per class."""
+
+    set: tyro.conf.Positional[Path]
+    """The condensed set, a .safetensors file."""
+    out: Path = Path("grid.png")
+    """The picture."""
+
+
+def run(argv: list[str]) -> None:
+    """Condense an image set, and test what came out."""
+    settings = parse(_run_defaults, argv, f"{PROG} run")
+    from condense.cache import Cache
+    from condense.condensing import condense
+    from condense.evaluation import evaluate
+
+    common = settings.common
+    data = _load(settings.dataset, common)
+    what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
+    with open_run(f"{PROG} run", settings, what, data=data.describe()) as folder:
+        _refuse_finished(folder)
+        with folder.journal(show=_bar("condensing", common)) as journal:
+            condensed = condense(
+                data,
+                settings.method,
+                settings.settings,
+                seed=common.seed,
+                journal=journal,
+                cache=Cache() if common.cache else None,
+            )
+        condensed.save(folder.path / "condensed.safetensors")
+        condensed.grid(folder.path / "condensed.png")
+        accuracy = None
+        if settings.evaluation.networks:
+            with _tests(folder, common) as tests:
+                accuracy = evaluate(
+                    condensed, data, settings.evaluation, seed=common.seed, journal=tests
+                )
+            condensed = condensed.with_provenance(accuracy=accuracy.mean)
+            condensed.save(folder.path / "condensed.safetensors")
+        _finish(folder, settings, condensed, accuracy, journal.seconds)
+
+
+def evaluate_set(argv: list[str]) -> None:
+    """Train fresh networks on a condensed set and test them on real images."""
+    settings = parse(_evaluate_defaults, argv, f"{PROG} evaluate")
+    from condense.condensed_set import CondensedSet
+    from condense.evaluation import evaluate
+
+    common = settings.common
+    condensed = CondensedSet.load(settings.set)
+    data = _load(settings.dataset, common)
+    condensed.check_fits(data)
+    what = f"evaluate-{settings.set.stem}"
+    with open_run(f"{PROG} evaluate", settings, what, data=data.describe()) as folder:
+        _refuse_finished(folder)
+        with _tests(folder, common) as tests:
+            accuracy = evaluate(
+                condensed, data, settings.evaluation, seed=common.seed, journal=tests
+            )
+        _finish(folder, settings, condensed, accuracy, tests.seconds)
+
+
+def show(argv: list[str]) -> None:
+    """Draw a condensed set as a picture, a row per class."""
+    settings = tyro.cli(Show, args=argv, prog=f"{PROG} show")
+    from condense.condensed_set import CondensedSet
+
+    condensed = CondensedSet.load(settings.set)
+    condensed.grid(settings.out)
+    for key in ("dataset", "method", "ipc", "network", "seed", "accuracy", "version"):
+        if key in condensed.provenance:
+            print(f"{key:9} {condensed.provenance[key]}")
+    print(f"picture   {settings.out}")
+
+
+def methods(argv: list[str]) -> None:
+    """List the methods."""
+    tyro.cli(methods_listed, args=argv, prog=f"{PROG} methods")
+
+
+def methods_listed() -> None:
+    """List the methods."""
+    for name, method in METHODS.items():
+        print(f"{name:8}  {method.summary} ({method.source})")
+
+
+def _run_defaults(method: str = "dsa", preset: str = "paper") -> Run:
+    return Run(
+        method=method,
+        settings=method_named(method).preset(preset),
+        evaluation=preset_of(Evaluation, preset),
+    )
+
+
+def _evaluate_defaults(preset: str = "paper") -> Evaluate:
+    return Evaluate(set=tyro.MISSING, evaluation=preset_of(Evaluation, preset))
+
+
+def _load(dataset: str, common: Common) -> ImageData:
+    from condense.data import load, load_or_embedded
+
+    device = choose_device(common.device)
+    if dataset == "auto":
+        return load_or_embedded(["cifar10"], ["mnist5k"], common.data_root)[0].to(device)
+    return load(dataset, common.data_root).to(device)
+
+
+def _bar(description: str, common: Common) -> Progress:
+    return Progress(description, quiet=common.quiet)
+
+
+def _tests(folder: RunFolder, common: Common) -> FileJournal:
+    return folder.journal("evaluation", history=False, show=_bar("testing", common))
+
+
+def _refuse_finished(folder: RunFolder) -> None:
+    if folder.finished:
+        raise UserError(f"{folder.path} is finished: its results are in summary.json")
+
+
+def _finish(
+    folder: RunFolder,
+    settings: Run | Evaluate,
+    condensed: CondensedSet,
+    accuracy: Accuracy | None,
+    seconds: float,
+) -> None:
+    """Write the summary, and say on the screen what came out and where it is."""
+    about = condensed.provenance
+    folder.write_summary(
+        {
+            **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
+            "accuracy_mean": accuracy and accuracy.mean,
+            "accuracy_std": accuracy and accuracy.std,
+            "accuracies": accuracy and accuracy.values,
+            "networks": len(accuracy.values) if accuracy else 0,
+            "seconds": round(seconds, 1),
+            "device": str(choose_device(settings.common.device)),
+            "preset": settings.common.preset,
+            "seed": settings.common.seed,
+        }
+    )
+    print(f"{about.get('dataset')}, {about.get('method')}, {condensed.ipc} per class: ", end="")
+    print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
+    for path in sorted(folder.path.iterdir()):
+        if not path.name.startswith("."):
+            print(f"  {path}")
+
+
+COMMANDS = {"run": run, "evaluate": evaluate_set, "show": show, "methods": methods}
+
+if __name__ == "__main__":
+    main(lambda argv: dispatch(PROG, COMMANDS, argv))

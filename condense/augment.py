@@ -1,0 +1,148 @@
+"""ω: drawing it and applying it (§3.2 and §4.4 of the paper).
+
+A draw names one operation for each group of images and holds uniform random numbers; an operation
+is a pure, differentiable, vectorised function of images and these numbers. In a Siamese draw all
+the images of a group share one row of numbers, and the same draw serves the real and the synthetic
+images of a class; in an independent draw each image has a row of its own.
+
+All operations act on normalised images, so that the zeros they fill in are the mean colour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condense.errors import UserError, unknown
+
+Operation = Callable[[Tensor, Tensor], Tensor]
+"""(images [n, c, h, w], numbers [n or 1, NUMBERS] uniform in [0, 1)) -> images."""
+
+NUMBERS = 3
+"""Random numbers that an operation may use for one image."""
+
+
+def color(images: Tensor, numbers: Tensor) -> Tensor:
+    """Brightness ± 0.5, then saturation × [0, 2], then contrast × [0.5, 1.5]."""
+    brightness, saturation, contrast = numbers[:, :, None, None, None].unbind(1)
+    images = images + (brightness - 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = torch.lerp(grey, images, 2 * saturation)
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return torch.lerp(mean, images, contrast + 0.5)
+
+
+def crop(images: Tensor, numbers: Tensor) -> Tensor:
+    """Shift by whole pixels, up to an eighth of the side on each axis; zeros come in."""
+    sides = images.new_tensor([images.shape[3], images.shape[2]])
+    reach = (0.125 * sides).round()
+    pixels = (numbers[:, :2] * (2 * reach + 1)).floor() - reach
+    matrix = torch.eye(2, 3, device=images.device).repeat(len(numbers), 1, 1)
+    matrix[:, :, 2] = 2 * pixels / sides
+    return _warp(images, matrix, mode="nearest")
+
+
+def cutout(images: Tensor, numbers: Tensor) -> Tensor:
+    """Zero a square of half the side around a uniform centre."""
+    height, width = images.shape[2:]
+    rows = _span(height, numbers[:, 0])[:, None, :, None]
+    columns = _span(width, numbers[:, 1])[:, None, None, :]
+    return images.masked_fill(rows & columns, 0.0)
+
+
+def flip(images: Tensor, numbers: Tensor) -> Tensor:
+    """Mirror left to right with probability one half."""
+    return torch.where(numbers[:, 0, None, None, None] < 0.5, images.flip(3), images)
+
+
+def scale(images: Tensor, numbers: Tensor) -> Tensor:
+    """Scale each axis by a factor of its own in [1/1.2, 1.2], bilinear."""
+    factors = numbers[:, :2] * (1.2 - 1 / 1.2) + 1 / 1.2
+    return _warp(images, F.pad(torch.diag_embed(factors), (0, 1)))
+
+
+def rotate(images: Tensor, numbers: Tensor) -> Tensor:
+    """Rotate by up to 15 degrees either way, bilinear."""
+    angle = (2 * numbers[:, 0] - 1) * math.radians(15)
+    cosine, sine = angle.cos(), angle.sin()
+    rows = torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2)
+    return _warp(images, F.pad(rows, (0, 1)))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "color": color,
+    "crop": crop,
+    "cutout": cutout,
+    "flip": flip,
+    "scale": scale,
+    "rotate": rotate,
+}
+
+
+def default_strategy(mirror: bool) -> tuple[str, ...]:
+    """All six operations; without flip where a mirrored image is another sign, as with digits."""
+    return tuple(name for name in OPERATIONS if mirror or name != "flip")
+
+
+def check_strategy(strategy: tuple[str, ...]) -> None:
+    """Check that there is an operation to draw, and that each is known.
+
+    Raises:
+        UserError: where that is not so.
+    """
+    if not strategy:
+        raise UserError(f"an augmentation strategy names one or more of: {', '.join(OPERATIONS)}")
+    for name in strategy:
+        if name not in OPERATIONS:
+            raise unknown("augmentation", name, OPERATIONS)
+
+
+@dataclass(frozen=True)
+class Omega:
+    """One draw of ω for `len(operations)` groups of images."""
+
+    operations: tuple[str, ...]
+    numbers: Tensor
+    """Uniform in [0, 1), [groups, images or 1, NUMBERS]; 1 where a group shares its draw."""
+
+    def apply(self, groups: Iterable[Tensor]) -> list[Tensor]:
+        """A_ω of the images [n, c, h, w] of each group; differentiable in them."""
+        return [
+            OPERATIONS[name](images, numbers[: len(images)].to(images.device, images.dtype))
+            for name, images, numbers in zip(self.operations, groups, self.numbers, strict=True)
+        ]
+
+
+def draw(
+    strategy: tuple[str, ...], generator: torch.Generator, *, groups: int = 1, images: int = 1
+) -> Omega:
+    """Draw one operation for each group and numbers for `images` images of it (1: shared)."""
+    chosen = torch.randint(len(strategy), (groups,), generator=generator)
+    numbers = torch.rand(groups, images, NUMBERS, generator=generator)
+    return Omega(tuple(strategy[index] for index in chosen.tolist()), numbers)
+
+
+def augment_independently(images: Tensor, strategy: tuple[str, ...], generator: torch.Generator) -> Tensor:
+    """A of `images` [n, c, h, w]: one operation for the batch, a draw of its own for each image."""
+    return draw(strategy, generator, images=len(images)).apply([images])[0]
+
+
+def _warp(images: Tensor, matrix: Tensor, mode: str = "bilinear") -> Tensor:
+    """Resample at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
+    grid = F.affine_grid(matrix, [len(matrix), *images.shape[1:]], align_corners=False)
+    grid = grid.expand(len(images), -1, -1, -1)
+    return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+
+
+def _span(side: int, numbers: Tensor) -> Tensor:
+    """The half of `side` pixels around a centre, as a mask [n, side]; cut off at the border."""
+    length = int(side * 0.5 + 0.5)
+    centre = (numbers * (side + 1 - length % 2)).floor()
+    first = (centre - length // 2)[:, None]
+    pixels = torch.arange(side, device=numbers.device)
+    return (pixels >= first) & (pixels < first + length)

@@ -1,0 +1,315 @@
+"""What all command lines share: flags made from dataclasses, presets, `--resume`, errors in a line.
+
+A command is a frozen dataclass with a field `common`, a function that gives its defaults, and a
+function that does the work::
+
+    @dataclass(frozen=True)
+    class Run:
+        dataset: str = "auto"
+        settings: tyro.conf.OmitArgPrefixes[GradientMatching] = field(default_factory=...)
+        common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def defaults(preset: str) -> Run: ...
+
+    def run(argv: list[str]) -> None:
+        '''Condense an image set.'''
+        settings = parse(defaults, argv, "python -m condense run")
+        device = choose_device(settings.common.device)
+        ...
+        with open_run("python -m condense run", settings, "condense", data=...) as folder:
+            ...
+
+    if __name__ == "__main__":
+        main(run)
+
+Nothing here imports torch before it is needed: `--help` never does.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import inspect
+import os
+import shlex
+import sys
+import time
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
+
+from condense.errors import UserError, unknown
+from condense.files import explain, plain, read_json
+from condense.run_folder import Interrupted, RunFolder
+
+if TYPE_CHECKING:
+    import torch
+
+_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root", "device")
+_NOT_KEPT = ("out", "resume", "quiet")
+
+
+@dataclass(frozen=True)
+class Common:
+    """What every command has."""
+
+    preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
+    """Values for the other settings; a flag overrides its own. paper: the published experiments'.
+    cpu: useful on two cores. smoke: seconds, for tests. auto: paper on a GPU, else cpu.
+    This help shows the values of cpu, or of the preset that is given with --help."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, … or mps."""
+    seed: int = 0
+    """The same seed gives the same result."""
+    data_root: Path | None = None
+    """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
+    out: Path | None = None
+    """Folder of this run; by default one in runs/ that is named after the time."""
+    resume: Path | None = None
+    """Folder of an interrupted run to go on with; it knows its settings."""
+    quiet: bool = False
+    """No progress bar."""
+    cache: bool = True
+    """Look condensed sets up in the cache folder before condensing, and keep them there."""
+
+
+class Settings(Protocol):
+    """A frozen dataclass with the common settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def common(self) -> Common:
+        """What every command has."""
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) -> SettingsT:
+    """The settings that a command line asks for.
+
+    Args:
+        defaults: gives the settings from which flags depart. Its parameters are the flags that
+            defaults depend on, like `preset` or `method`: they are looked up in `argv` first, and
+            those not given there are left at the function's own default. `preset` is never "auto".
+        argv: the arguments.
+        prog: the command as it is typed, for the help and for config.json.
+
+    With `--resume RUN` all settings are the run's own, of which none may be given but those that
+    change no result.
+
+    Raises:
+        UserError: for what a flag's type cannot say. Unknown flags exit with 2.
+    """
+    import tyro
+
+    helping = "-h" in argv or "--help" in argv
+    resumed = None if helping else _peek(argv, "resume")
+    if resumed is None:
+        preset = _preset(argv, helping)
+        start = _defaults(defaults, lambda flag: preset if flag == "preset" else _peek(argv, flag))
+    else:
+        start = _kept(defaults, argv, Path(resumed), prog)
+        preset = start.common.preset
+    parsed = tyro.cli(type(start), default=start, args=list(argv), prog=prog)
+    common = dataclasses.replace(parsed.common, preset=preset)
+    return dataclasses.replace(parsed, common=common)
+
+
+def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFolder:
+    """The run's folder: a new one, or with `--resume` the one that is there.
+
+    Args:
+        prog: the command as it is typed.
+        settings: all of them go to config.json.
+        what: the default folder is runs/WHAT-TIME.
+        entries: what else config.json says, and what must be the same in a resumed run: above
+            all, which images were used.
+
+    Raises:
+        UserError: as `RunFolder.create`, `RunFolder.open` and `RunFolder.require`.
+    """
+    common = settings.common
+    if common.resume is None:
+        config = {"command": prog, "settings": recorded(settings), **entries}
+        return RunFolder.create(common.out or default_out(what), config)
+    folder = RunFolder.open(common.resume)
+    try:
+        folder.require(**entries)
+    except BaseException:
+        folder.close()
+        raise
+    return folder
+
+
+def recorded(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON, less those that say nothing about the result."""
+    kept: dict[str, Any] = plain(dataclasses.asdict(settings))
+    kept["common"] = {k: v for k, v in kept["common"].items() if k not in _NOT_KEPT}
+    if settings.common.data_root is not None:
+        kept["common"]["data_root"] = str(settings.common.data_root.absolute())
+    return kept
+
+
+def default_out(what: str) -> Path:
+    """A folder that is not there yet: runs/WHAT-YYYYmmdd-HHMMSS."""
+    stem = f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path = Path("runs", stem)
+    number = 1
+    while path.exists():
+        number += 1
+        path = Path("runs", f"{stem}-{number}")
+    return path
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        UserError: the name is none, or this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise unknown("device", name, ("auto", "cpu", "cuda", "cuda:1", "mps")) from error
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if (device.index or 0) >= count:
+        there = f"torch sees {count} of this kind" if count else "torch sees none"
+        raise UserError(f"no device {name} here ({there}): use --device auto or --device cpu")
+    return device
+
+
+def dispatch(
+    prog: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]
+) -> None:
+    """Calls the command that `argv` begins with; for `--help`, says which there are.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        print(f"usage: {prog} COMMAND [--help]\n")
+        for name, function in commands.items():
+            summary = (inspect.getdoc(function) or "").splitlines()[:1]
+            print(f"  {name:{width}}  {' '.join(summary)}")
+        return
+    if argv[0] not in commands:
+        raise unknown("command", argv[0], commands)
+    commands[argv[0]](argv[1:])
+
+
+def main(command: Callable[[list[str]], None]) -> NoReturn:
+    """Runs a command on the arguments of this process and exits.
+
+    What the user can mend is one line on stderr and exit code 2. Ctrl-C says how to go on, and is
+    exit code 130. Only a bug shows a traceback.
+    """
+    try:
+        command(sys.argv[1:])
+        sys.stdout.flush()
+    except UserError as error:
+        _stop(2, str(error))
+    except Interrupted as stop:
+        _stop(
+            130, f"interrupted; go on with: {stop.command} --resume {shlex.quote(str(stop.path))}"
+        )
+    except KeyboardInterrupt:
+        _stop(130, "interrupted")
+    except BrokenPipeError:
+        # Whoever read the output has enough; what is still buffered must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _stop(2, str(explain(error, error.filename or "the output")))
+    sys.exit(0)
+
+
+def _stop(code: int, line: str) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(code)
+
+
+def _peek(argv: Sequence[str], flag: str) -> str | None:
+    """The value of `--flag VALUE` or `--flag=VALUE` in `argv`, the last one; None without."""
+    found = None
+    for position, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name[2:].replace("_", "-") == flag.replace("_", "-"):
+            following = argv[position + 1] if position + 1 < len(argv) else None
+            found = value if equals else following
+    return found
+
+
+def _preset(argv: Sequence[str], helping: bool) -> Any:
+    preset = _peek(argv, "preset") or "auto"
+    if preset != "auto":
+        return preset
+    if helping:
+        return "cpu"
+    return "cpu" if choose_device(_peek(argv, "device") or "auto").type == "cpu" else "paper"
+
+
+def _defaults(
+    defaults: Callable[..., SettingsT], look_up: Callable[[str], str | None]
+) -> SettingsT:
+    flags = {flag: look_up(flag) for flag in inspect.signature(defaults).parameters}
+    return defaults(**{flag: value for flag, value in flags.items() if value is not None})
+
+
+def _kept(
+    defaults: Callable[..., SettingsT], argv: Sequence[str], run: Path, prog: str
+) -> SettingsT:
+    """The settings in a run's config.json."""
+    for argument in argv:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag[2:] not in _WITH_RESUME:
+            raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
+    path = run / "config.json"
+    if not path.is_file():
+        raise UserError(f"{run} holds no run to resume (no config.json)")
+    config = read_json(path)
+    if config.get("command") != prog:
+        raise UserError(
+            f"{run} was made by another command: {config.get('command')} --resume {run}"
+        )
+    kept = config.get("settings")
+    if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):
+        raise UserError(f"{path} is damaged: it holds no settings")
+    flags = {**kept["common"], **kept}
+    rebuilt: SettingsT = _rebuilt(_defaults(defaults, flags.get), kept, path)
+    return rebuilt
+
+
+def _rebuilt(like: Any, kept: Mapping[str, Any], path: Path) -> Any:
+    """A dataclass like `like`, and of its very types, with the values that a config holds."""
+    import cattrs
+
+    converter = cattrs.Converter()
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    types = typing.get_type_hints(type(like))
+    changes: dict[str, Any] = {}
+    for name, value in kept.items():
+        if name not in types:
+            raise UserError(f"{path}: unknown setting {name!r}; was it made by another version?")
+        if dataclasses.is_dataclass(getattr(like, name)) and isinstance(value, dict):
+            changes[name] = _rebuilt(getattr(like, name), value, path)
+            continue
+        try:
+            changes[name] = converter.structure(value, types[name])
+        except Exception as error:  # cattrs has many kinds, in groups
+            raise UserError(f"{path}: {name} cannot be {value!r}") from error
+    return dataclasses.replace(like, **changes)

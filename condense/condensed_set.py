@@ -1,0 +1,193 @@
+"""The product: a few images per class, their labels, and where they came from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from condense.data import ImageData
+from condense.errors import UserError
+from condense.files import atomic_write, read_tensors, write_tensors
+
+FORMAT = "condensed-set-1"
+
+
+@dataclass(frozen=True, eq=False)
+class CondensedSet:
+    """Images in pixel scale, their labels, and how they were made.
+
+    Attributes:
+        images: float32 [n, c, h, w]; 0 is black and 1 white, values outside are kept as they are.
+        labels: int64 [n].
+        mean, std: per channel, the normalisation that the images were made under.
+        class_names: one for each label.
+        provenance: dataset, method, ipc, network, seed, version, …; accuracy where measured.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_names: tuple[str, ...]
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def ipc(self) -> int:
+        """Images per class."""
+        return len(self.images) // self.classes
+
+    def normalised(self, data: ImageData | None = None) -> Tensor:
+        """The images as networks take them, [n, c, h, w]: (pixels − mean) / std.
+
+        With the normalisation of `data` where given, else with the one that they were made under.
+        """
+        source = data or self
+        mean, std = (self.images.new_tensor(v)[:, None, None] for v in (source.mean, source.std))
+        return (self.images - mean) / std
+
+    @classmethod
+    def from_normalised(
+        cls, images: Tensor, labels: Tensor, data: ImageData, **provenance: Any
+    ) -> CondensedSet:
+        """A set of images that were made under the normalisation of `data`."""
+        mean, std = (images.new_tensor(v)[:, None, None] for v in (data.mean, data.std))
+        pixels = (images.detach() * std + mean).cpu()
+        return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, provenance)
+
+    def with_provenance(self, **more: Any) -> CondensedSet:
+        """The same set with more said about it."""
+        return replace(self, provenance={**self.provenance, **more})
+
+    def as_dataset(self) -> TensorDataset:
+        """(normalised image, label) pairs, for a `DataLoader`."""
+        return TensorDataset(self.normalised(), self.labels)
+
+    def check_fits(self, data: ImageData) -> None:
+        """Check that the set can stand in for `data`.
+
+        Raises:
+            UserError: where image size or classes differ.
+        """
+        if self.shape != data.shape:
+            raise UserError(
+                f"the condensed images are {_size(self.shape)}, those of {data.name} are "
+                f"{_size(data.shape)}: choose a set that was made from images of that size"
+            )
+        if self.class_names != data.class_names:
+            raise UserError(
+                f"the condensed set is for the classes {_names(self.class_names)}, {data.name} "
+                f"has {_names(data.class_names)}: choose a set that was made for those"
+            )
+
+    def grid(self, path: Path | str | None = None) -> Image.Image:
+        """A picture of the set, a row per class; also written to `path` as PNG where given."""
+        picture = _picture(self)
+        if path is not None:
+            with atomic_write(Path(path)) as aside:
+                picture.save(aside, format="PNG")
+        return picture
+
+    def save(self, path: Path | str) -> None:
+        """Write the set as one safetensors file, atomically."""
+        metadata = {
+            "format": FORMAT,
+            "mean": json.dumps(self.mean),
+            "std": json.dumps(self.std),
+            "normalised": "false",
+            "class_names": json.dumps(self.class_names, ensure_ascii=False),
+            "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
+        }
+        write_tensors(path, {"images": self.images, "labels": self.labels}, metadata)
+
+    @classmethod
+    def load(cls, path: Path | str) -> CondensedSet:
+        """Read a set that `save` wrote.
+
+        Raises:
+            UserError: where the file is missing, malformed, or holds something else.
+        """
+        tensors, metadata = read_tensors(path)
+        try:
+            return _checked(cls, tensors, metadata)
+        except (KeyError, ValueError, TypeError) as error:
+            raise UserError(f"{path} is not a condensed set: {error}") from error
+
+
+def _checked(
+    cls: type[CondensedSet], tensors: dict[str, Tensor], metadata: dict[str, str]
+) -> CondensedSet:
+    """A set of what a file held, or ValueError, KeyError or TypeError."""
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"its metadata does not say format={FORMAT}")
+    images, labels = tensors["images"], tensors["labels"]
+    names = tuple(json.loads(metadata["class_names"]))
+    mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
+    provenance = json.loads(metadata["provenance"])
+    if images.dtype != torch.float32 or images.ndim != 4:
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]")
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}, not int64, one an image")
+    if not images.isfinite().all():
+        raise ValueError("images hold NaN or infinite values")
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ValueError("class_names are not a list of names")
+    if sorted(set(labels.tolist())) != list(range(len(names))):
+        raise ValueError(f"labels are not 0 to {len(names) - 1}, each at least once")
+    if len(mean) != images.shape[1] or len(std) != images.shape[1] or min(std) <= 0:
+        raise ValueError("mean and std are not one number a channel")
+    if not isinstance(provenance, dict):
+        raise ValueError("provenance is not an object")
+    if metadata["normalised"] not in ("true", "false"):
+        raise ValueError("normalised is neither true nor false")
+    if metadata["normalised"] == "true":
+        scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
+        images = images * scale + offset
+    return cls(images, labels, mean, std, names, provenance)
+
+
+def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:
+    """The images in a grid, enlarged by a whole factor so that small ones can be seen."""
+    order = condensed.labels.argsort(stable=True)
+    columns = int(condensed.labels.bincount().max())
+    channels, height, width = condensed.shape
+    canvas = torch.ones(
+        channels, condensed.classes * (height + gap) + gap, columns * (width + gap) + gap
+    )
+    filled = [0] * condensed.classes
+    for index in order.tolist():
+        row, column = int(condensed.labels[index]), filled[int(condensed.labels[index])]
+        filled[row] += 1
+        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        canvas[:, top : top + height, left : left + width] = condensed.images[index]
+    pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
+    picture = Image.fromarray(pixels.squeeze(2).numpy())
+    factor = max(1, min(4, longest // max(picture.size)))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
+
+
+def _names(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:10])
+    return shown if len(names) <= 10 else f"{shown}, … ({len(names)})"

@@ -1,0 +1,73 @@
+"""From images to a condensed set, by the name of a method."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from condense.cache import Cache, cache_key
+from condense.condensed_set import CondensedSet
+from condense.data import ImageData
+from condense.errors import UserError
+from condense.files import plain
+from condense.journal import Journal
+from condense.methods import method_named
+from condense.run_folder import version
+
+
+def condense(
+    data: ImageData,
+    method: str = "dsa",
+    settings: Any = None,
+    *,
+    seed: int = 0,
+    journal: Journal | None = None,
+    cache: Cache | None = None,
+    **changes: Any,
+) -> CondensedSet:
+    """Condense the training split of `data`.
+
+    Args:
+        data: the images; its device is the one that is computed on.
+        method: `dsa`, `dc`, `herding` or `random`; `python -m condense methods` lists them.
+        settings: the method's, as `method_named(method).preset("cpu")` makes them; the paper's
+            where not given.
+        seed: all that is random follows from it.
+        journal: told of progress; an interrupted condensation goes on from it.
+        cache: where the set is looked up first, and kept once made; none where not given.
+        changes: single settings, in place of `settings`: `ipc=1, outer=100`.
+
+    >>> small = condense(load("digits"), "random", ipc=2)
+    >>> small.images.shape
+    torch.Size([20, 1, 8, 8])
+
+    Raises:
+        UserError: for an unknown method or setting, or a class with too few images.
+    """
+    entry = method_named(method)
+    if settings is not None and changes:
+        raise UserError("give a method's settings whole or single ones, not both")
+    settings = settings or entry.preset("paper", **changes)
+
+    def make(journal: Journal) -> CondensedSet:
+        made: CondensedSet = entry.implementation()(data, settings, seed, journal)
+        return made.with_provenance(
+            dataset=data.name,
+            fingerprint=data.fingerprint(),
+            method=method,
+            ipc=settings.ipc,
+            network=str(settings.network),
+            seed=seed,
+            settings=plain(dataclasses.asdict(settings)),
+            version=version(),
+        )
+
+    if cache is None:
+        return make(journal or Journal())
+    return cache.obtain(
+        cache_key(data.fingerprint(), method, settings, seed),
+        load=CondensedSet.load,
+        make=make,
+        save=CondensedSet.save,
+        journal=journal,
+    )

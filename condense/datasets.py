@@ -1,0 +1,155 @@
+"""The image sets known by name: where each comes from and what is known of it beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from condense.downloads import download
+from condense.embedded import SYNTHDIGITS_VERSION, digits, mnist5k, synthdigits
+from condense.errors import UserError
+from condense.image_arrays import Array, ImageArrays
+from condense.image_files import read_npz, write_npz
+
+DIGIT_NAMES = tuple("0123456789")
+FASHION_NAMES = (
+    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+)
+CIFAR10_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+CHUNK = 1024  # images that are made floats of at once
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a named set: its images' shape (c, h, w), its classes, its constants.
+
+    `make` draws or unpacks a set that needs no download; `kept` then says under which name its
+    file is kept, None where making it costs less than reading. `mean` and `std` that are None
+    are measured. `mirror` says whether a mirrored image still shows its class.
+    """
+
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mirror: bool
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    make: Callable[[], ImageArrays] | None = None
+    kept: str | None = None
+
+
+DATASETS: dict[str, Known] = {
+    "mnist": Known((1, 28, 28), DIGIT_NAMES, False, (0.1307,), (0.3081,)),
+    "fashionmnist": Known((1, 28, 28), FASHION_NAMES, True, (0.2861,), (0.3530,)),
+    "svhn": Known(
+        (3, 32, 32), DIGIT_NAMES, False, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
+    ),
+    "usps": Known((1, 16, 16), DIGIT_NAMES, False),
+    "cifar10": Known(
+        (3, 32, 32), CIFAR10_NAMES, True, (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+    ),
+    "cifar100": Known(
+        (3, 32, 32),
+        tuple(str(number) for number in range(100)),
+        True,
+        (0.5071, 0.4866, 0.4409),
+        (0.2673, 0.2564, 0.2762),
+    ),
+    "digits": Known((1, 8, 8), DIGIT_NAMES, False, make=digits),
+    "mnist5k": Known((1, 28, 28), DIGIT_NAMES, False, make=mnist5k),
+    "synthdigits": Known(
+        (3, 32, 32),
+        DIGIT_NAMES,
+        False,
+        make=synthdigits,
+        kept=f"synthdigits-{SYNTHDIGITS_VERSION}",
+    ),
+}
+
+
+def data_root(root: Path | None) -> Path:
+    """The folder of the sets' files: `root`, else `$CONDENSE_DATA`, else the user's cache."""
+    from platformdirs import user_cache_path
+
+    if root is not None:
+        return root.expanduser()
+    given = os.environ.get("CONDENSE_DATA")
+    return Path(given).expanduser() if given else user_cache_path("condense", appauthor=False)
+
+
+def fetch(name: str, root: Path) -> ImageArrays:
+    """The arrays of the set `name` of `DATASETS`, complete with constants and class names.
+
+    They are read from ROOT/NAME.npz, or else made or downloaded and written there.
+
+    Raises:
+        UserError: the file is not what it should be, or cannot be downloaded or written.
+    """
+    known = DATASETS[name]
+    path = root / f"{known.kept or name}.npz"
+    if known.make is not None and known.kept is None:
+        return _completed(known.make(), known, name)
+    if path.exists():
+        return _completed(read_npz(path), known, str(path))
+    if known.make is None:
+        arrays = _completed(download(name, root), known, name)
+        write_npz(path, arrays)
+        return arrays
+    arrays = _completed(known.make(), known, name)
+    # What can be drawn again need not be kept: a root that cannot be written to is no error here.
+    with contextlib.suppress(UserError):
+        write_npz(path, arrays)
+    return arrays
+
+
+def _completed(arrays: ImageArrays, known: Known, source: str) -> ImageArrays:
+    """Check the arrays against what is known of them, and fill in what they leave open."""
+    if arrays.shape != known.shape or arrays.classes != len(known.class_names):
+        raise UserError(
+            f"{source}: {arrays.classes} classes of images {_size(arrays.shape)}, but this set has "
+            f"{len(known.class_names)} of {_size(known.shape)}; load other images by their path"
+        )
+    arrays = replace(arrays, class_names=arrays.class_names or known.class_names)
+    if known.mean is not None and known.std is not None:
+        return replace(arrays, mean=known.mean, std=known.std)
+    return with_statistics(arrays)
+
+
+def _size(shape: tuple[int, int, int]) -> str:
+    return "×".join(str(length) for length in shape)
+
+
+def with_statistics(arrays: ImageArrays) -> ImageArrays:
+    """The same arrays with `mean` and `std`, measured from the training split if need be."""
+    if arrays.mean is not None and arrays.std is not None:
+        return arrays
+    mean, std = measure(arrays.x_train)
+    return replace(arrays, mean=mean, std=std)
+
+
+def measure(images: Array) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of uint8 images `[n, h, w, c]`, scaled to 0..1.
+
+    One pass that counts each grey level, exact and without a float copy. The deviation of a
+    channel that never changes is given as 1, so that it normalises to zeros and not to NaN.
+    """
+    channels = images.shape[3]
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    for start in range(0, len(images), CHUNK):
+        for channel in range(channels):
+            levels = images[start : start + CHUNK, ..., channel].ravel()
+            counts[channel] += np.bincount(levels, minlength=256)
+    share = counts / counts.sum(axis=1, keepdims=True)
+    level = np.arange(256) / 255
+    mean = share @ level
+    std = np.sqrt((share * (level - mean[:, None]) ** 2).sum(axis=1))
+    std[(share == 1).any(axis=1)] = 1.0
+    return tuple(mean.tolist()), tuple(std.tolist())

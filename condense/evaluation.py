@@ -1,0 +1,110 @@
+"""What a condensed set is worth: fresh networks trained on it, tested on real images (§4.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from condense.augment import check_strategy, default_strategy
+from condense.condensed_set import CondensedSet
+from condense.data import ImageData
+from condense.journal import Checkpoint, Journal
+from condense.networks import build
+from condense.seeds import generator
+from condense.settings import Evaluation, positive
+from condense.training import Schedule, in_chunks, train
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Test accuracies of several networks, as fractions of one."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Their mean."""
+        return sum(self.values) / len(self.values)
+
+    @property
+    def std(self) -> float:
+        """Their standard deviation (of the population, as the paper's tables give it)."""
+        return float(torch.tensor(self.values, dtype=torch.float64).std(correction=0))
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % (n = {len(self.values)})"
+
+
+def evaluate(
+    condensed: CondensedSet,
+    data: ImageData,
+    settings: Evaluation | None = None,
+    *,
+    seed: int = 0,
+    journal: Journal | None = None,
+) -> Accuracy:
+    """Train fresh networks on `condensed` and test each on the test split of `data`.
+
+    Args:
+        condensed: the training set.
+        data: gives the test split; its device is the one that networks are trained on.
+        settings: the paper's where not given.
+        seed: each network's weights, order and augmentation follow from it and its number.
+        journal: told of each network; an interrupted evaluation goes on from it.
+
+    Raises:
+        UserError: where the set is for other images, or a setting makes no sense.
+    """
+    settings = settings or Evaluation()
+    journal = journal or Journal()
+    condensed.check_fits(data)
+    positive(settings, "networks", "epochs", "batch")
+    before = journal.restore()
+    values: list[float] = list(before.state["values"]) if before else []
+    for number in range(len(values), settings.networks):
+        network = _trained(condensed, data, settings, generator(seed, "evaluation", number))
+        values.append(test_accuracy(network, data))
+        journal.report(number + 1, settings.networks, accuracy=values[-1])
+        journal.save(Checkpoint({}, {"values": values}))
+    return Accuracy(tuple(values))
+
+
+def test_accuracy(network: nn.Module, data: ImageData) -> float:
+    """The fraction of the test split of `data` that `network` names rightly."""
+    network.eval()
+    predicted = in_chunks(lambda images: network(data.normalise(images)).argmax(1), data.x_test)
+    return float((predicted == data.y_test).double().mean())
+
+
+def _trained(
+    condensed: CondensedSet, data: ImageData, settings: Evaluation, draws: torch.Generator
+) -> nn.Module:
+    network = build(settings.network, data.shape, data.classes, draws).to(data.device)
+    images: Tensor = condensed.normalised(data).to(data.device)
+    train(
+        network,
+        images,
+        condensed.labels.to(data.device),
+        Schedule.of_epochs(
+            settings.epochs,
+            len(images),
+            settings.batch,
+            lr=settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+            drops=(0.5,),
+        ),
+        draws,
+        strategy=_strategy(settings, data),
+    )
+    return network
+
+
+def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:
+    if not settings.augment:
+        return ()
+    strategy = settings.strategy or default_strategy(data.mirror)
+    check_strategy(strategy)
+    return strategy

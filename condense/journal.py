@@ -1,0 +1,296 @@
+"""How long computations report what they do and keep what they have.
+
+A computation is given a `Journal` and calls it at every step::
+
+    checkpoint = journal.restore()            # where it stopped, or None
+    for step in range(start, total):
+        ...
+        journal.report(step + 1, total, loss=loss)
+        journal.save(Checkpoint({"images": images}, {"step": step + 1}))
+
+`Journal` itself does nothing; `Progress` shows a bar; `FileJournal` keeps a checkpoint file and a
+history. Report a step before saving it, so that no row is missing after a resume.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from condense.errors import UserError
+from condense.files import plain, read_tensors, write_tensors, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from tqdm import tqdm
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Everything a computation needs to go on: named tensors, and a state that JSON can hold."""
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Time spent until here, over all sessions; `FileJournal` fills it in."""
+
+    def snapshot(self, seconds: float) -> Checkpoint:
+        """A copy that later steps cannot change: tensors cloned (on their device), state frozen."""
+        tensors = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
+        return Checkpoint(tensors, plain(self.state), seconds)
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Writes one safetensors file, atomically."""
+        metadata = {"state": json.dumps(plain(self.state)), "seconds": repr(self.seconds)}
+        write_tensors(path, self.tensors, metadata)
+
+    @staticmethod
+    def read(path: str | os.PathLike[str]) -> Checkpoint:
+        """Reads what `write` wrote; the tensors are on the CPU.
+
+        Raises:
+            UserError: the file is missing, truncated or malformed.
+        """
+        tensors, metadata = read_tensors(path)
+        try:
+            state = json.loads(metadata["state"])
+            seconds = float(metadata["seconds"])
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                f"{path} is damaged or no checkpoint: delete it to begin anew"
+            ) from error
+        if not isinstance(state, dict):
+            raise UserError(f"{path} is damaged: its state is no JSON object")
+        return Checkpoint(tensors, state, seconds)
+
+
+class Journal:
+    """Does nothing: what a computation is given when nobody watches and nothing is kept."""
+
+    def restore(self) -> Checkpoint | None:
+        """The checkpoint to go on from; None at a fresh start."""
+        return None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Offers a checkpoint; cheap, so call it at every step. Written every few seconds."""
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Says that `done` of `total` steps are done, and the running figures."""
+
+    def flush(self) -> None:
+        """Writes the last checkpoint offered, if it has not been."""
+
+    def close(self) -> None:
+        """Flushes and takes the progress bar away."""
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Progress(Journal):
+    """A progress bar on stderr with rate, time left and running figures; keeps nothing.
+
+    When `done` falls, as at the start of the next of several computations, the bar starts anew.
+    """
+
+    def __init__(self, description: str = "", *, quiet: bool = False) -> None:
+        self.description = description
+        self._quiet = quiet
+        self._bar: tqdm[NoReturn] | None = None
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Moves the bar."""
+        if self._quiet:
+            return
+        bar = self._bar or self._start(done, total)
+        if done < bar.n or total != bar.total:
+            bar.reset(total)
+        if figures:
+            bar.set_postfix(figures, refresh=False)
+        bar.update(done - bar.n)
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _start(self, done: int, total: int) -> tqdm[NoReturn]:
+        from tqdm import tqdm
+
+        # In a log every redraw is a line, so there they are rare.
+        pause = 0.2 if sys.stderr.isatty() else 30.0
+        bar: tqdm[NoReturn] = tqdm(
+            desc=self.description or None,
+            total=total,
+            initial=done,  # what was done before this session does not count for the rate
+            mininterval=pause,
+            maxinterval=max(10.0, pause),
+            dynamic_ncols=True,
+            leave=None,  # an outermost bar stays on the screen, a nested one goes
+        )
+        self._bar = bar
+        return bar
+
+
+class History:
+    """A CSV file that grows by a row per step: `step`, and columns that its first row fixes.
+
+    A run that is resumed repeats the steps after its last checkpoint. The rows that it wrote for
+    them before are dropped at its first new row, so that the file ends as if nothing had happened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file: io.TextIOWrapper | None = None
+        self._columns: list[str] = []
+        self._last: int | None = None
+
+    def append(self, step: int, figures: Mapping[str, float]) -> None:
+        """Writes a row and hands it to the operating system.
+
+        Raises:
+            ValueError: a step that is not after the one before, or a column the first row lacks.
+            UserError: the disk is full, or another refusal to write.
+        """
+        if self._last is not None and step <= self._last:
+            raise ValueError(f"history {self.path}: step {step} comes after step {self._last}")
+        with writing(self.path):
+            if self._file is None:
+                self._file = self._open(before=step)
+            if not self._columns:
+                self._columns = ["step", *figures]
+                self._file.write(_row(self._columns))
+            unknown = set(figures) - set(self._columns)
+            if unknown:
+                raise ValueError(f"history {self.path} has no column {sorted(unknown)}")
+            row = {"step": step, **figures}
+            self._file.write(_row([row.get(column, "") for column in self._columns]))
+            self._file.flush()
+        self._last = step
+
+    def sync(self) -> None:
+        """Waits until all rows are on the disk."""
+        if self._file is not None:
+            with writing(self.path):
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Closes the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self, before: int) -> io.TextIOWrapper:
+        file = self.path.open("ab+")  # stays open for the rows to come
+        file.seek(0)
+        end = 0
+        for line in file:
+            cells = line.decode("utf-8", "replace").rstrip("\n").split(",")
+            if not line.endswith(b"\n") or (end and not _is_before(cells[0], before)):
+                break
+            if not end:
+                self._columns = cells
+            end += len(line)
+        file.truncate(end)
+        file.seek(end)
+        return io.TextIOWrapper(file, encoding="utf-8", newline="")
+
+
+def _is_before(cell: str, step: int) -> bool:
+    return cell.isdigit() and int(cell) < step
+
+
+def _row(cells: list[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+class FileJournal(Journal):
+    """Keeps a checkpoint file, a history where one is wanted, and passes reports on.
+
+    Args:
+        path: the checkpoint's file.
+        history: the CSV file that takes a row per report; None for none.
+        show: what else is told of reports, usually a `Progress`.
+        every_seconds: how often a checkpoint that is offered is written at most. One that is not
+            written is kept as a copy in memory until the next one comes, or `flush`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        history: str | os.PathLike[str] | None = None,
+        show: Journal | None = None,
+        every_seconds: float = 20.0,
+    ) -> None:
+        self.path = Path(path)
+        self._history = History(history) if history is not None else None
+        self._show = show or Journal()
+        self._every = every_seconds
+        self._pending: Checkpoint | None = None
+        self._started = self._written = time.monotonic()
+        self._earlier = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent over all sessions, without what an interruption threw away."""
+        return self._earlier + time.monotonic() - self._started
+
+    def restore(self) -> Checkpoint | None:
+        """The checkpoint in the file, tensors on the CPU; None where there is no file."""
+        if not self.path.is_file():
+            return None
+        checkpoint = Checkpoint.read(self.path)
+        self._earlier = checkpoint.seconds
+        return checkpoint
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keeps a copy, and writes it when the last writing is long enough ago."""
+        self._pending = checkpoint.snapshot(self.seconds)
+        if time.monotonic() - self._written >= self._every:
+            self.flush()
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Adds a row to the history, with `done` as its step, and passes the report on."""
+        if self._history is not None:
+            self._history.append(done, figures)
+        self._show.report(done, total, **figures)
+
+    def flush(self) -> None:
+        """Writes the last checkpoint offered, after all rows of the history."""
+        if self._pending is None:
+            return
+        if self._history is not None:
+            self._history.sync()  # a checkpoint never knows of rows that the disk does not
+        self._pending.write(self.path)
+        self._pending = None
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Flushes, and closes the history and what shows reports."""
+        try:
+            self.flush()
+        finally:
+            self._show.close()
+            if self._history is not None:
+                self._history.close()

@@ -1,0 +1,104 @@
+"""Gradients class by class, and the distances between them (§3.1 of the paper, eq. 2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+Gradients = dict[str, Tensor]
+"""By parameter name; each [classes, *parameter.shape]."""
+
+EPSILON = 1e-6
+
+
+def matched_parameters(network: nn.Module) -> dict[str, Tensor]:
+    """The parameters whose gradients are matched: weights, not biases nor the scales of norms."""
+    return {name: value for name, value in network.named_parameters() if value.ndim > 1}
+
+
+def class_gradients(network: nn.Module, images: Tensor, classes: Tensor) -> Gradients:
+    """The gradient of each class's mean cross-entropy, all classes at once, to be differentiated.
+
+    Args:
+        network: evaluated at its present weights, which are treated as constants.
+        images: [classes, n, c, h, w]; the gradients can be differentiated with respect to them.
+        classes: int64 [classes], the label that all `n` images of a row share.
+    """
+    matched = {name: value.detach() for name, value in matched_parameters(network).items()}
+    others = {
+        name: value.detach()
+        for name, value in [*network.named_parameters(), *network.named_buffers()]
+        if name not in matched
+    }
+
+    def loss(weights: dict[str, Tensor], images: Tensor, label: Tensor) -> Tensor:
+        logits = functional_call(network, {**weights, **others}, (images,))
+        return F.cross_entropy(logits, label.expand(len(images)))
+
+    gradients: Gradients = vmap(grad(loss), in_dims=(None, 0, 0))(matched, images, classes)
+    return gradients
+
+
+def stacked_class_gradients(
+    network: nn.Module, images: Sequence[Tensor], classes: Tensor, chunk: int
+) -> Gradients:
+    """The same numbers as `class_gradients`, not to be differentiated, for many images per class.
+
+    It goes through the images of a class in chunks: memory is bounded whatever their number, and
+    on a CPU the activations stay in the cache.
+
+    Args:
+        network: as above.
+        images: for each class [n_class, c, h, w]; the numbers of images may differ.
+        classes: int64 [classes].
+        chunk: images that go through the network at once.
+    """
+    matched = matched_parameters(network)
+    rows = []
+    for group, label in zip(images, classes, strict=True):
+        total = [torch.zeros_like(weight) for weight in matched.values()]
+        for part in group.split(chunk):
+            loss = F.cross_entropy(network(part), label.expand(len(part)), reduction="sum")
+            parts = torch.autograd.grad(loss / len(group), list(matched.values()))
+            torch._foreach_add_(total, parts)
+        rows.append(total)
+    return {name: torch.stack(row) for name, row in zip(matched, zip(*rows, strict=True), strict=True)}
+
+
+def cosine(a: Tensor, b: Tensor) -> Tensor:
+    """1 − cos along the last dimension: [..., d] and [..., d] -> [...]."""
+    return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + EPSILON)
+
+
+def layerwise_distance(a: Gradients, b: Gradients) -> Tensor:
+    """The paper's D: 1 − cos for the weights of each output node, summed over nodes and layers.
+
+    Returns:
+        [classes].
+    """
+    return torch.stack([cosine(a[name].flatten(2), b[name].flatten(2)).sum(1) for name in a]).sum(0)
+
+
+def cosine_distance(a: Gradients, b: Gradients) -> Tensor:
+    """1 − cos of all weights as one vector; [classes]."""
+    return cosine(_flat(a), _flat(b))
+
+
+def mse_distance(a: Gradients, b: Gradients) -> Tensor:
+    """The squared Euclidean distance of all weights as one vector; [classes]."""
+    return (_flat(a) - _flat(b)).square().sum(-1)
+
+
+DISTANCES: dict[str, Callable[[Gradients, Gradients], Tensor]] = {
+    "layerwise": layerwise_distance,
+    "cosine": cosine_distance,
+    "mse": mse_distance,
+}
+
+
+def _flat(gradients: Gradients) -> Tensor:
+    return torch.cat([gradient.flatten(1) for gradient in gradients.values()], 1)

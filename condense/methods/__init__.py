@@ -1,0 +1,77 @@
+"""The methods by name: what each is, its settings, and where its code is.
+
+Nothing here imports torch: the command lines read this table before they import what does the work.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from condense.errors import unknown
+from condense.settings import Coreset, GradientMatching, MethodSettings, preset
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make a small set out of a large one."""
+
+    summary: str
+    source: str
+    settings: type[MethodSettings]
+    function: str
+    """`module:name`, taking (data, settings, seed, journal) and giving a CondensedSet."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Settings in which it differs from others of its family."""
+
+    def preset(self, name: str, **changes: Any) -> Any:
+        """Its settings at preset `name`, with `changes` on top."""
+        return preset(self.settings, name, **{**self.changes, **changes})
+
+    def implementation(self) -> Callable[..., Any]:
+        """Its function, imported when it is needed."""
+        module, name = self.function.split(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
+
+METHODS: dict[str, Method] = {
+    "dsa": Method(
+        "gradient matching under differentiable Siamese augmentation",
+        "Zhao & Bilen 2021, Algorithm 1",
+        GradientMatching,
+        "condense.methods.gradient_matching:condense_by_gradient_matching",
+    ),
+    "dc": Method(
+        "gradient matching without augmentation",
+        "Zhao, Mopuri & Bilen 2021",
+        GradientMatching,
+        "condense.methods.gradient_matching:condense_by_gradient_matching",
+        {"augment_real": "none", "augment_synthetic": "none"},
+    ),
+    "herding": Method(
+        "real images whose mean feature is that of their class",
+        "Chen, Welling & Smola 2010; Rebuffi et al. 2017",
+        Coreset,
+        "condense.methods.coresets:herding_coreset",
+    ),
+    "random": Method(
+        "real images drawn at random",
+        "the baseline",
+        Coreset,
+        "condense.methods.coresets:random_coreset",
+    ),
+}
+
+
+def method_named(name: str) -> Method:
+    """The method of this name.
+
+    Raises:
+        UserError: where there is none.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]

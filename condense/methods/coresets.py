@@ -1,0 +1,125 @@
+"""Coresets: real images chosen from the training split."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condense.condensed_set import CondensedSet
+from condense.data import ImageData
+from condense.errors import UserError
+from condense.journal import Journal
+from condense.networks import Classifier, build
+from condense.seeds import generator
+from condense.settings import Coreset, positive
+from condense.training import Schedule, in_chunks, train
+
+
+def random_coreset(
+    data: ImageData, settings: Coreset, seed: int, journal: Journal
+) -> CondensedSet:
+    """Images drawn at random from each class."""
+    return _chosen(data, choose_randomly(data, settings.ipc, seed))
+
+
+def herding_coreset(
+    data: ImageData, settings: Coreset, seed: int, journal: Journal
+) -> CondensedSet:
+    """Images whose mean feature stays closest to the mean of their class (Chen et al. 2010)."""
+    return _chosen(data, herd(data, settings, seed))
+
+
+def choose_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
+    """Rows of the training split, [classes, ipc], drawn without replacement in each class."""
+    require_images(data, ipc)
+    draws = generator(seed, "random")
+    rows = data.train_indices_by_class()
+    return torch.stack([row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows])
+
+
+def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
+    """Rows of the training split, [classes, ipc], in the order in which herding chooses them."""
+    require_images(data, settings.ipc)
+    network = feature_network(data, settings, seed)
+
+    def features(images: Tensor) -> Tensor:
+        found: Tensor = network.features(data.normalise(images))
+        return F.normalize(found)
+
+    return torch.stack(
+        [
+            rows[greedy_herding(in_chunks(features, data.x_train[rows]), settings.ipc)]
+            for rows in data.train_indices_by_class()
+        ]
+    )
+
+
+def greedy_herding(features: Tensor, count: int) -> Tensor:
+    """Herding as iCaRL and EEIL use it (Rebuffi et al. 2017, Algorithm 4).
+
+    Chooses one row at a time so that the mean of the chosen is as close as can be to the mean of
+    all; no row twice.
+
+    Args:
+        features: [n, d].
+        count: rows to choose, at most n.
+
+    Returns:
+        Indices int64 [count], in the order chosen.
+    """
+    mean = features.mean(0)
+    total = torch.zeros_like(mean)
+    taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)
+    squares = features.square().sum(1)
+    chosen = torch.empty(count, dtype=torch.int64, device=features.device)
+    for k in range(count):
+        # |mean − (total + f)/(k+1)|² = const + (|f|² − 2 f·wanted)/(k+1)², wanted as below; it
+        # needs one product of a matrix and a vector, and no copy of the features.
+        wanted = (k + 1) * mean - total
+        distance = squares - 2 * (features @ wanted)
+        best = distance.masked_fill(taken, torch.inf).argmin()
+        chosen[k] = best
+        taken[best] = True
+        total += features[best]
+    return chosen
+
+
+def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier:
+    """A network trained on the whole training split, to look at images with."""
+    positive(settings, "updates")
+    draws = generator(seed, "features")
+    network = build(settings.network, data.shape, data.classes, draws).to(data.device)
+    schedule = Schedule(
+        settings.updates, batch=128, lr=0.01, momentum=0.9, weight_decay=5e-4, drops=(0.5,)
+    )
+    train(network, data.x_train, data.y_train, schedule, draws, prepare=data.normalise)
+    network.eval()
+    return network
+
+
+def require_images(data: ImageData, ipc: int) -> None:
+    """Check that every class has `ipc` training images.
+
+    Raises:
+        UserError: naming the smallest class otherwise.
+    """
+    counts = data.y_train.bincount(minlength=data.classes)
+    if int(counts.min()) < ipc:
+        name = data.class_names[int(counts.argmin())]
+        raise UserError(
+            f"class {name} of {data.name} has {int(counts.min())} training images, fewer than the "
+            f"{ipc} per class asked for: lower --ipc"
+        )
+
+
+def _chosen(data: ImageData, rows: Tensor) -> CondensedSet:
+    """The set of these rows [classes, ipc] of the training split."""
+    rows = rows.flatten()
+    return CondensedSet(
+        images=(data.x_train[rows].float() / 255).cpu(),
+        labels=data.y_train[rows].cpu(),
+        mean=data.mean,
+        std=data.std,
+        class_names=data.class_names,
+    )

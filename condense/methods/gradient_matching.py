@@ -1,0 +1,178 @@
+"""Dataset condensation by gradient matching: DSA, Algorithm 1 of the paper, and DC.
+
+The images of a set are moved so that the gradients that they give a network are those that the
+real images of their class give it, over many freshly initialised networks and along their first
+steps of training on the set itself.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from condense.augment import Omega, check_strategy, default_strategy, draw
+from condense.condensed_set import CondensedSet
+from condense.data import ImageData
+from condense.errors import unknown
+from condense.journal import Checkpoint, Journal
+from condense.matching import DISTANCES, class_gradients, stacked_class_gradients
+from condense.methods.coresets import choose_randomly, herd, require_images
+from condense.networks import build, initialise
+from condense.seeds import generator
+from condense.settings import Coreset, GradientMatching, Side, positive
+from condense.training import Schedule, train
+
+CALIBRATION_IMAGES = 16
+"""Real images per class that the running statistics of batch norm are taken from."""
+
+CACHE_BYTES = 8 << 20
+"""Activations of the widest layer that go through the network at once on a CPU."""
+
+
+def condense_by_gradient_matching(
+    data: ImageData, settings: GradientMatching, seed: int, journal: Journal
+) -> CondensedSet:
+    """Algorithm 1: a set of `settings.ipc` synthetic images per class.
+
+    Args:
+        data: the training set 𝒯; its device is the one that is computed on.
+        settings: the loops, rates and augmentations.
+        seed: the k-th outer iteration draws from a stream of its own, made of the seed and k.
+        journal: told of every outer iteration; an interrupted run goes on from it.
+
+    Raises:
+        UserError: for a setting that makes no sense, or a class with too few images.
+    """
+    matcher = Matcher(data, settings, seed)
+    before = journal.restore()
+    if before:
+        start = int(before.state["outer"])
+        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
+    else:
+        start, images = 0, matcher.initial_images()
+        velocity = torch.zeros_like(images)
+    for k in range(start, settings.outer):
+        distance = matcher.outer_iteration(images, velocity, k)
+        journal.report(k + 1, settings.outer, distance=distance)
+        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"outer": k + 1}))
+    return CondensedSet.from_normalised(images.flatten(0, 1), matcher.labels, data)
+
+
+class Matcher:
+    """One condensation: the data, the settings, and the steps of the algorithm on them."""
+
+    def __init__(self, data: ImageData, settings: GradientMatching, seed: int) -> None:
+        positive(settings, "ipc", "outer", "network_batch", "real_batch")
+        if settings.distance not in DISTANCES:
+            raise unknown("distance", settings.distance, DISTANCES)
+        self.data, self.settings, self.seed = data, settings, seed
+        self.strategy = settings.strategy or default_strategy(data.mirror)
+        check_strategy(self.strategy)
+        self.inner, self.network_epochs = settings.loops()
+        self.rows = data.train_indices_by_class()
+        require_images(data, settings.ipc)
+        self.classes = torch.arange(data.classes, device=data.device)
+        self.labels = self.classes.repeat_interleave(settings.ipc)
+        self.network = build(settings.network, data.shape, data.classes).to(data.device)
+        self.distance = DISTANCES[settings.distance]
+        self.chunk = self._chunk()
+
+    def initial_images(self) -> Tensor:
+        """What the synthetic images start from, [classes, ipc, c, h, w], normalised."""
+        data, settings = self.data, self.settings
+        draws = generator(self.seed, "init")
+        size = (data.classes, settings.ipc, *data.shape)
+        if settings.init == "noise":
+            return torch.randn(size, generator=draws).to(data.device)
+        if settings.init == "herding":
+            like = Coreset(settings.ipc, settings.network, settings.herding_updates)
+            rows = herd(data, like, self.seed)
+        else:
+            rows = choose_randomly(data, settings.ipc, self.seed)
+        return data.normalise(data.x_train[rows]).view(size)
+
+    def outer_iteration(self, images: Tensor, velocity: Tensor, k: int) -> float:
+        """One network initialisation and T steps along its training; moves `images` in place.
+
+        Args:
+            images: [classes, ipc, c, h, w], normalised.
+            velocity: their momentum, of the same shape.
+            k: the number of the initialisation.
+
+        Returns:
+            The matching distance per class and step, averaged.
+        """
+        draws = generator(self.seed, "outer", k)
+        initialise(self.network, draws)
+        total = torch.zeros((), device=images.device)
+        for t in range(self.inner):
+            gradient, distance = self.match(images, draws)
+            velocity.mul_(self.settings.image_momentum).add_(gradient)
+            images.sub_(velocity, alpha=self.settings.image_lr)
+            total += distance
+            if t < self.inner - 1:
+                self.train_network(images, draws)
+        return float(total / (self.inner * len(self.classes)))
+
+    def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
+        if any(isinstance(module, nn.BatchNorm2d) for module in self.network.modules()):
+            freeze_batch_norm(self.network, torch.cat(self._sample(CALIBRATION_IMAGES, draws)))
+        real = self._sample(self.settings.real_batch, draws)
+        largest = max(map(len, real))
+        shared = draw(self.strategy, draws, groups=len(real))
+        on_real = self._omega(self.settings.augment_real, shared, largest, draws)
+        on_synthetic = self._omega(self.settings.augment_synthetic, shared, images.shape[1], draws)
+        target = stacked_class_gradients(
+            self.network, on_real.apply(real) if on_real else real, self.classes, self.chunk
+        )
+        images = images.detach().requires_grad_()
+        augmented = torch.stack(on_synthetic.apply(images)) if on_synthetic else images
+        gradients = class_gradients(self.network, augmented, self.classes)
+        distance = self.distance(gradients, target).sum()
+        return torch.autograd.grad(distance, images)[0], distance.detach()
+
+    def train_network(self, images: Tensor, draws: torch.Generator) -> None:
+        """ς_θ epochs on the whole synthetic set, augmented image by image (line 10)."""
+        settings = self.settings
+        schedule = Schedule.of_epochs(
+            self.network_epochs, len(self.labels), settings.network_batch, lr=settings.network_lr
+        )
+        strategy = self.strategy if settings.augment_synthetic != "none" else ()
+        train(self.network, images.flatten(0, 1), self.labels, schedule, draws, strategy=strategy)
+
+    def _sample(self, count: int, draws: torch.Generator) -> list[Tensor]:
+        """Real images of each class, [n, c, h, w], normalised; all of a class that has fewer."""
+        chosen = [rows[torch.randperm(len(rows), generator=draws)[:count]] for rows in self.rows]
+        return [self.data.normalise(self.data.x_train[rows]) for rows in chosen]
+
+    def _omega(
+        self, side: Side, shared: Omega, images: int, draws: torch.Generator
+    ) -> Omega | None:
+        """The draw for one side: none, the one that both sides share, or one for each image."""
+        if side == "none":
+            return None
+        if side == "siamese":
+            return shared
+        return draw(self.strategy, draws, groups=len(self.rows), images=images)
+
+    def _chunk(self) -> int:
+        """Real images that go through the network at once."""
+        if self.data.device.type != "cpu":
+            return self.settings.real_batch
+        _, height, width = self.data.shape
+        return max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width))
+
+
+@torch.no_grad()
+def freeze_batch_norm(network: nn.Module, images: Tensor) -> None:
+    """Take batch norm's running statistics from `images` and keep them from then on."""
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [layer.momentum for layer in layers]
+    network.train()
+    for layer in layers:
+        layer.momentum = 1.0
+    network(images)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()

@@ -1,0 +1,209 @@
+"""The architectures, built by name; their weights drawn from a generator.
+
+Each is a feature extractor and a linear classifier, so that herding and rehearsal can look at
+`network.features(images)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from condense.errors import UserError, unknown
+from condense.settings import Network
+
+Shape = tuple[int, int, int]
+"""Channels, height and width of an image."""
+
+
+class Classifier(nn.Module):
+    """`classifier(features(images))`: [n, c, h, w] -> [n, classes]."""
+
+    def __init__(self, features: nn.Module, dimensions: int, classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.classifier = nn.Linear(dimensions, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, c, h, w]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+def build(
+    settings: Network, shape: Shape, classes: int, generator: torch.Generator | None = None
+) -> Classifier:
+    """The network of these settings for images of this shape, on the CPU.
+
+    Its weights are drawn from `generator`; without one they are left for `initialise`.
+
+    Raises:
+        UserError: for an unknown name, or where the image is too small for the depth.
+    """
+    if settings.architecture not in ARCHITECTURES:
+        raise unknown("architecture", settings.architecture, ARCHITECTURES)
+    with torch.device("meta"):
+        features = ARCHITECTURES[settings.architecture](settings, shape)
+        network = Classifier(features, _dimensions(features, settings, shape), classes)
+    network = network.to_empty(device="cpu")
+    if generator is not None:
+        initialise(network, generator)
+    return network
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw all weights anew, in place, as PyTorch's layers do: U(±1/√fan_in) (Kaiming, a = √5)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            for parameter in module.parameters():
+                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                parameter.copy_(drawn)
+        elif isinstance(module, nn.GroupNorm | nn.BatchNorm2d):
+            module.reset_parameters()
+
+
+def convnet(settings: Network, shape: Shape) -> nn.Module:
+    """[conv 3×3 → norm → activation → 2×2 pooling] × depth (Gidaris & Komodakis 2018)."""
+    channels, height, _ = shape
+    blocks: list[nn.Module] = []
+    for block in range(settings.depth):
+        # The paper's networks see 28×28 images as 32×32: the first convolution pads by two more.
+        padding = 3 if block == 0 and height == 28 else 1
+        blocks.append(nn.Conv2d(channels, settings.width, 3, padding=padding))
+        blocks += NORMS[settings.norm](settings.width)
+        blocks.append(ACTIVATIONS[settings.activation]())
+        blocks += POOLINGS[settings.pooling]()
+        channels = settings.width
+    return nn.Sequential(*blocks, nn.Flatten())
+
+
+def mlp(settings: Network, shape: Shape) -> nn.Module:
+    """Two hidden layers of 128 units."""
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(math.prod(shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()
+    )
+
+
+def lenet(settings: Network, shape: Shape) -> nn.Module:
+    """LeCun et al. 1998, with ReLU and max pooling."""
+    channels, height, _ = shape
+    return nn.Sequential(
+        nn.Conv2d(channels, 6, 5, padding=2 if height == 28 else 0),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.LazyLinear(120),
+        nn.ReLU(),
+        nn.Linear(120, 84),
+        nn.ReLU(),
+    )
+
+
+def alexnet(settings: Network, shape: Shape) -> nn.Module:
+    """Krizhevsky et al. 2012, cut down for small images as in the published experiments."""
+    channels, height, _ = shape
+    layers: list[nn.Module] = [
+        nn.Conv2d(channels, 128, 5, padding=4 if height == 28 else 2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(128, 192, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
+    for before, after in ((192, 256), (256, 192), (192, 192)):
+        layers += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten())
+
+
+def vgg11(settings: Network, shape: Shape) -> nn.Module:
+    """Simonyan & Zisserman 2015, configuration A, with a norm after each convolution."""
+    channels, height, _ = shape
+    layers: list[nn.Module] = []
+    for block, widths in enumerate([(64,), (128,), (256, 256), (512, 512), (512, 512)]):
+        for width in widths:
+            padding = 3 if block == 0 and height == 28 else 1
+            layers.append(nn.Conv2d(channels, width, 3, padding=padding))
+            layers += [*NORMS[settings.norm](width), nn.ReLU()]
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def resnet18(settings: Network, shape: Shape) -> nn.Module:
+    """He et al. 2016, its stem fitted to small images; a norm after each convolution."""
+    stem = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    layers: list[nn.Module] = [stem, *NORMS[settings.norm](64), nn.ReLU()]
+    channels = 64
+    for width, stride in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        layers.append(ResidualBlock(channels, width, stride, settings.norm))
+        layers.append(ResidualBlock(width, width, 1, settings.norm))
+        channels = width
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut, which is projected where the size changes."""
+
+    def __init__(self, channels: int, width: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.path = nn.Sequential(
+            nn.Conv2d(channels, width, 3, stride, padding=1, bias=False),
+            *NORMS[norm](width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            *NORMS[norm](width),
+        )
+        self.shortcut = nn.Sequential()
+        if stride != 1 or channels != width:
+            project = nn.Conv2d(channels, width, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(project, *NORMS[norm](width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, c, h, w] -> [n, width, h / stride, w / stride]."""
+        total: Tensor = self.path(images) + self.shortcut(images)
+        return total.relu()
+
+
+ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Module]] = {
+    "convnet": convnet,
+    "mlp": mlp,
+    "lenet": lenet,
+    "alexnet": alexnet,
+    "vgg11": vgg11,
+    "resnet18": resnet18,
+}
+
+# One group a channel is instance normalisation, one group in all is layer normalisation.
+NORMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "instance": lambda width: [nn.GroupNorm(width, width)],
+    "batch": lambda width: [nn.BatchNorm2d(width)],
+    "layer": lambda width: [nn.GroupNorm(1, width)],
+    "group": lambda width: [nn.GroupNorm(4, width)],
+    "none": lambda width: [],
+}
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leakyrelu": lambda: nn.LeakyReLU(0.01),
+    "sigmoid": nn.Sigmoid,
+}
+POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
+    "avg": lambda: [nn.AvgPool2d(2)],
+    "max": lambda: [nn.MaxPool2d(2)],
+    "none": lambda: [],
+}
+
+
+def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:
+    try:
+        return features(torch.empty(1, *shape)).shape[1]  # type: ignore[no-any-return]
+    except RuntimeError as error:
+        size = f"{shape[1]}×{shape[2]}"
+        raise UserError(f"a {size} image is too small for the network {settings}") from error

@@ -1,0 +1,299 @@
+"""The folder that every run leaves: config, lock, checkpoint, history, summary.
+
+::
+
+    with RunFolder.create(out, config) as run:        # or RunFolder.open(out) to go on
+        with run.journal(show=Progress("condensing")) as journal:
+            ...
+        run.write_summary({...})
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from condense.errors import UserError
+from condense.files import (
+    TEMPORARY,
+    atomic_write,
+    plain,
+    read_json,
+    remove_temporaries,
+    write_json,
+    writing,
+)
+from condense.journal import Checkpoint, FileJournal, Journal, Progress
+
+__all__ = [
+    "Checkpoint",
+    "FileJournal",
+    "Interrupted",
+    "Journal",
+    "Progress",
+    "RunFolder",
+    "atomic_write",
+    "provenance",
+]
+
+_LOCK = ".lock"
+_CONFIG = "config.json"
+_SUMMARY = "summary.json"
+_HISTORY = "history.csv"
+_DIFFERENCES_SHOWN = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a run that can be gone on with; says where it is and what made it."""
+
+    def __init__(self, path: Path, command: str) -> None:
+        super().__init__(str(path))
+        self.path = path
+        self.command = command
+
+
+class RunFolder:
+    """One run's folder, held by a lock from its making until `close` (or the end of `with`).
+
+    Made by `create` or `open`. The lock goes with its process, however that ends.
+    """
+
+    def __init__(self, path: Path, lock: FileLock, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self._lock = lock
+        self._journals: list[FileJournal] = []
+
+    @classmethod
+    def create(cls, path: str | Path, config: Mapping[str, Any]) -> RunFolder:
+        """Makes the folder of a new run and writes `config` with `provenance()` to config.json.
+
+        Raises:
+            UserError: another process is at work there, it holds a run already or files of
+                something else, or it cannot be written.
+        """
+        path = Path(path)
+        _check_nothing_foreign(path)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(path)
+        try:
+            if (path / _CONFIG).exists():
+                raise _already_there(path, plain(config))
+            remove_temporaries(path)
+            full = plain({**config, **provenance()})
+            write_json(path / _CONFIG, full)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, lock, full)
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Opens the folder of an interrupted run, to go on with it.
+
+        Raises:
+            UserError: there is no run, its config is damaged, or another process is at work there.
+        """
+        path = Path(path)
+        if not (path / _CONFIG).is_file():
+            raise UserError(f"{path} holds no run to resume (no {_CONFIG})")
+        lock = _acquire(path)
+        try:
+            remove_temporaries(path)
+            return cls(path, lock, read_json(path / _CONFIG))
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def finished(self) -> bool:
+        """Whether the summary, which is written last, is there."""
+        return (self.path / _SUMMARY).is_file()
+
+    def require(self, **entries: Any) -> None:
+        """Checks that the config has these entries, as when a resumed run has loaded its images.
+
+        Raises:
+            UserError: naming what differs.
+        """
+        kept = {key: self.config.get(key) for key in entries}
+        differing = _differences(kept, plain(entries))
+        if differing:
+            raise UserError(
+                f"{self.path} cannot be resumed, it was made with something else: "
+                + _in_words(differing)
+            )
+
+    def journal(
+        self,
+        name: str = "checkpoint",
+        *,
+        history: bool = True,
+        show: Journal | None = None,
+        every_seconds: float = 20.0,
+    ) -> FileJournal:
+        """A journal that keeps NAME.safetensors and, unless switched off, history.csv here.
+
+        A run has one history: give it to one journal. Journals still open when the folder is
+        closed are flushed, so Ctrl-C loses no step.
+        """
+        made = FileJournal(
+            self._checkpoint(name),
+            history=self.path / _HISTORY if history else None,
+            show=show,
+            every_seconds=every_seconds,
+        )
+        self._journals.append(made)
+        return made
+
+    def save_checkpoint(self, checkpoint: Checkpoint, name: str = "checkpoint") -> None:
+        """Writes NAME.safetensors, atomically."""
+        checkpoint.write(self._checkpoint(name))
+
+    def load_checkpoint(self, name: str = "checkpoint") -> Checkpoint | None:
+        """The checkpoint of this name, tensors on the CPU; None where there is none.
+
+        Raises:
+            UserError: it is truncated or malformed.
+        """
+        path = self._checkpoint(name)
+        return Checkpoint.read(path) if path.is_file() else None
+
+    def remove_checkpoint(self, name: str = "checkpoint") -> None:
+        """Removes a checkpoint that is needed no more."""
+        self._checkpoint(name).unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: object) -> Path:
+        """Writes the JSON file `name`, atomically."""
+        write_json(self.path / name, value)
+        return self.path / name
+
+    def write_summary(self, summary: Mapping[str, Any]) -> Path:
+        """Writes summary.json, which says that the run is finished: write it last."""
+        return self.write_json(_SUMMARY, summary)
+
+    def close(self) -> None:
+        """Flushes the journals and gives the folder free."""
+        try:
+            for journal in self._journals:
+                journal.close()
+        finally:
+            self._journals = []
+            self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+        if isinstance(error, KeyboardInterrupt) and not self.finished:
+            raise Interrupted(self.path, self.config.get("command", "")) from error
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+
+def provenance() -> dict[str, str | None]:
+    """Which code made a run: `version`, and the `commit` where it runs from a git checkout."""
+    return {"version": version(), "commit": _commit()}
+
+
+def version() -> str:
+    """The version of the installed distribution that holds this package."""
+    try:
+        return metadata.version("condense")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with `-dirty` where files differ from it."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # A virtual environment may lie within the checkout of another project.
+        ours = [*git, "ls-files", "--error-unmatch", here.name]
+        subprocess.run(ours, check=True, capture_output=True)
+        name = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(name, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _acquire(path: Path) -> FileLock:
+    lock = FileLock(path / _LOCK, timeout=0)
+    with writing(path):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"{path} is in use by another process: wait for it or choose another --out"
+            ) from error
+    return lock
+
+
+def _check_nothing_foreign(path: Path) -> None:
+    with writing(path):
+        if not path.exists() or (path / _CONFIG).exists():
+            return
+        foreign = sorted(
+            item.name
+            for item in path.iterdir()
+            if item.name != _LOCK and not item.name.startswith(TEMPORARY)
+        )
+    if foreign:
+        raise UserError(
+            f"{path} holds other files ({', '.join(foreign[:_DIFFERENCES_SHOWN])}"
+            f"{', …' if len(foreign) > _DIFFERENCES_SHOWN else ''}): choose another --out"
+        )
+
+
+def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
+    kept = read_json(path / _CONFIG)
+    for key in provenance():
+        kept.pop(key, None)
+    differing = _differences(kept, config)
+    if differing:
+        return UserError(
+            f"{path} holds a run with other settings: {_in_words(differing)}; "
+            f"choose another --out, or go on with the run there by --resume {path}"
+        )
+    return UserError(
+        f"{path} holds this run already: go on with --resume {path}, or choose another --out"
+    )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """A line for each entry of the nested mappings that differs: `name old → new`."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [] if old == new else [f"{name} {_short(old)} → {_short(new)}"]
+    return [
+        line
+        for key in dict.fromkeys([*old, *new])
+        for line in _differences(
+            old.get(key, "unset"), new.get(key, "unset"), f"{name}.{key}" if name else key
+        )
+    ]
+
+
+def _in_words(differing: list[str]) -> str:
+    more = len(differing) - _DIFFERENCES_SHOWN
+    shown = ", ".join(differing[:_DIFFERENCES_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:20] + "…"

@@ -1,0 +1,88 @@
+"""The one training loop: stochastic gradient descent on tensors that live on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condense.augment import augment_independently
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train."""
+
+    updates: int
+    batch: int
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    drops: tuple[float, ...] = ()
+    """Fractions of the updates after which the learning rate is divided by ten."""
+
+    @classmethod
+    def of_epochs(cls, epochs: int, images: int, batch: int, **rest: object) -> Schedule:
+        """The schedule of so many passes over so many images."""
+        return cls(epochs * -(-images // batch), batch, **rest)  # type: ignore[arg-type]
+
+
+def train(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    strategy: tuple[str, ...] = (),
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> None:
+    """Train `network` in place.
+
+    Args:
+        network: [n, c, h, w] -> [n, classes], on the device of the images.
+        images: [n, c, h, w]: floats as the network takes them, or anything that `prepare` makes
+            into that a batch at a time (uint8 images are normalised so).
+        labels: int64 [n], or float [n, classes] for soft labels.
+        schedule: updates, batch size and learning rate.
+        generator: for the order and the augmentation.
+        strategy: the operations one of which is drawn for each batch; none where empty.
+        prepare: applied to each batch.
+        loss: (logits, labels) -> scalar.
+    """
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        schedule.lr,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+    drops = {round(drop * schedule.updates) for drop in schedule.drops}
+    network.train()
+    for update, rows in enumerate(batches(len(images), schedule.batch, generator)):
+        if update == schedule.updates:
+            return
+        if update in drops:
+            optimizer.param_groups[0]["lr"] /= 10
+        rows = rows.to(images.device)
+        batch = images[rows] if prepare is None else prepare(images[rows])
+        if strategy:
+            batch = augment_independently(batch, strategy, generator)
+        optimizer.zero_grad()
+        loss(network(batch), labels[rows]).backward()
+        optimizer.step()
+
+
+def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of one batch after the other, without end, each epoch in a new order."""
+    while True:
+        yield from torch.randperm(n, generator=generator).split(size)
+
+
+@torch.no_grad()
+def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = 512) -> Tensor:
+    """`function` of all images [n, …], `chunk` at a time, without gradients."""
+    return torch.cat([function(part) for part in images.split(chunk)])

@@ -1,0 +1,15 @@
+from .eeil import EEIL as EEIL
+from .heads import HEADS as HEADS
+from .heads import MultiHead as MultiHead
+from .heads import with_heads as with_heads
+from .memory import CondensedBuffer as CondensedBuffer
+from .memory import HerdingBuffer as HerdingBuffer
+from .memory import RandomBuffer as RandomBuffer
+from .memory import RehearsalBuffer as RehearsalBuffer
+from .settings import STREAMS as STREAMS
+from .settings import Learner as Learner
+from .settings import Part as Part
+from .settings import Stream as Stream
+from .settings import learner_preset as learner_preset
+from .streams import load_tasks as load_tasks
+from .streams import make_stream as make_stream

@@ -1,0 +1,268 @@
+"""Rehearsal buffers that hold condensed or selected images.
+
+They are Avalanche `ExemplarsBuffer`s: they serve `EEIL`, and with a fixed total also
+`ReplayPlugin(mem_size=N, storage_policy=buffer)` with any other strategy. What they hold is
+ordered by rank within each class, so a smaller memory is the first images of a larger one.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.training.storage_policy import ExemplarsBuffer
+from torch import Tensor
+
+from condense import (
+    Cache,
+    ImageData,
+    Journal,
+    UserError,
+    condense,
+    generator,
+    greedy_herding,
+    in_chunks,
+    method_named,
+)
+from continual.samples import Samples, as_dataset, join
+from continual.streams import TaskImages, images_of
+
+
+class Group(NamedTuple):
+    """Whose images a memory keeps together."""
+
+    experience: int
+    task: int
+    label: int
+
+
+class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
+    """Keeps the same number of images of every class of every experience.
+
+    The base of the three below; a new one says in `choose` what to keep of a task's images.
+    """
+
+    follows_network = False
+    """Whether what is kept depends on the learner, so that EEIL chooses again after stage 2."""
+
+    def __init__(
+        self,
+        max_size: int = 0,
+        *,
+        images_per_class: int | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Either a fixed total or a fixed number for each class.
+
+        Args:
+            max_size: a fixed total; each (experience, class) has an equal share, so that shares
+                shrink as classes come.
+            images_per_class: a fixed number for each (experience, class), and no limit in total.
+            mean: per channel, what the images of other people's experiences are normalised with;
+                streams of this package know theirs.
+            std: likewise.
+            seed: of all that is drawn.
+        """
+        super().__init__(max_size)
+        if max_size < 1 and images_per_class is None:
+            raise UserError("a memory needs a size: max_size images in all, or images_per_class")
+        if images_per_class is not None and images_per_class < 1:
+            raise UserError(f"images per class must be at least 1, not {images_per_class}")
+        self.images_per_class = images_per_class
+        self.mean, self.std = mean, std
+        self.seed = seed
+        self.groups: dict[Group, Samples] = {}
+        """Each in the order of rank: what is dropped is dropped from the end."""
+
+    @abstractmethod
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+        """Images to keep of each class of a task, best first.
+
+        Args:
+            strategy: whose `model` may be looked at.
+            images: what there is to choose from.
+            ipc: how many to keep of each class.
+
+        Returns:
+            For each class [ipc, c, h, w]: uint8, or float32 from 0 to 1, unclamped.
+        """
+
+    def post_adapt(self, agent_state: Any, exp: Any) -> None:
+        """Keep images of this experience, in place of what was kept of it before."""
+        number = int(exp.current_experience)
+        tasks = images_of(exp, self.mean, self.std)
+        mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
+        others = {group: kept for group, kept in self.groups.items() if group not in mine}
+        ipc = self._share(len(others) + len(mine))
+        self.groups = {group: kept[:ipc] for group, kept in others.items()}
+        for task in tasks:
+            chosen = self.choose(agent_state, task, ipc)
+            for label, images in zip(task.classes, chosen, strict=True):
+                self.groups[Group(number, task.task, label)] = _labelled(images, label, task)
+        self._refresh()
+
+    def update(self, strategy: Any, **kwargs: Any) -> None:
+        """What `ReplayPlugin` calls; Avalanche's own version warns that it is deprecated."""
+        self.post_adapt(strategy, strategy.experience)
+
+    def resize(self, strategy: Any, new_size: int) -> None:
+        """Set the total and drop what is beyond each class's share, by rank.
+
+        What has been dropped does not come back when the memory grows again: the images that it
+        was chosen from are gone.
+        """
+        self.max_size, self.images_per_class = new_size, None
+        if self.groups:
+            ipc = self._share(len(self.groups))
+            self.groups = {group: kept[:ipc] for group, kept in self.groups.items()}
+        self._refresh()
+
+    @property
+    def samples(self) -> Samples | None:
+        """All that is kept, as tensors; None when that is nothing."""
+        return join(list(self.groups.values())) if self.groups else None
+
+    def restore(self, groups: dict[Group, Samples]) -> None:
+        """Put back what `groups` was when a run was interrupted."""
+        self.groups = dict(groups)
+        self._refresh()
+
+    def _share(self, groups: int) -> int:
+        ipc = self.images_per_class or self.max_size // groups
+        if ipc < 1:
+            raise UserError(
+                f"a memory of {self.max_size} images cannot hold {groups} classes: "
+                f"give it at least {groups}"
+            )
+        return ipc
+
+    def _refresh(self) -> None:
+        samples = self.samples
+        if samples is not None:
+            self.buffer: AvalancheDataset = as_dataset(samples)
+        if self.images_per_class is not None:
+            self.max_size = 0 if samples is None else len(samples)
+
+
+class RandomBuffer(RehearsalBuffer):
+    """Keeps real images drawn at random."""
+
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+        """Draw `ipc` images of each class without replacement."""
+        data = images.data
+        draws = generator(self.seed, "random memory", data.fingerprint())
+        rows = _rows(data, ipc)
+        return [data.x_train[row[torch.randperm(len(row), generator=draws)[:ipc]]] for row in rows]
+
+
+class HerdingBuffer(RehearsalBuffer):
+    """Keeps the real images whose mean feature in the learner stays closest to their class's.
+
+    As EEIL and iCaRL do, on features of length one (Rebuffi et al. 2017, Algorithm 4). The
+    learner's features are what `model.features` gives; another `features` can be named.
+    """
+
+    follows_network = True
+
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+        """Herd `ipc` images of each class in the features of `strategy.model`.
+
+        Raises:
+            UserError: where the model has no `features`.
+        """
+        model, data = strategy.model, images.data
+        if not callable(getattr(model, "features", None)):
+            raise UserError("HerdingBuffer needs a model with a method or module `features`")
+
+        def features(pixels: Tensor) -> Tensor:
+            inputs = data.normalise(pixels).to(strategy.device)
+            return F.normalize(model.features(inputs).flatten(1))
+
+        training = model.training
+        model.eval()
+        chosen = [
+            data.x_train[row[greedy_herding(in_chunks(features, data.x_train[row]), ipc)]]
+            for row in _rows(data, ipc)
+        ]
+        model.train(training)
+        return chosen
+
+
+class CondensedBuffer(RehearsalBuffer):
+    """Keeps images condensed from each experience by any method of `condense`.
+
+    A smaller share keeps, of each class, those images that come first in a herding order of the
+    condensed images' pixels: the first k have nearly the mean of all.
+    """
+
+    def __init__(
+        self,
+        max_size: int = 0,
+        *,
+        method: str = "dsa",
+        settings: Any = None,
+        journals: Callable[[ImageData], AbstractContextManager[Journal]] | None = None,
+        cache: Cache | None = None,
+        **rest: Any,
+    ) -> None:
+        """As `RehearsalBuffer`, and how to condense.
+
+        Args:
+            max_size: as there.
+            method: one of `condense.METHODS`.
+            settings: the method's; its `ipc` is set to the share of a class.
+            journals: gives what is told how the condensing of these images gets on.
+            cache: where sets that have been made before are looked up; none where not given.
+            rest: the other arguments of `RehearsalBuffer`.
+
+        Raises:
+            UserError: for an unknown method.
+        """
+        super().__init__(max_size, **rest)
+        self.method = method
+        self.settings = settings or method_named(method).preset("paper")
+        self.journals = journals or (lambda data: Journal())
+        self.cache = cache
+
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+        """Condense the task's training images to `ipc` for each class."""
+        data = images.data.to(strategy.device)
+        settings = replace(self.settings, ipc=ipc)
+        with self.journals(data) as journal:
+            condensed = condense(
+                data, self.method, settings, seed=self.seed, journal=journal, cache=self.cache
+            )
+        kept = [condensed.images[condensed.labels == label] for label in range(condensed.classes)]
+        return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
+
+
+def _labelled(images: Tensor, label: int, task: TaskImages) -> Samples:
+    labels = torch.full((len(images),), label)
+    images = images.to(task.data.device)
+    return Samples(
+        images,
+        labels.to(images.device),
+        torch.full_like(labels, task.task).to(images.device),
+        task.data.mean,
+        task.data.std,
+    )
+
+
+def _rows(data: ImageData, ipc: int) -> tuple[Tensor, ...]:
+    """Training rows by class, each of at least `ipc`."""
+    rows = data.train_indices_by_class()
+    smallest = min(range(len(rows)), key=lambda label: len(rows[label]))
+    if len(rows[smallest]) < ipc:
+        raise UserError(
+            f"class {data.class_names[smallest]} of {data.name} has {len(rows[smallest])} images, "
+            f"fewer than the {ipc} asked for: lower --images-per-class"
+        )
+    return rows

@@ -1,0 +1,107 @@
+"""What a stream of experiences comes to: stage averages, forgetting, a table and two pictures.
+
+An accuracy matrix has a row for each stage and a column for each task, as fractions of one; None
+where the heads cannot be tested, as on a task whose head is still to come.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Row = Sequence[float | None]
+Matrix = Sequence[Row]
+
+
+def stage_averages(matrix: Matrix) -> list[float]:
+    """After each stage t, the accuracy averaged over tasks 1 to t (the paper's Figure 3)."""
+    return [statistics.fmean(_known(row[: stage + 1])) for stage, row in enumerate(matrix)]
+
+
+def forgetting(matrix: Matrix) -> list[float]:
+    """For each task but the last, how far its accuracy has fallen since it was learnt."""
+    last = matrix[-1]
+    return [_known([row[task]])[0] - _known([last[task]])[0] for task, row in enumerate(matrix)][
+        :-1
+    ]
+
+
+def mean_and_std(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
+    """Column by column over rows; the standard deviation is that of the population."""
+    columns = list(zip(*values, strict=True))
+    return [statistics.fmean(c) for c in columns], [statistics.pstdev(c) for c in columns]
+
+
+def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:
+    """Entry by entry over matrices."""
+    return [
+        [None if None in entries else statistics.fmean(_known(entries)) for entries in zip(*rows)]
+        for rows in zip(*matrices)
+    ]
+
+
+def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> str:
+    """The stage averages in per cent, a column for each stage."""
+    heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
+    cells = [f"{100 * m:.1f} ± {100 * s:.1f} %" for m, s in zip(mean, std, strict=True)]
+    widths = [max(map(len, column)) for column in zip(heads, cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in (heads, cells)
+    )
+
+
+def draw_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
+    """The accuracy matrix as a PNG picture."""
+    figure = Figure(figsize=(1.6 + len(tasks), 1.2 + 0.8 * len(tasks)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.imshow(
+        [[float("nan") if value is None else value for value in row] for row in matrix],
+        vmin=0,
+        vmax=1,
+        cmap="viridis",
+    )
+    axes.set_xticks(range(len(tasks)), tasks)
+    axes.set_yticks(range(len(tasks)), [f"T{stage + 1}" for stage in range(len(tasks))])
+    axes.set_xlabel("tested on")
+    axes.set_ylabel("after stage")
+    for stage, row in enumerate(matrix):
+        for task, value in enumerate(row):
+            if value is not None:
+                colour = "white" if value < 0.6 else "black"
+                axes.text(task, stage, f"{100 * value:.1f}", ha="center", va="center", c=colour)
+    _write(figure, path)
+
+
+def draw_stages(
+    path: Path, tasks: Sequence[str], mean: Sequence[float], std: Sequence[float], label: str
+) -> None:
+    """The average over the tasks so far after each stage as a PNG picture."""
+    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    stages = range(1, len(tasks) + 1)
+    axes.errorbar(
+        stages,
+        [100 * value for value in mean],
+        [100 * value for value in std],
+        marker="o",
+        capsize=3,
+        label=label,
+    )
+    axes.set_xticks(stages, [f"T{stage}\n+ {task}" for stage, task in zip(stages, tasks)])
+    axes.set_ylabel("accuracy over the tasks so far (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    _write(figure, path)
+
+
+def _write(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+
+
+def _known(values: Sequence[float | None]) -> list[float]:
+    return [value for value in values if value is not None]

@@ -1,0 +1,116 @@
+"""Labelled images as tensors, and their going to and from Avalanche's datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from avalanche.benchmarks.utils import (
+    AvalancheDataset,
+    DataAttribute,
+    TaskAwareSupervisedClassificationDataset,
+    TaskLabels,
+)
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Labelled images with the task each belongs to."""
+
+    images: Tensor
+    """[n, c, h, w]: uint8, or float32 where 0 is black and 1 is white (unclamped)."""
+    labels: Tensor
+    """int64 [n]."""
+    tasks: Tensor
+    """Task labels, int64 [n]."""
+    mean: tuple[float, ...]
+    """Per channel, on the scale from 0 to 1; what `inputs` subtracts."""
+    std: tuple[float, ...]
+    """Per channel; what `inputs` divides by."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor | slice) -> Samples:
+        """The samples at these positions."""
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            tasks=self.tasks[indices],
+        )
+
+    def inputs(self) -> Tensor:
+        """What a network sees: normalised float32 [n, c, h, w]."""
+        mean, std = self.images.new_tensor([self.mean, self.std], dtype=torch.float32)
+        pixels = self.images / 255 if self.images.dtype == torch.uint8 else self.images
+        return (pixels - mean[:, None, None]) / std[:, None, None]
+
+    def to(self, device: torch.device) -> Samples:
+        """The same samples on a device."""
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            tasks=self.tasks.to(device),
+        )
+
+    @property
+    def bytes(self) -> int:
+        """What the images take to store."""
+        return self.images.numel() * self.images.element_size()
+
+
+def join(parts: Sequence[Samples]) -> Samples:
+    """The samples of all parts, which have their mean and standard deviation in common."""
+    return replace(
+        parts[0],
+        images=torch.cat([part.images for part in parts]),
+        labels=torch.cat([part.labels for part in parts]),
+        tasks=torch.cat([part.tasks for part in parts]),
+    )
+
+
+class _ImageSet(Dataset[tuple[Tensor, int]]):
+    """A map-style dataset of (normalised image, label)."""
+
+    def __init__(self, samples: Samples) -> None:
+        self.samples = samples
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        sample = self.samples[index : index + 1]
+        return sample.inputs()[0], int(sample.labels)
+
+
+def as_dataset(samples: Samples) -> AvalancheDataset:
+    """An ordinary Avalanche dataset of (normalised image, label, task label)."""
+    samples = samples.to(torch.device("cpu"))
+    attributes = [
+        DataAttribute(samples.labels.tolist(), "targets"),
+        TaskLabels(samples.tasks.tolist()),
+    ]
+    return TaskAwareSupervisedClassificationDataset(
+        [_ImageSet(samples)], data_attributes=attributes
+    )
+
+
+def read(dataset: Any) -> Samples:
+    """Read anybody's dataset of (image tensor, label[, task label]) once, in order.
+
+    The images are taken as the network's inputs: mean 0 and standard deviation 1.
+    """
+    loader = DataLoader(dataset, batch_size=512, collate_fn=getattr(dataset, "collate_fn", None))
+    batches = [tuple(batch) for batch in loader]
+    images, labels = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
+    tasks = torch.zeros_like(labels)
+    if len(batches[0]) > 2:
+        tasks = torch.cat([batch[-1] for batch in batches])
+    channels = images.shape[1]
+    return Samples(images.float(), labels, tasks, (0.0,) * channels, (1.0,) * channels)

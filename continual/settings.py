@@ -1,0 +1,104 @@
+"""The learner's settings and the streams by name.
+
+A default is the value of Castro et al. 2018; `PRESETS` says what the other presets change. The
+command line is generated from these classes, so nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from condense import Network, unknown
+
+
+@dataclass(frozen=True)
+class Learner:
+    """EEIL (Castro et al. 2018): the network and how it is trained on each experience."""
+
+    epochs_first: int = 100
+    """Epochs on the first experience."""
+    epochs: int = 40
+    """Epochs on each later experience and the memory (stage 1)."""
+    updates_per_epoch: int | None = None
+    """At most so many batches an epoch, which then visits a random part of the data."""
+    lr: float = 0.1
+    """Of stage 1; divided by ten at each quarter of the epochs."""
+    batch: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    finetune_epochs: int = 30
+    """Epochs of balanced fine-tuning on the memory alone (stage 2); 0 does without."""
+    finetune_lr: float = 0.01
+    """Of stage 2; divided by ten at each third of the epochs."""
+    temperature: float = 2.0
+    """That old heads' outputs are softened by for distillation."""
+    noise: bool = True
+    """Add normal noise to gradients."""
+    noise_eta: float = 0.3
+    """η: the noise on the batch-summed gradient has standard deviation η / (1 + epoch)^γ."""
+    noise_gamma: float = 0.55
+    """γ of the same."""
+    augment: bool = True
+    """Augment by color, crop and, where a mirrored image still shows its class, flip."""
+    network: Network = field(default_factory=Network)
+
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "cpu": {
+        "epochs_first": 10,
+        "epochs": 10,
+        "updates_per_epoch": 100,
+        "finetune_epochs": 200,
+        "network": Network(width=32),
+    },
+    "smoke": {
+        "epochs_first": 2,
+        "epochs": 2,
+        "updates_per_epoch": 5,
+        "finetune_epochs": 2,
+        "network": Network(width=8),
+    },
+}
+
+
+def learner_preset(name: str, **changes: Any) -> Learner:
+    """The learner that preset `name` stands for, with `changes` on top.
+
+    Raises:
+        UserError: for a preset that does not exist.
+    """
+    if name not in _PRESETS:
+        raise unknown("preset", name, _PRESETS)
+    return Learner(**{**_PRESETS[name], **changes})
+
+
+@dataclass(frozen=True)
+class Part:
+    """One task of a stream: a data set, or some classes of one."""
+
+    dataset: str
+    classes: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Tasks that are learnt one after the other, brought to one image shape."""
+
+    parts: tuple[Part, ...]
+    size: int = 32
+    """Height and width."""
+    channels: int = 3
+
+
+def _whole(*names: str) -> Stream:
+    return Stream(tuple(Part(name) for name in names))
+
+
+STREAMS: dict[str, Stream] = {
+    "svhn-mnist-usps": _whole("svhn", "mnist", "usps"),
+    "synthdigits-mnist5k-digits": _whole("synthdigits", "mnist5k", "digits"),
+}
+AUTO = tuple(STREAMS)
+"""What `auto` tries, in this order."""

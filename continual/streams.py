@@ -1,0 +1,152 @@
+"""The task streams, as Avalanche benchmarks whose experiences also carry their tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
+from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
+from avalanche.benchmarks.scenarios.task_aware import with_task_labels
+
+from condense import ImageData, UserError, available, load
+from continual.samples import Samples, as_dataset, read
+from continual.settings import STREAMS, Stream
+
+
+class ImageExperience(DatasetExperience):  # type: ignore[misc]
+    """An experience that carries its tensors beside the usual dataset.
+
+    Attributes:
+        data: the images of the task, both splits, labels counted from zero.
+        offset: what the stream adds to those labels.
+        samples: this experience's split as tensors, with the stream's labels.
+    """
+
+    def __init__(self, data: ImageData, split: str, task: int, offset: int, number: int) -> None:
+        self.data = data
+        self.offset = offset
+        images, labels = getattr(data, f"x_{split}"), getattr(data, f"y_{split}")
+        tasks = torch.full_like(labels, task)
+        self.samples = Samples(images, labels + offset, tasks, data.mean, data.std)
+        super().__init__(dataset=as_dataset(self.samples), current_experience=number)
+
+
+def make_stream(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
+    """A benchmark with an experience for each task; `train_stream` and `test_stream`.
+
+    Args:
+        tasks: of one image shape, in the order in which they are learnt.
+        head: `domain`: the tasks share their labels, and the task label is 0 everywhere;
+            `task`: they share their labels, and task labels tell them apart;
+            `class`: each task's classes follow those of the task before it.
+    """
+    streams = []
+    for split in ("train", "test"):
+        experiences, offset = [], 0
+        for number, data in enumerate(tasks):
+            task = number if head == "task" else 0
+            experiences.append(ImageExperience(data, split, task, offset, number))
+            offset += data.classes if head == "class" else 0
+        streams.append(EagerCLStream(split, experiences))
+    return with_classes_timeline(with_task_labels(CLScenario(streams)))
+
+
+def load_tasks(stream: Stream, root: Path | None = None) -> list[ImageData]:
+    """The images of each task of a stream, of one shape and under one normalisation.
+
+    The normalisation is that of the first task, which is all that the learner knows when it
+    starts; one for all, so that no task can be told by it at test.
+
+    Raises:
+        UserError: where a data set cannot be had.
+    """
+    tasks = []
+    for part in stream.parts:
+        data = load(part.dataset, root)
+        data = data if part.classes is None else data.with_classes(part.classes)
+        tasks.append(data.resized(stream.size, stream.channels))
+    return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
+
+
+def load_first_available(
+    names: Sequence[str], root: Path | None = None
+) -> tuple[str, list[ImageData], str | None]:
+    """The first of these streams whose images are on disk or can be downloaded.
+
+    Returns:
+        Its name, its tasks, and why the stream before it would not do.
+
+    Raises:
+        UserError: where none can be had, or a file that is there cannot be used.
+    """
+    reason = None
+    for name in names:
+        stream = STREAMS[name]
+        try:
+            return name, load_tasks(stream, root), reason
+        except UserError as error:
+            if name == names[-1] or all(available(part.dataset, root) for part in stream.parts):
+                raise
+            reason = str(error)
+    raise ValueError("no stream to choose from")
+
+
+@dataclass(frozen=True)
+class TaskImages:
+    """What a buffer chooses from: the images of one task of an experience."""
+
+    data: ImageData
+    """Labels counted from zero; the test split is empty where nobody knows it."""
+    classes: tuple[int, ...]
+    """The stream's label of each class of `data`."""
+    task: int
+    """The task label."""
+
+
+def images_of(
+    experience: Any, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None
+) -> list[TaskImages]:
+    """The training images of an experience, of this package's streams or anybody else's.
+
+    Args:
+        experience: one of `make_stream`, whose tensors are taken as they are, or any experience
+            whose dataset gives (image tensor, label[, task label]).
+        mean: per channel, what the dataset has been normalised with, where it has been; of no
+            concern for an experience of `make_stream`.
+        std: likewise.
+
+    Raises:
+        UserError: where the images are not in the range from 0 to 1 after the normalisation has
+            been undone.
+    """
+    if isinstance(experience, ImageExperience):
+        data = experience.data
+        classes = tuple(range(experience.offset, experience.offset + data.classes))
+        return [TaskImages(data, classes, int(experience.samples.tasks[0]))]
+    samples = read(experience.dataset.eval())
+    mean, std = mean or samples.mean, std or samples.std
+    return [
+        _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std)
+        for task in samples.tasks.unique().tolist()
+    ]
+
+
+def _as_task(
+    samples: Samples, task: int, mean: tuple[float, ...], std: tuple[float, ...]
+) -> TaskImages:
+    scale, shift = (torch.tensor(values)[:, None, None] for values in (std, mean))
+    pixels = samples.images * scale + shift
+    if pixels.min() < -0.01 or pixels.max() > 1.01:
+        raise UserError(
+            "the experience's images are not in the range from 0 to 1: give the buffer the mean "
+            "and std that they are normalised with"
+        )
+    images = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
+    classes, labels = samples.labels.unique(return_inverse=True)
+    names = tuple(str(label) for label in classes.tolist())
+    data = ImageData("experience", images, labels, images[:0], labels[:0], mean, std, names)
+    return TaskImages(data, tuple(classes.tolist()), task)

@@ -1,0 +1,126 @@
+"""Per-class gradients against a plain loop; distances by hand."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from condense.matching import (
+    DISTANCES,
+    class_gradients,
+    matched_parameters,
+    stacked_class_gradients,
+)
+from condense.methods.gradient_matching import freeze_batch_norm
+from condense.networks import NORMS, build
+from condense.seeds import generator
+from condense.settings import Network
+
+SHAPE = (3, 16, 16)
+
+
+def loop(network, images, classes):
+    """One class after the other, the way the paper writes it."""
+    names, weights = zip(*matched_parameters(network).items(), strict=True)
+    rows = []
+    for group, label in zip(images, classes, strict=True):
+        loss = F.cross_entropy(network(group), label.repeat(len(group)))
+        rows.append(torch.autograd.grad(loss, weights, create_graph=True))
+    return {name: torch.stack([row[i] for row in rows]) for i, name in enumerate(names)}
+
+
+def network_and_images(norm="instance", architecture="convnet"):
+    settings = Network(architecture, width=8, norm=norm)
+    network = build(settings, SHAPE, 5, generator(0, norm))
+    images = torch.randn(5, 4, *SHAPE, generator=generator(1))
+    if norm == "batch":
+        freeze_batch_norm(network, images.flatten(0, 1) * 2 + 1)
+    return network, images, torch.arange(5)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_all_classes_at_once_are_the_plain_loop(norm):
+    network, images, classes = network_and_images(norm)
+    expected = loop(network, images, classes)
+    got = class_gradients(network, images, classes)
+    chunked = stacked_class_gradients(network, list(images), classes, chunk=3)
+    assert got.keys() == expected.keys() == chunked.keys()
+    for name in expected:
+        torch.testing.assert_close(got[name], expected[name], atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(chunked[name], expected[name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("distance", DISTANCES.values())
+def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
+    network, images, classes = network_and_images(norm)
+    real = torch.randn(5, 6, *SHAPE, generator=generator(2))
+    target = stacked_class_gradients(network, list(real), classes, chunk=6)
+    moved = []
+    for gradients in (class_gradients, loop):
+        leaf = images.clone().requires_grad_()
+        moved.append(
+            torch.autograd.grad(distance(gradients(network, leaf, classes), target).sum(), leaf)[0]
+        )
+    scale = moved[1].abs().max()
+    assert scale > 0
+    torch.testing.assert_close(moved[0] / scale, moved[1] / scale, atol=1e-4, rtol=0)
+
+
+def test_classes_of_different_sizes():
+    network, images, classes = network_and_images()
+    groups = [images[c][: 1 + c % 3] for c in range(5)]
+    chunked = stacked_class_gradients(network, groups, classes, chunk=2)
+    expected = loop(network, groups, classes)
+    for name in expected:
+        torch.testing.assert_close(chunked[name], expected[name], atol=1e-6, rtol=1e-4)
+
+
+def test_biases_and_norms_do_not_count():
+    network, _, _ = network_and_images()
+    assert [value.ndim for value in matched_parameters(network).values()] == [4, 4, 4, 2]
+
+
+def test_layerwise_distance_by_hand():
+    # One class, one layer of two output nodes: the first is orthogonal, the second opposite.
+    a = {"w": torch.tensor([[[1.0, 0.0], [2.0, 2.0]]])}
+    b = {"w": torch.tensor([[[0.0, 3.0], [-1.0, -1.0]]])}
+    opposite = 1 + 4 / (math.sqrt(8) * math.sqrt(2) + 1e-6)
+    torch.testing.assert_close(DISTANCES["layerwise"](a, b), torch.tensor([1.0 + opposite]))
+
+
+def test_layerwise_distance_sums_over_layers_and_reads_convolutions_by_output():
+    a = {"conv": torch.zeros(1, 2, 3, 1, 1), "fc": torch.tensor([[[3.0, 4.0]]])}
+    a["conv"][0, 0, 1] = 5.0
+    b = {"conv": a["conv"].clone(), "fc": torch.tensor([[[4.0, 3.0]]])}
+    # conv: the first node agrees (0), the second has no gradient at all (1); fc: 1 − 24/25.
+    torch.testing.assert_close(DISTANCES["layerwise"](a, b), torch.tensor([1 + 1 / 25]))
+
+
+def test_cosine_and_mse_by_hand():
+    a = {"v": torch.tensor([[[1.0, 0.0]]]), "w": torch.tensor([[[0.0, 2.0]]])}
+    b = {"v": torch.tensor([[[0.0, 1.0]]]), "w": torch.tensor([[[0.0, 2.0]]])}
+    torch.testing.assert_close(DISTANCES["mse"](a, b), torch.tensor([2.0]))
+    torch.testing.assert_close(DISTANCES["cosine"](a, b), torch.tensor([1 - 4 / 5]))
+
+
+@pytest.mark.parametrize("distance", DISTANCES.values())
+def test_classes_do_not_mix(distance):
+    a = {"w": torch.randn(3, 4, 5, generator=generator(3))}
+    b = {"w": torch.randn(3, 4, 5, generator=generator(4))}
+    alone = [distance({"w": a["w"][[c]]}, {"w": b["w"][[c]]}) for c in range(3)]
+    torch.testing.assert_close(distance(a, b), torch.cat(alone))
+
+
+def test_frozen_batch_norm_has_the_statistics_of_the_images():
+    network, _, _ = network_and_images("batch")
+    images = torch.randn(32, *SHAPE, generator=generator(5)) * 3 + 2
+    freeze_batch_norm(network, images)
+    convolution, norm = network.features[0], network.features[1]
+    seen = convolution(images)
+    torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)))
+    torch.testing.assert_close(norm.running_var, seen.var((0, 2, 3)))
+    before = norm.running_mean.clone()
+    network(images * 7)
+    torch.testing.assert_close(norm.running_mean, before, rtol=0, atol=0)

@@ -1,0 +1,91 @@
+import pytest
+import torch
+from torch import nn
+
+from condense.errors import UserError
+from condense.networks import ACTIVATIONS, NORMS, POOLINGS, build, initialise
+from condense.seeds import generator
+from condense.settings import Network
+
+GREY, COLOUR = (1, 28, 28), (3, 32, 32)
+
+
+def count(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "grey", "colour"),
+    [
+        ("convnet", 317_706, 320_010),
+        ("mlp", 118_282, 411_146),
+        ("lenet", 61_706, 62_006),
+        ("alexnet", 1_865_802, 1_872_202),
+        ("vgg11", 9_229_962, 9_231_114),
+        ("resnet18", 11_172_810, 11_173_962),
+    ],
+)
+def test_parameter_counts_of_the_published_networks(architecture, grey, colour):
+    assert count(build(Network(architecture), GREY, 10)) == grey
+    assert count(build(Network(architecture), COLOUR, 10)) == colour
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"])
+@pytest.mark.parametrize("shape", [GREY, COLOUR])
+def test_forward_is_the_classifier_of_the_features(architecture, shape):
+    network = build(Network(architecture), shape, 7, generator(0)).eval()
+    images = torch.randn(2, *shape, generator=generator(1))
+    logits = network(images)
+    assert logits.shape == (2, 7)
+    torch.testing.assert_close(logits, network.classifier(network.features(images)))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_keyword_of_the_convnet(activation, norm, pooling):
+    settings = Network(width=8, depth=2, activation=activation, norm=norm, pooling=pooling)
+    network = build(settings, (3, 8, 8), 4, generator(0))
+    network(torch.randn(3, 3, 8, 8)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+    side = 8 if pooling == "none" else 2
+    norms = 0 if norm == "none" else 2 * 2 * 8
+    assert count(network) == (27 + 1) * 8 + (72 + 1) * 8 + norms + (8 * side**2 + 1) * 4
+
+
+def test_the_weights_follow_from_the_generator_alone():
+    torch.manual_seed(1)
+    first = build(Network(width=8), COLOUR, 10, generator(3))
+    torch.manual_seed(2)
+    second = build(Network(width=8), COLOUR, 10, generator(3))
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_initial_weights_are_spread_as_pytorch_spreads_them():
+    network = build(Network(width=64), COLOUR, 10, generator(0))
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            drawn = module.weight.std().item()
+            module.reset_parameters()
+            assert drawn == pytest.approx(module.weight.std().item(), rel=0.05)
+
+
+def test_initialise_forgets_everything():
+    network = build(Network(width=8, norm="batch"), COLOUR, 10, generator(0))
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    network(torch.randn(4, *COLOUR))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    initialise(network, generator(0))
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, fresh[name]), name
+
+
+def test_what_cannot_be_built():
+    with pytest.raises(UserError, match=r"'convnt'; known: convnet"):
+        build(Network("convnt"), GREY, 10)
+    with pytest.raises(UserError, match=r"8×8 image is too small"):
+        build(Network(depth=4), (1, 8, 8), 10)
