@@ -13,8 +13,8 @@ from condense.errors import UserError
 from condense.journal import FileJournal, Progress
 from condense.methods import METHODS, method_named
 from condense.run_folder import RunFolder
-from condense.settings import preset as preset_of
 from condense.settings import Evaluation, GradientMatching, MethodSettings
+from condense.settings import preset as preset_of
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet

@@ -127,7 +127,9 @@ def draw(
     return Omega(tuple(strategy[index] for index in chosen.tolist()), numbers)
 
 
-def augment_independently(images: Tensor, strategy: tuple[str, ...], generator: torch.Generator) -> Tensor:
+def augment_independently(
+    images: Tensor, strategy: tuple[str, ...], generator: torch.Generator
+) -> Tensor:
     """A of `images` [n, c, h, w]: one operation for the batch, a draw of its own for each image."""
     return draw(strategy, generator, images=len(images)).apply([images])[0]
 

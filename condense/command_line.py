@@ -34,14 +34,14 @@ import os
 import shlex
 import sys
 import time
-import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
 from condense.errors import UserError, unknown
-from condense.files import explain, plain, read_json
+from condense.files import explain, read_json
+from condense.recorded import rebuild, record
 from condense.run_folder import Interrupted, RunFolder
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
     """
     common = settings.common
     if common.resume is None:
-        config = {"command": prog, "settings": recorded(settings), **entries}
+        config = {"command": prog, "settings": record(settings, without=_NOT_KEPT), **entries}
         return RunFolder.create(common.out or default_out(what), config)
     folder = RunFolder.open(common.resume)
     try:
@@ -143,15 +143,6 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
         folder.close()
         raise
     return folder
-
-
-def recorded(settings: Settings) -> dict[str, Any]:
-    """The settings as JSON, less those that say nothing about the result."""
-    kept: dict[str, Any] = plain(dataclasses.asdict(settings))
-    kept["common"] = {k: v for k, v in kept["common"].items() if k not in _NOT_KEPT}
-    if settings.common.data_root is not None:
-        kept["common"]["data_root"] = str(settings.common.data_root.absolute())
-    return kept
 
 
 def default_out(what: str) -> Path:
@@ -290,26 +281,4 @@ def _kept(
     if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):
         raise UserError(f"{path} is damaged: it holds no settings")
     flags = {**kept["common"], **kept}
-    rebuilt: SettingsT = _rebuilt(_defaults(defaults, flags.get), kept, path)
-    return rebuilt
-
-
-def _rebuilt(like: Any, kept: Mapping[str, Any], path: Path) -> Any:
-    """A dataclass like `like`, and of its very types, with the values that a config holds."""
-    import cattrs
-
-    converter = cattrs.Converter()
-    converter.register_structure_hook(Path, lambda value, _: Path(value))
-    types = typing.get_type_hints(type(like))
-    changes: dict[str, Any] = {}
-    for name, value in kept.items():
-        if name not in types:
-            raise UserError(f"{path}: unknown setting {name!r}; was it made by another version?")
-        if dataclasses.is_dataclass(getattr(like, name)) and isinstance(value, dict):
-            changes[name] = _rebuilt(getattr(like, name), value, path)
-            continue
-        try:
-            changes[name] = converter.structure(value, types[name])
-        except Exception as error:  # cattrs has many kinds, in groups
-            raise UserError(f"{path}: {name} cannot be {value!r}") from error
-    return dataclasses.replace(like, **changes)
+    return rebuild(_defaults(defaults, flags.get), kept, path)

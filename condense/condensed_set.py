@@ -142,7 +142,9 @@ def _checked(
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
     provenance = json.loads(metadata["provenance"])
     if images.dtype != torch.float32 or images.ndim != 4:
-        raise ValueError(f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]")
+        raise ValueError(
+            f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
+        )
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}, not int64, one an image")
     if not images.isfinite().all():
@@ -180,7 +182,9 @@ def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Imag
     pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
     picture = Image.fromarray(pixels.squeeze(2).numpy())
     factor = max(1, min(4, longest // max(picture.size)))
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+    return picture.resize(
+        (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+    )
 
 
 def _size(shape: tuple[int, int, int]) -> str:

@@ -94,11 +94,11 @@ def fetch(name: str, root: Path) -> ImageArrays:
         UserError: the file is not what it should be, or cannot be downloaded or written.
     """
     known = DATASETS[name]
-    path = root / f"{known.kept or name}.npz"
     if known.make is not None and known.kept is None:
         return _completed(known.make(), known, name)
+    path = root / f"{known.kept or name}.npz"
     if path.exists():
-        return _completed(read_npz(path), known, str(path))
+        return _kept(path, known)
     if known.make is None:
         arrays = _completed(download(name, root), known, name)
         write_npz(path, arrays)
@@ -110,12 +110,20 @@ def fetch(name: str, root: Path) -> ImageArrays:
     return arrays
 
 
+def _kept(path: Path, known: Known) -> ImageArrays:
+    try:
+        return _completed(read_npz(path), known, str(path))
+    except UserError as problem:
+        again = "drawn" if known.make else "downloaded"
+        raise UserError(f"{problem}; delete this file to have it {again} anew") from problem
+
+
 def _completed(arrays: ImageArrays, known: Known, source: str) -> ImageArrays:
     """Check the arrays against what is known of them, and fill in what they leave open."""
     if arrays.shape != known.shape or arrays.classes != len(known.class_names):
         raise UserError(
             f"{source}: {arrays.classes} classes of images {_size(arrays.shape)}, but this set has "
-            f"{len(known.class_names)} of {_size(known.shape)}; load other images by their path"
+            f"{len(known.class_names)} of {_size(known.shape)}, and others are loaded by their path"
         )
     arrays = replace(arrays, class_names=arrays.class_names or known.class_names)
     if known.mean is not None and known.std is not None:

@@ -66,12 +66,15 @@ def stacked_class_gradients(
             parts = torch.autograd.grad(loss / len(group), list(matched.values()))
             torch._foreach_add_(total, parts)
         rows.append(total)
-    return {name: torch.stack(row) for name, row in zip(matched, zip(*rows, strict=True), strict=True)}
+    return {
+        name: torch.stack(row) for name, row in zip(matched, zip(*rows, strict=True), strict=True)
+    }
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """1 − cos along the last dimension: [..., d] and [..., d] -> [...]."""
-    return 1 - (a * b).sum(-1) / (a.norm(dim=-1) * b.norm(dim=-1) + EPSILON)
+    lengths: Tensor = a.norm(dim=-1) * b.norm(dim=-1)
+    return 1 - (a * b).sum(-1) / (lengths + EPSILON)
 
 
 def layerwise_distance(a: Gradients, b: Gradients) -> Tensor:

@@ -204,6 +204,6 @@ POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:
     try:
         return features(torch.empty(1, *shape)).shape[1]  # type: ignore[no-any-return]
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         size = f"{shape[1]}×{shape[2]}"
         raise UserError(f"a {size} image is too small for the network {settings}") from error

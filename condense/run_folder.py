@@ -69,6 +69,7 @@ class RunFolder:
         self.config = config
         self._lock = lock
         self._journals: list[FileJournal] = []
+        self._new = False
 
     @classmethod
     def create(cls, path: str | Path, config: Mapping[str, Any]) -> RunFolder:
@@ -92,7 +93,9 @@ class RunFolder:
         except BaseException:
             lock.release()
             raise
-        return cls(path, lock, full)
+        made = cls(path, lock, full)
+        made._new = True
+        return made
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
@@ -198,8 +201,17 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        if isinstance(error, UserError) and self._new:
+            self._remove_if_empty()
         if isinstance(error, KeyboardInterrupt) and not self.finished:
             raise Interrupted(self.path, self.config.get("command", "")) from error
+
+    def _remove_if_empty(self) -> None:
+        """Takes the folder away if it holds nothing but its config: the run came to nothing."""
+        if {item.name for item in self.path.iterdir()} <= {_CONFIG, _LOCK}:
+            for name in (_CONFIG, _LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            self.path.rmdir()
 
     def _checkpoint(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"

@@ -91,7 +91,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         distill: bool = True,
         augmentation: tuple[str, ...] = ("color", "crop"),
         seed: int = 0,
-        eval_mb_size: int = 512,
+        eval_mb_size: int = 128,
         device: str | torch.device = "cpu",
         plugins: list[SupervisedPlugin] | None = None,
         evaluator: EvaluationPlugin = default_evaluator,
@@ -107,7 +107,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             augmentation: operations of `condense.augment`, one of which is drawn for each batch;
                 none where empty.
             seed: of the order of the data, the augmentation and the noise.
-            eval_mb_size: images in a batch at test.
+            eval_mb_size: images in a batch at test; larger ones are slower on a CPU.
             device: to compute on.
             plugins: as for any strategy.
             evaluator: likewise.
@@ -222,7 +222,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     def forward(self) -> Tensor:
         """Scores of the current batch over all the classes that its samples may belong to."""
         self._logits = self.model.logits(self.mb_x)
-        return self.model.combine(self._logits, self.mb_task_id)
+        scores: Tensor = self.model.combine(self._logits, self.mb_task_id)
+        return scores
 
     def criterion(self) -> Tensor:
         """The cross-distilled loss; at test the cross-entropy of the classes known so far."""
@@ -254,12 +255,12 @@ class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]
 
 
 def _samples(experience: Any) -> Samples:
-    """The experience's tensors, or its dataset read once."""
+    """The experience's tensors, or its dataset read once, without any random transform."""
     samples: Samples | None = getattr(experience, "samples", None)
-    return samples if samples is not None else read(experience.dataset)
+    return samples if samples is not None else read(experience.dataset.eval())
 
 
 def _remembered(memory: ExemplarsBuffer) -> list[Samples]:
     if hasattr(memory, "samples"):
         return [] if memory.samples is None else [memory.samples]
-    return [read(memory.buffer)] if len(memory.buffer) else []
+    return [read(memory.buffer.eval())] if len(memory.buffer) else []

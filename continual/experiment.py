@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import torch
 from avalanche.benchmarks import CLScenario
 from avalanche.evaluation.metrics import accuracy_metrics
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
-from torch import Tensor
 
 from condense import (
     Cache,
@@ -25,5 +23,229 @@ from condense import (
     RunFolder,
     build,
     generator,
-    greedy_herding,
 )
+from continual.eeil import EEIL
+from continual.heads import with_heads
+from continual.memory import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer
+from continual.streams import make_stream
+
+if TYPE_CHECKING:
+    from continual.run import Continual
+
+LEARNERS_OWN: dict[str, type[RehearsalBuffer]] = {
+    "herding": HerdingBuffer,
+    "random": RandomBuffer,
+}
+"""Memories that are chosen without condensing; any other name is a method of `condense`."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one seed came to."""
+
+    seed: int
+    matrix: list[list[float | None]]
+    """Test accuracy [stage][task]; None where the heads cannot be tested."""
+    memory_images: int
+    memory_bytes: int
+    seconds: float
+
+
+class Experiment:
+    """A stream, the settings, and the folder that takes what comes out."""
+
+    def __init__(
+        self,
+        settings: Continual,
+        tasks: list[ImageData],
+        folder: RunFolder,
+        device: torch.device,
+    ) -> None:
+        self.settings = settings
+        self.tasks = [task.to(device) for task in tasks]
+        self.folder = folder
+        self.device = device
+        self.benchmark: CLScenario = make_stream(self.tasks, settings.head)
+        self.cache = Cache() if settings.common.cache else None
+        learner = settings.learner
+        later = (len(tasks) - 1) * (learner.epochs + learner.finetune_epochs)
+        self.epochs_per_seed = learner.epochs_first + later
+
+    def run(self) -> list[Outcome]:
+        """Every seed from where the run was, one after the other."""
+        seeds = [self.settings.common.seed + number for number in range(self.settings.seeds)]
+        bar = Progress("learning", quiet=self.settings.common.quiet)
+        with self.folder.journal(show=bar) as journal:
+            before = journal.restore()
+            outcomes = [Outcome(**done) for done in before.state["outcomes"]] if before else []
+            for seed in seeds[len(outcomes) :]:
+                outcomes.append(self._learn(seed, journal, before, outcomes))
+                journal.save(Checkpoint({}, _state(outcomes, [])))
+                journal.flush()
+                before = None
+        return outcomes
+
+    def _learn(
+        self, seed: int, journal: Any, before: Checkpoint | None, outcomes: list[Outcome]
+    ) -> Outcome:
+        """One seed over the whole stream."""
+        strategy = self._strategy(seed)
+        matrix: list[list[float | None]] = []
+        if before and before.state["matrix"]:
+            matrix = before.state["matrix"]
+            self._restore(strategy, before, len(matrix))
+        total = self.settings.seeds * self.epochs_per_seed
+        step = len(outcomes) * self.epochs_per_seed + self._epochs_until(len(matrix))
+        strategy.plugins.insert(0, _Reporter(journal, step, total, seed))
+        for number, experience in enumerate(self.benchmark.train_stream):
+            if number < len(matrix):
+                continue
+            strategy.train(experience, eval_streams=[])
+            matrix.append(self._test(strategy, number))
+            journal.save(Checkpoint(_tensors(strategy), _state(outcomes, matrix)))
+            journal.flush()
+        for left in self.folder.path.glob(f"condensing-{seed}-*.safetensors"):
+            self.folder.remove_checkpoint(left.stem)
+        self._keep_memory(strategy.memory, seed)
+        seconds = journal.seconds - sum(outcome.seconds for outcome in outcomes)
+        samples = strategy.memory.samples
+        return Outcome(seed, matrix, len(samples), samples.bytes, seconds)
+
+    def _strategy(self, seed: int) -> EEIL:
+        settings = self.settings
+        data = self.tasks[0]
+        network = build(
+            settings.learner.network, data.shape, data.classes, generator(seed, "learner")
+        )
+        flip = ("flip",) if all(task.mirror for task in self.tasks) else ()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "No loggers specified")
+            evaluator = EvaluationPlugin(accuracy_metrics(experience=True))
+        return EEIL(
+            model=with_heads(settings.head, network, seed).to(self.device),
+            memory=self._memory(seed),
+            learner=settings.learner,
+            distill=settings.distill,
+            augmentation=("color", "crop", *flip),
+            seed=seed,
+            device=self.device,
+            evaluator=evaluator,
+        )
+
+    def _memory(self, seed: int) -> RehearsalBuffer:
+        settings = self.settings
+        size: dict[str, Any] = {"images_per_class": settings.images_per_class}
+        if settings.memory_size is not None:
+            size = {"max_size": settings.memory_size}
+        if settings.memory in LEARNERS_OWN:
+            return LEARNERS_OWN[settings.memory](**size, seed=seed)
+        return CondensedBuffer(
+            **size,
+            method=settings.memory,
+            settings=settings.condensing,
+            journals=partial(self._condensing_journal, seed),
+            cache=self.cache,
+            seed=seed,
+        )
+
+    def _condensing_journal(self, seed: int, data: ImageData) -> AbstractContextManager[Journal]:
+        name = f"condensing-{seed}-{data.fingerprint()[:12]}"
+        bar = Progress(f"condensing {data.name}", quiet=self.settings.common.quiet)
+        return self.folder.journal(name, history=False, show=bar)
+
+    def _restore(self, strategy: EEIL, before: Checkpoint, experiences: int) -> None:
+        """Bring the learner to where it was after so many experiences."""
+        strategy.model.train()
+        for experience in self.benchmark.train_stream[:experiences]:
+            strategy.model.adaptation(experience)
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "memory": {}}
+        for name, tensor in before.tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = tensor
+        strategy.model.load_state_dict(parts["model"])
+        data = self.tasks[0]
+        strategy.memory.restore(parts["memory"], data.mean, data.std)
+
+    def _test(self, strategy: EEIL, stage: int) -> list[float | None]:
+        """Accuracies on the test split of every task that the heads can be tested on."""
+        stream = self.benchmark.test_stream
+        known = len(stream) if self.settings.head == "domain" else stage + 1
+        results = strategy.eval(stream[:known])
+        accuracies: list[float | None] = [None] * len(stream)
+        for experience in stream[:known]:
+            number, task = experience.current_experience, experience.task_label
+            name = f"Top1_Acc_Exp/eval_phase/test_stream/Task{task:03d}/Exp{number:03d}"
+            accuracies[number] = results[name]
+        return accuracies
+
+    def _epochs_until(self, experiences: int) -> int:
+        learner = self.settings.learner
+        if not experiences:
+            return 0
+        later = (experiences - 1) * (learner.epochs + learner.finetune_epochs)
+        return learner.epochs_first + later
+
+    def _keep_memory(self, memory: RehearsalBuffer, seed: int) -> None:
+        """The whole memory as one set, a class for each class of each task; drawn for one seed."""
+        samples = memory.samples
+        assert samples is not None
+        images = samples.images / 255 if samples.images.dtype == torch.uint8 else samples.images
+        counts = torch.tensor([len(kept) for kept in memory.groups.values()])
+        experiences = list(self.benchmark.train_stream)
+        names = [
+            f"{self.tasks[group.experience].name} "
+            + self.tasks[group.experience].class_names[
+                group.label - experiences[group.experience].offset
+            ]
+            for group in memory.groups
+        ]
+        kept = CondensedSet(
+            images=images,
+            labels=torch.arange(len(counts)).repeat_interleave(counts),
+            mean=samples.mean,
+            std=samples.std,
+            class_names=tuple(names),
+            provenance={
+                "dataset": " ".join(task.name for task in self.tasks),
+                "method": self.settings.memory,
+                "seed": seed,
+            },
+        )
+        first = seed == self.settings.common.seed
+        kept.save(self.folder.path / f"condensed{'' if first else f'-{seed}'}.safetensors")
+        if first:
+            kept.grid(self.folder.path / "memory.png")
+
+
+class _Reporter(SupervisedPlugin):  # type: ignore[misc]
+    """Tells the journal of every epoch."""
+
+    def __init__(self, journal: Journal, step: int, total: int, seed: int) -> None:
+        super().__init__()
+        self.journal, self.step, self.total, self.seed = journal, step, total, seed
+        self.losses: list[torch.Tensor] = []
+
+    def after_training_iteration(self, strategy: EEIL, **kwargs: Any) -> None:
+        self.losses.append(strategy.loss.detach())
+
+    def after_training_epoch(self, strategy: EEIL, **kwargs: Any) -> None:
+        self.step += 1
+        self.journal.report(
+            self.step,
+            self.total,
+            seed=self.seed,
+            task=strategy.experience.current_experience + 1,
+            stage=2 if strategy.stage.name == "finetune" else 1,
+            lr=strategy.optimizer.param_groups[0]["lr"],
+            loss=round(float(torch.cat(self.losses).mean()), 4),
+        )
+        self.losses.clear()
+
+
+def _tensors(strategy: EEIL) -> dict[str, torch.Tensor]:
+    model = {f"model/{name}": tensor for name, tensor in strategy.model.state_dict().items()}
+    return model | {f"memory/{name}": kept for name, kept in strategy.memory.tensors().items()}
+
+
+def _state(outcomes: list[Outcome], matrix: list[list[float | None]]) -> dict[str, Any]:
+    return {"outcomes": [asdict(outcome) for outcome in outcomes], "matrix": matrix}

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from avalanche.models import MultiTaskModule
 from torch import Tensor, nn
 
-from condense import UserError, generator, initialise, unknown
+from condense import Classifier, UserError, generator, initialise, unknown
 
 
 class MultiHead(MultiTaskModule):  # type: ignore[misc]
@@ -55,6 +55,11 @@ class MultiHead(MultiTaskModule):  # type: ignore[misc]
         """Scores [n, classes] of images [n, c, h, w]."""
         return self.combine(self.logits(images), task_labels)
 
+    @property
+    def sizes(self) -> list[int]:
+        """Outputs of each head."""
+        return [cast("nn.Linear", head).out_features for head in self.heads]
+
     def add_head(self, outputs: int) -> None:
         """Append a head with this many outputs."""
         head = nn.Linear(self.dimensions, outputs)
@@ -76,7 +81,7 @@ class DomainHead(MultiHead):
         outputs = _outputs(experience)
         if not self.heads:
             self.add_head(outputs)
-        known = self.heads[0].out_features
+        known = self.sizes[0]
         if outputs > known:
             raise UserError(
                 f"one shared head of {known} classes cannot learn class {outputs - 1}; "
@@ -114,7 +119,7 @@ class TaskHeads(MultiHead):
         """
         if tasks is None:
             raise UserError("heads by task need task labels; use --head domain or --head class")
-        width = max(head.shape[1] for head in logits)
+        width = max(self.sizes)
         combined = logits[0].new_full((len(tasks), width), -torch.inf)
         for task, head in zip(self.tasks, logits, strict=True):
             padded = F.pad(head, (0, width - head.shape[1]), value=-torch.inf)
@@ -129,7 +134,7 @@ class ClassHeads(MultiHead):
         """Add a head for the classes beyond the known ones."""
         if not self.training:
             return
-        known = sum(head.out_features for head in self.heads)
+        known = sum(self.sizes)
         if _outputs(experience) > known:
             self.add_head(_outputs(experience) - known)
             self.newest = len(self.heads) - 1
@@ -146,7 +151,7 @@ HEADS: dict[str, type[MultiHead]] = {
 }
 
 
-def with_heads(kind: str, network: nn.Module, seed: int = 0) -> MultiHead:
+def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
     """A network of `condense.build` with heads of this kind in place of its classifier.
 
     Raises:
@@ -154,7 +159,7 @@ def with_heads(kind: str, network: nn.Module, seed: int = 0) -> MultiHead:
     """
     if kind not in HEADS:
         raise unknown("kind of head", kind, HEADS)
-    return HEADS[kind](network.features, network.classifier.in_features, seed)  # type: ignore
+    return HEADS[kind](network.features, network.classifier.in_features, seed)
 
 
 def _outputs(experience: Any) -> int:

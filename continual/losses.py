@@ -81,4 +81,4 @@ def learning_rate(initial: float, epoch: int, epochs: int, phases: int) -> float
     `epoch` counts from zero. Four phases of 40 epochs are the paper's "÷10 every 10 epochs"; a
     schedule of another length keeps its shape.
     """
-    return float(initial * 0.1 ** (epoch * phases // epochs))
+    return float(initial / 10 ** (epoch * phases // epochs))

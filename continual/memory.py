@@ -8,7 +8,7 @@ ordered by rank within each class, so a smaller memory is the first images of a 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -106,7 +106,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         for task in tasks:
             chosen = self.choose(agent_state, task, ipc)
             for label, images in zip(task.classes, chosen, strict=True):
-                self.groups[Group(number, task.task, label)] = _labelled(images, label, task)
+                group = Group(number, task.task, label)
+                self.groups[group] = _labelled(images, group, task.data.mean, task.data.std)
         self._refresh()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
@@ -130,9 +131,19 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """All that is kept, as tensors; None when that is nothing."""
         return join(list(self.groups.values())) if self.groups else None
 
-    def restore(self, groups: dict[Group, Samples]) -> None:
-        """Put back what `groups` was when a run was interrupted."""
-        self.groups = dict(groups)
+    def tensors(self) -> dict[str, Tensor]:
+        """The images of each group by name, for a checkpoint."""
+        return {".".join(map(str, group)): kept.images for group, kept in self.groups.items()}
+
+    def restore(
+        self, tensors: Mapping[str, Tensor], mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        """Put back what `tensors` gave, of images under this normalisation."""
+        self.groups = {}
+        for name, images in tensors.items():
+            group = Group(*map(int, name.split(".")))
+            self.groups[group] = _labelled(images, group, mean, std)
+        self.groups = dict(sorted(self.groups.items()))
         self._refresh()
 
     def _share(self, groups: int) -> int:
@@ -189,7 +200,7 @@ class HerdingBuffer(RehearsalBuffer):
         training = model.training
         model.eval()
         chosen = [
-            data.x_train[row[greedy_herding(in_chunks(features, data.x_train[row]), ipc)]]
+            data.x_train[row[greedy_herding(in_chunks(features, data.x_train[row], 128), ipc)]]
             for row in _rows(data, ipc)
         ]
         model.train(training)
@@ -244,16 +255,11 @@ class CondensedBuffer(RehearsalBuffer):
         return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
 
 
-def _labelled(images: Tensor, label: int, task: TaskImages) -> Samples:
-    labels = torch.full((len(images),), label)
-    images = images.to(task.data.device)
-    return Samples(
-        images,
-        labels.to(images.device),
-        torch.full_like(labels, task.task).to(images.device),
-        task.data.mean,
-        task.data.std,
-    )
+def _labelled(
+    images: Tensor, group: Group, mean: tuple[float, ...], std: tuple[float, ...]
+) -> Samples:
+    labels, tasks = (torch.full((len(images),), value) for value in (group.label, group.task))
+    return Samples(images.cpu(), labels, tasks, mean, std)
 
 
 def _rows(data: ImageData, ipc: int) -> tuple[Tensor, ...]:

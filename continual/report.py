@@ -22,12 +22,15 @@ def stage_averages(matrix: Matrix) -> list[float]:
     return [statistics.fmean(_known(row[: stage + 1])) for stage, row in enumerate(matrix)]
 
 
-def forgetting(matrix: Matrix) -> list[float]:
-    """For each task but the last, how far its accuracy has fallen since it was learnt."""
-    last = matrix[-1]
-    return [_known([row[task]])[0] - _known([last[task]])[0] for task, row in enumerate(matrix)][
-        :-1
-    ]
+def forgetting(matrix: Matrix) -> float:
+    """How far the accuracy of all tasks but the last has fallen since each was learnt, averaged.
+
+    The same figure as Avalanche's `StreamForgetting` gives without an interruption. 0 where there
+    is one task.
+    """
+    learnt = _known([row[task] for task, row in enumerate(matrix)])
+    fallen = [then - now for then, now in zip(learnt, _known(matrix[-1]), strict=True)]
+    return statistics.fmean(fallen[:-1] or [0.0])
 
 
 def mean_and_std(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
@@ -39,8 +42,11 @@ def mean_and_std(values: Sequence[Sequence[float]]) -> tuple[list[float], list[f
 def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:
     """Entry by entry over matrices."""
     return [
-        [None if None in entries else statistics.fmean(_known(entries)) for entries in zip(*rows)]
-        for rows in zip(*matrices)
+        [
+            None if None in entries else statistics.fmean(_known(entries))
+            for entries in zip(*rows, strict=True)
+        ]
+        for rows in zip(*matrices, strict=True)
     ]
 
 
@@ -92,7 +98,7 @@ def draw_stages(
         capsize=3,
         label=label,
     )
-    axes.set_xticks(stages, [f"T{stage}\n+ {task}" for stage, task in zip(stages, tasks)])
+    axes.set_xticks(stages, [f"T{stage}\n+ {tasks[stage - 1]}" for stage in stages])
     axes.set_ylabel("accuracy over the tasks so far (%)")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -48,7 +48,8 @@ class Samples:
         """What a network sees: normalised float32 [n, c, h, w]."""
         mean, std = self.images.new_tensor([self.mean, self.std], dtype=torch.float32)
         pixels = self.images / 255 if self.images.dtype == torch.uint8 else self.images
-        return (pixels - mean[:, None, None]) / std[:, None, None]
+        normalised: Tensor = (pixels - mean[:, None, None]) / std[:, None, None]
+        return normalised
 
     def to(self, device: torch.device) -> Samples:
         """The same samples on a device."""

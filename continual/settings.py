@@ -96,9 +96,9 @@ def _whole(*names: str) -> Stream:
     return Stream(tuple(Part(name) for name in names))
 
 
+REAL = "svhn-mnist-usps"
+EMBEDDED = "synthdigits-mnist5k-digits"
 STREAMS: dict[str, Stream] = {
-    "svhn-mnist-usps": _whole("svhn", "mnist", "usps"),
-    "synthdigits-mnist5k-digits": _whole("synthdigits", "mnist5k", "digits"),
+    REAL: _whole("svhn", "mnist", "usps"),
+    EMBEDDED: _whole("synthdigits", "mnist5k", "digits"),
 }
-AUTO = tuple(STREAMS)
-"""What `auto` tries, in this order."""

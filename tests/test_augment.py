@@ -28,9 +28,7 @@ def pixel(image, channel, row, column):
 def bilinear(image, channel, y, x):
     top, left = math.floor(y), math.floor(x)
     return sum(
-        pixel(image, channel, top + i, left + j)
-        * (1 - abs(y - top - i))
-        * (1 - abs(x - left - j))
+        pixel(image, channel, top + i, left + j) * (1 - abs(y - top - i)) * (1 - abs(x - left - j))
         for i in (0, 1)
         for j in (0, 1)
     )

@@ -269,7 +269,9 @@ def test_only_digits_are_not_mirrored() -> None:
 
 def test_a_known_name_with_other_images_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "mnist.npz", (32, 32, 3))
-    with pytest.raises(UserError, match=r"mnist\.npz: 10 classes of images 3×32×32, but .* path$"):
+    with pytest.raises(
+        UserError, match=r"mnist\.npz: 10 classes of images 3×32×32, but .*; delete"
+    ):
         load("mnist", tmp_path)
     write(tmp_path / "usps.npz", (16, 16), 7)
     with pytest.raises(UserError, match=r"usps\.npz: 7 classes"):
@@ -324,3 +326,9 @@ def test_load_takes_a_folder(tmp_path: Path) -> None:
     assert data.y_test.tolist() == [1]
     assert np.array_equal(data.x_train[1:].permute(0, 2, 3, 1).numpy(), pixels[:2])
     assert np.array_equal(data.x_train[0].numpy(), pixels[2, ..., 0][None].repeat(3, axis=0))
+
+
+def test_a_damaged_file_of_a_known_set_says_how_to_have_it_again(tmp_path: Path) -> None:
+    (tmp_path / "usps.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file to have it downloaded"):
+        load("usps", tmp_path)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from condense.errors import UserError
-from condense.networks import ACTIVATIONS, NORMS, POOLINGS, build, initialise
+from condense.networks import ACTIVATIONS, ARCHITECTURES, NORMS, POOLINGS, build, initialise
 from condense.seeds import generator
 from condense.settings import Network
 
@@ -30,7 +30,7 @@ def test_parameter_counts_of_the_published_networks(architecture, grey, colour):
     assert count(build(Network(architecture), COLOUR, 10)) == colour
 
 
-@pytest.mark.parametrize("architecture", ["convnet", "mlp", "lenet", "alexnet", "vgg11", "resnet18"])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
 def test_forward_is_the_classifier_of_the_features(architecture, shape):
     network = build(Network(architecture), shape, 7, generator(0)).eval()

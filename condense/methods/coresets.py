@@ -16,9 +16,7 @@ from condense.settings import Coreset, positive
 from condense.training import Schedule, in_chunks, train
 
 
-def random_coreset(
-    data: ImageData, settings: Coreset, seed: int, journal: Journal
-) -> CondensedSet:
+def random_coreset(data: ImageData, settings: Coreset, seed: int, journal: Journal) -> CondensedSet:
     """Images drawn at random from each class."""
     return _chosen(data, choose_randomly(data, settings.ipc, seed))
 

@@ -1,0 +1,177 @@
+"""The main job: `python -m continual.run --memory dsa`."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+from condense import GradientMatching, RunFolder, UserError, method_named
+from condense.command_line import Common, choose_device, main, open_run, parse
+from continual.settings import Learner, learner_preset
+
+if TYPE_CHECKING:
+    from condense import ImageData
+    from continual.experiment import Outcome
+
+PROG = "python -m continual.run"
+
+
+@dataclass(frozen=True)
+class Continual:
+    """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
+
+    stream: str = "auto"
+    """svhn-mnist-usps or synthdigits-mnist5k-digits. auto: the first where its images can be had,
+    else the second."""
+    memory: str = "dsa"
+    """How the images to remember are made: dsa, dc, or chosen: herding, random."""
+    head: Literal["domain", "task", "class"] = "domain"
+    """domain: the tasks share one head, and nobody says which task an image is from. task: a head
+    for each, and the task is told. class: each task brings new classes."""
+    distill: bool = True
+    """Distil old heads from the network as it was (EEIL's cross-distilled loss)."""
+    images_per_class: int = 10
+    """Remembered images of each class of each task."""
+    memory_size: int | None = None
+    """Remembered images in all, in place of so many for each class."""
+    seeds: int = 1
+    """Repeat with so many seeds, from --seed on, and average."""
+    learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
+    condensing: Any = field(default_factory=GradientMatching)
+    """How the memory is condensed."""
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+
+def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
+    """The settings that flags depart from."""
+    method = method_named(memory)
+    chosen = memory in ("herding", "random")
+    return Continual(
+        memory=memory,
+        learner=learner_preset(preset),
+        condensing=None if chosen else method.preset(preset),
+    )
+
+
+def run(argv: list[str]) -> None:
+    """Learn a stream of tasks with a condensed memory."""
+    settings = parse(defaults, argv, PROG)
+    check(settings)
+    device = choose_device(settings.common.device)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
+        from continual.experiment import Experiment
+    from continual.streams import load_tasks
+
+    stream, tasks = load_tasks(settings.stream, settings.common.data_root)
+    check_fits(settings, tasks)
+    about = {"stream": stream, "data": [task.describe() for task in tasks]}
+    with open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
+        if folder.finished:
+            raise UserError(f"{folder.path} is finished: its results are in summary.json")
+        outcomes = Experiment(settings, tasks, folder, device).run()
+        finish(folder, settings, stream, tasks, outcomes, str(device))
+
+
+def check(settings: Continual) -> None:
+    """Check what the flags' types cannot say.
+
+    Raises:
+        UserError: where a number is too small, or two flags contradict each other.
+    """
+    for owner in (settings, settings.learner):
+        for name in ("images_per_class", "seeds", "epochs_first", "epochs", "batch"):
+            if getattr(owner, name, 1) < 1:
+                raise UserError(f"--{name.replace('_', '-')} must be at least 1")
+    if settings.condensing is not None and settings.condensing.ipc != defaults().condensing.ipc:
+        raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
+
+
+def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
+    """Check before anything is written that the settings go with the images.
+
+    Raises:
+        UserError: where a class has too few images, the memory is too small for the classes, or
+            the images are too small for the network.
+    """
+    from condense import build
+
+    for task in tasks:
+        smallest = min(map(len, task.train_indices_by_class()))
+        if settings.memory_size is None and smallest < settings.images_per_class:
+            raise UserError(
+                f"{task.name} has a class of {smallest} images, fewer than the "
+                f"{settings.images_per_class} asked for: lower --images-per-class"
+            )
+    classes = sum(task.classes for task in tasks)
+    if settings.memory_size is not None and settings.memory_size < classes:
+        raise UserError(f"--memory-size must be at least {classes}, one image for each class")
+    networks = [settings.learner.network]
+    networks += [settings.condensing.network] if settings.condensing else []
+    for network in networks:
+        build(network, tasks[0].shape, tasks[0].classes)
+
+
+def finish(
+    folder: RunFolder,
+    settings: Continual,
+    stream: str,
+    tasks: Sequence[ImageData],
+    outcomes: Sequence[Outcome],
+    device: str,
+) -> None:
+    """Write the pictures and the summary, and say on the screen what came out and where it is."""
+    from continual import report
+
+    names = [task.name for task in tasks]
+    averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
+    forgotten = [report.forgetting(outcome.matrix) for outcome in outcomes]
+    mean, std = report.mean_and_std(averages)
+    matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])
+    report.draw_matrix(folder.path / "accuracy_matrix.png", names, matrix)
+    report.draw_stages(folder.path / "stages.png", names, mean, std, settings.memory)
+    seconds = [outcome.seconds for outcome in outcomes]
+    folder.write_summary(
+        {
+            "stream": stream,
+            "memory": settings.memory,
+            "head": settings.head,
+            "distill": settings.distill,
+            "images_per_class": settings.images_per_class,
+            "seeds": [outcome.seed for outcome in outcomes],
+            "average_accuracy": mean,
+            "average_accuracy_std": std,
+            "accuracy_matrix": matrix,
+            "forgetting": statistics.fmean(forgotten),
+            "memory_images": outcomes[0].memory_images,
+            "memory_bytes": outcomes[0].memory_bytes,
+            "seconds": round(sum(seconds), 1),
+            "device": device,
+            "preset": settings.common.preset,
+            "per_seed": {
+                "average_accuracy": averages,
+                "accuracy_matrix": [outcome.matrix for outcome in outcomes],
+                "forgetting": forgotten,
+                "seconds": [round(value, 1) for value in seconds],
+            },
+        }
+    )
+    kind = "with" if settings.distill else "without"
+    print(
+        f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "
+        f"{len(outcomes)} seed{'s' if len(outcomes) > 1 else ''}: test accuracy over the tasks so "
+        f"far\n{report.table(names, mean, std)}\nin {sum(seconds):.0f} s"
+    )
+    for path in sorted(Path(folder.path).iterdir()):
+        if not path.name.startswith("."):
+            print(f"  {path}")
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,129 @@
+"""`python -m condense …` as a user types it, on the embedded data."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from condense.condensed_set import CondensedSet
+
+SMOKE = ("--preset", "smoke", "--quiet")
+
+
+def test_run_evaluate_show(command, tmp_path):
+    done = command("condense", "run", "--dataset", "digits", "--ipc", "2", "--out", "one", *SMOKE)
+    assert "digits, dsa, 2 per class:" in done.stdout
+    assert done.stderr == ""
+    made = CondensedSet.load(tmp_path / "one" / "condensed.safetensors")
+    summary = json.loads((tmp_path / "one" / "summary.json").read_text())
+    assert made.provenance["accuracy"] == summary["accuracy_mean"]
+    assert (summary["dataset"], summary["method"], summary["ipc"]) == ("digits", "dsa", 2)
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["data"]["train"] == 1438
+    assert config["settings"]["settings"]["outer"] == 2
+
+    command(
+        "condense", "evaluate", "one/condensed.safetensors", "--dataset", "digits",
+        "--networks", "1", "--out", "two", *SMOKE,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["networks"] == 1
+
+    shown = command("condense", "show", "one/condensed.safetensors", "--out", "grid.png")
+    assert "method    dsa" in shown.stdout
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    listed = command("condense", "methods").stdout
+    assert all(name in listed for name in ("dsa", "dc", "herding", "random"))
+
+
+def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
+    for out in ("a", "b"):
+        command("condense", "run", "--dataset", "digits", "--out", out, "--no-cache", *SMOKE)
+    for name in ("condensed.safetensors", "condensed.png", "history.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    a, b = (json.loads((tmp_path / out / "summary.json").read_text()) for out in "ab")
+    assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+def test_killed_three_times_and_resumed(command, tmp_path):
+    arguments = (
+        "condense", "run", "--dataset", "digits", "--outer", "60", "--no-cache",
+        "--evaluation.networks", "1", *SMOKE,
+    )  # fmt: skip
+    command(*arguments, "--out", "whole")
+    rerun = [sys.executable, "-m", *arguments, "--out", "killed"]
+    environment = {**os.environ, "CONDENSE_DATA": str(tmp_path)}
+    for _ in range(3):
+        process = subprocess.Popen(rerun, cwd=tmp_path, env=environment)
+        history = tmp_path / "killed" / "history.csv"
+        before = history.stat().st_size if history.exists() else 0
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and process.poll() is None:
+            if history.exists() and history.stat().st_size > before + 100:
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        assert not (tmp_path / "killed" / "summary.json").exists()
+        rerun = [sys.executable, "-m", "condense", "run", "--resume", "killed", "--quiet"]
+    command(*rerun[2:])
+    for name in ("condensed.safetensors", "history.csv"):
+        whole, killed = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))
+        assert whole == killed, name
+    whole, killed = (
+        json.loads((tmp_path / run / "summary.json").read_text()) for run in ("whole", "killed")
+    )
+    assert {**whole, "seconds": 0} == {**killed, "seconds": 0}
+
+
+def test_nothing_is_condensed_twice(command, tmp_path):
+    for out in ("a", "b"):
+        command("condense", "run", "--dataset", "digits", "--out", out, *SMOKE)
+    assert (tmp_path / "a" / "history.csv").exists()
+    assert not (tmp_path / "b" / "history.csv").exists()
+    sets = list((tmp_path / "cache").glob("*.safetensors"))
+    assert len(sets) == 1
+    a, b = ((tmp_path / out / "condensed.safetensors").read_bytes() for out in "ab")
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--dataset", "digit"), "unknown data set 'digit'; known: digits"),
+        (("run", "--dataset", "digits", "--method", "das"), "unknown method 'das'; known: dsa"),
+        (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
+        (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than the 5000 per class"),
+        (("run", "--dataset", "digits", "--depth", "5"), "too small"),
+        (("run", "--dataset", "digits", "--device", "cuda"), "no device cuda"),
+        (("run", "--dataset", "digits", "--preset", "fast"), "'fast'"),
+        (("evaluate", "nowhere.safetensors"), "no such file"),
+        (("show", "nowhere.safetensors"), "no such file"),
+        (("shw",), "unknown command 'shw'; known: show"),
+        (("run", "--resume", "nowhere"), "no run to resume"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(command, tmp_path, arguments, message):
+    done = command("condense", *arguments, code=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not list(tmp_path.glob("runs/*/config.json"))
+
+
+def test_a_set_for_other_classes(command):
+    command("condense", "run", "--dataset", "digits", "--method", "random", "--out", "a", *SMOKE)
+    done = command(
+        "condense", "evaluate", "a/condensed.safetensors", "--dataset", "mnist5k", code=2
+    )
+    assert "8×8" in done.stderr
+    assert "28×28" in done.stderr
+
+
+def test_help_is_quick_and_does_without_torch(command):
+    started = time.monotonic()
+    for arguments in (("--help",), ("run", "--help"), ("evaluate", "--help"), ("show", "--help")):
+        assert "usage" in command("condense", *arguments).stdout
+    assert (time.monotonic() - started) / 4 < 2

@@ -1,0 +1,192 @@
+import json
+import struct
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import blobs
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from condense.condensed_set import CondensedSet
+from condense.errors import UserError
+from condense.files import write_tensors
+from condense.seeds import generator
+
+
+def a_set(classes=3, ipc=2, shape=(3, 8, 8)):
+    n = classes * ipc
+    return CondensedSet(
+        images=torch.randn(n, *shape, generator=generator(0)),
+        labels=torch.arange(classes).repeat_interleave(ipc),
+        mean=(0.5, 0.4, 0.3)[: shape[0]],
+        std=(0.2, 0.3, 0.4)[: shape[0]],
+        class_names=tuple("äbc"[:classes]),
+        provenance={"method": "dsa", "ipc": ipc, "accuracy": 0.5},
+    )
+
+
+def test_save_and_load_give_the_same_bits(tmp_path):
+    before = a_set()
+    before.save(tmp_path / "set.safetensors")
+    after = CondensedSet.load(tmp_path / "set.safetensors")
+    assert torch.equal(after.images, before.images)
+    assert torch.equal(after.labels, before.labels)
+    for name in ("mean", "std", "class_names", "provenance", "ipc", "classes", "shape"):
+        assert getattr(after, name) == getattr(before, name)
+
+
+def test_the_same_set_makes_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        a_set().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_normalised_by_hand():
+    small = a_set(shape=(1, 8, 8))
+    torch.testing.assert_close(small.normalised(), (small.images - 0.5) / 0.2)
+    data = blobs()
+    torch.testing.assert_close(small.normalised(data), (small.images - 0.5) / 0.25)
+
+
+def test_from_normalised_undoes_the_normalisation():
+    data = blobs()
+    images = data.normalise(data.x_train[:6])
+    made = CondensedSet.from_normalised(images, data.y_train[:6], data, method="x")
+    torch.testing.assert_close(made.images, data.x_train[:6] / 255)
+    torch.testing.assert_close(made.normalised(data), images)
+    assert made.provenance == {"method": "x"}
+
+
+def test_a_file_of_normalised_images_is_read_as_pixels(tmp_path):
+    small = a_set()
+    metadata = {
+        "format": "condensed-set-1",
+        "mean": json.dumps(small.mean),
+        "std": json.dumps(small.std),
+        "normalised": "true",
+        "class_names": json.dumps(small.class_names),
+        "provenance": "{}",
+    }
+    path = tmp_path / "set.safetensors"
+    write_tensors(path, {"images": small.normalised(), "labels": small.labels}, metadata)
+    torch.testing.assert_close(CondensedSet.load(path).images, small.images)
+
+
+def test_as_dataset_pairs_normalised_images_with_labels():
+    small = a_set()
+    image, label = small.as_dataset()[3]
+    assert label == 1
+    torch.testing.assert_close(image, small.normalised()[3])
+
+
+def test_grid_has_a_row_per_class(tmp_path):
+    images = torch.zeros(6, 1, 8, 8)
+    images[2:4] = 0.5
+    images[4:] = 7.0
+    small = replace(a_set(shape=(1, 8, 8)), images=images)
+    small.grid(tmp_path / "grid.png")
+    picture = Image.open(tmp_path / "grid.png")
+    factor = picture.height // 32
+    assert picture.size == (factor * 22, factor * 32)
+    centres = [picture.getpixel((6 * factor, (6 + 10 * row) * factor)) for row in range(3)]
+    assert centres == [0, 128, 255]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (blobs(shape=(1, 12, 12)), "12×12"),
+        (blobs(classes=4), "a, b, c, d"),
+        (blobs(shape=(3, 8, 8)), "3 channels"),
+    ],
+)
+def test_a_set_for_other_images_does_not_fit(data, message):
+    small = CondensedSet.from_normalised(torch.randn(3, 1, 8, 8), torch.arange(3), blobs())
+    small.check_fits(blobs())
+    with pytest.raises(UserError, match=message):
+        small.check_fits(data)
+
+
+def broken(**changes):
+    """Tensors and metadata of a file that is a condensed set but for `changes`."""
+    small = a_set()
+    tensors = {"images": small.images, "labels": small.labels}
+    metadata = {
+        "format": "condensed-set-1",
+        "mean": json.dumps(small.mean),
+        "std": json.dumps(small.std),
+        "normalised": "false",
+        "class_names": json.dumps(small.class_names),
+        "provenance": "{}",
+    }
+    for name, value in changes.items():
+        (tensors if name in tensors else metadata)[name] = value
+    return tensors, metadata
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": torch.zeros(6, 3, 8, 8, dtype=torch.uint8)},
+        {"images": torch.zeros(6, 3, 8)},
+        {"images": torch.full((6, 3, 8, 8), torch.nan)},
+        {"labels": torch.zeros(6)},
+        {"labels": torch.zeros(5, dtype=torch.int64)},
+        {"labels": torch.tensor([0, 0, 1, 1, 3, 3])},
+        {"labels": torch.tensor([0, 0, 0, 1, 1, 1])},
+        {"format": "something"},
+        {"mean": "[0.5]"},
+        {"std": "[0.5, 0.0, 0.5]"},
+        {"std": "nonsense"},
+        {"class_names": "[]"},
+        {"class_names": "[1, 2, 3]"},
+        {"provenance": "[]"},
+        {"normalised": "perhaps"},
+    ],
+)
+def test_what_is_no_condensed_set_is_said_in_one_line(tmp_path, changes):
+    path = tmp_path / "set.safetensors"
+    write_tensors(path, *broken(**changes))
+    with pytest.raises(UserError, match=r"set\.safetensors is not a condensed set: .+") as error:
+        CondensedSet.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file():
+    with pytest.raises(UserError, match="no such file"):
+        CondensedSet.load("nowhere.safetensors")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sets") / "whole.safetensors"
+    a_set().save(path)
+    return path.read_bytes()
+
+
+@given(st.data())
+def test_no_damage_is_anything_but_a_user_error(whole, tmp_path_factory, data):
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    kind = data.draw(st.sampled_from(["cut", "flip", "noise"]))
+    if kind == "cut":
+        content = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    elif kind == "flip":
+        place = data.draw(st.integers(0, header - 1))
+        content = (
+            whole[:place]
+            + bytes([whole[place] ^ data.draw(st.integers(1, 255))])
+            + whole[place + 1 :]
+        )
+    else:
+        content = data.draw(st.binary(max_size=200))
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    path.write_bytes(content)
+    if kind == "flip":  # may leave a set that is as good
+        with suppress(UserError):
+            assert CondensedSet.load(path).images.shape == (6, 3, 8, 8)
+    else:
+        with pytest.raises(UserError, match=r"^[^\n]+$"):
+            CondensedSet.load(path)

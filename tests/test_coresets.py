@@ -1,0 +1,79 @@
+import itertools
+
+import pytest
+import torch
+from conftest import blobs
+
+from condense.condensing import condense
+from condense.errors import UserError
+from condense.methods.coresets import choose_randomly, greedy_herding, herd
+from condense.seeds import generator
+from condense.settings import Coreset, Network
+
+SMALL = Coreset(ipc=4, network=Network(width=4), updates=5)
+
+
+def brute_force(features, count):
+    """At each step, tries every row that is left."""
+    chosen = []
+    for _ in range(count):
+        left = [row for row in range(len(features)) if row not in chosen]
+        gaps = [(features.mean(0) - features[[*chosen, row]].mean(0)).norm() for row in left]
+        chosen.append(left[int(torch.stack(gaps).argmin())])
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_herding_is_the_brute_force_greedy_choice(seed):
+    features = torch.randn(30, 6, generator=generator(seed), dtype=torch.float64)
+    assert greedy_herding(features, 8).tolist() == brute_force(features, 8)
+
+
+def test_herding_chooses_all_when_asked_for_all():
+    features = torch.randn(7, 3, generator=generator(0))
+    assert sorted(greedy_herding(features, 7).tolist()) == list(range(7))
+
+
+def test_herding_comes_closer_to_the_mean_than_chance():
+    features = torch.randn(200, 8, generator=generator(1))
+    chosen = features[greedy_herding(features, 10)].mean(0)
+    random = [
+        features[torch.randperm(200, generator=generator(2, i))[:10]].mean(0) for i in range(20)
+    ]
+    gap = (chosen - features.mean(0)).norm()
+    assert all(gap < (mean - features.mean(0)).norm() for mean in random)
+
+
+@pytest.mark.parametrize(
+    "choose", [lambda d: choose_randomly(d, 4, 0), lambda d: herd(d, SMALL, 0)]
+)
+def test_chosen_rows_are_of_their_class_and_differ(data, choose):
+    rows = choose(data)
+    assert rows.shape == (3, 4)
+    for label, row in enumerate(rows):
+        assert (data.y_train[row] == label).all()
+        assert len(set(row.tolist())) == 4
+
+
+def test_another_seed_chooses_others(data):
+    rows = [choose_randomly(data, 4, seed).tolist() for seed in range(3)]
+    assert all(a != b for a, b in itertools.combinations(rows, 2))
+
+
+@pytest.mark.parametrize("method", ["random", "herding"])
+def test_a_coreset_holds_real_images_bit_for_bit(data, method):
+    small = condense(data, method, SMALL)
+    pixels = (small.images * 255).round().to(torch.uint8)
+    real = {image.numpy().tobytes() for image in data.x_train}
+    assert all(image.numpy().tobytes() in real for image in pixels)
+    torch.testing.assert_close(small.normalised(data), data.normalise(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "dsa"])
+def test_a_class_with_too_few_images_is_named(method):
+    data = blobs(per_class=3)
+    keep = torch.ones(len(data.x_train), dtype=torch.bool)
+    keep[data.train_indices_by_class()[1][0]] = False
+    data = data.train_subset(keep.nonzero()[:, 0])
+    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*lower --ipc"):
+        condense(data, method, ipc=3)

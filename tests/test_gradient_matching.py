@@ -1,0 +1,212 @@
+"""Algorithm 1: one step by hand, resume, seeds, and that it does what it is for."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import blobs
+
+from condense.augment import OPERATIONS
+from condense.condensing import condense
+from condense.errors import UserError
+from condense.evaluation import evaluate
+from condense.journal import Checkpoint, Journal
+from condense.matching import EPSILON
+from condense.methods.gradient_matching import Matcher
+from condense.networks import build
+from condense.seeds import generator
+from condense.settings import Evaluation, GradientMatching, Network, published_loops
+
+TINY = GradientMatching(
+    ipc=2, network=Network(width=4), outer=3, inner=2, network_epochs=2, real_batch=8
+)
+
+
+def literal_step(data, settings, images, k):
+    """The first step (t = 0) of the k-th initialisation, class by class, as Algorithm 1 has it."""
+    draws = generator(0, "outer", k)
+    network = build(settings.network, data.shape, data.classes, draws)
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    members = [torch.where(data.y_train == c)[0] for c in range(data.classes)]
+    rows = [rows[torch.randperm(len(rows), generator=draws)] for rows in members]
+    strategy = tuple(OPERATIONS)
+    chosen = torch.randint(len(strategy), (data.classes,), generator=draws).tolist()
+    numbers = torch.rand(data.classes, 1, 3, generator=draws)
+    gradient = torch.zeros_like(images)
+    total = 0.0
+    for c in range(data.classes):
+        augment = OPERATIONS[strategy[chosen[c]]]
+        real = data.normalise(data.x_train[rows[c][: settings.real_batch]])
+        synthetic = images[c].clone().requires_grad_()
+        losses = [
+            F.cross_entropy(network(augment(images, numbers[c])), torch.full((len(images),), c))
+            for images in (real, synthetic)
+        ]
+        of_real = torch.autograd.grad(losses[0], weights)
+        of_synthetic = torch.autograd.grad(losses[1], weights, create_graph=True)
+        distance = torch.zeros(())
+        for g_real, g_synthetic in zip(of_real, of_synthetic, strict=True):
+            for a, b in zip(g_real.flatten(1), g_synthetic.flatten(1), strict=True):
+                distance = distance + 1 - (a @ b) / (a.norm() * b.norm() + EPSILON)
+        gradient[c] = torch.autograd.grad(distance, synthetic)[0]
+        total += distance.item()
+    return gradient, total
+
+
+def test_a_step_is_algorithm_1_written_out(data):
+    settings = replace(TINY, inner=1)
+    matcher = Matcher(data, settings, seed=0)
+    images = matcher.initial_images()
+    gradient, distance = literal_step(data, settings, images, k=5)
+    moved, velocity = images.clone(), torch.ones_like(images)
+    mean = matcher.outer_iteration(moved, velocity, k=5)
+    assert mean == pytest.approx(distance / 3, rel=1e-4)
+    torch.testing.assert_close(velocity, 0.5 + gradient, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(moved, images - 0.1 * velocity)
+
+
+def test_no_update_of_the_network_after_the_last_step(data):
+    trained = []
+    matcher = Matcher(data, TINY, seed=0)
+    matcher.train_network = lambda *_: trained.append(1)  # type: ignore[method-assign]
+    images = matcher.initial_images()
+    matcher.outer_iteration(images, torch.zeros_like(images), 0)
+    assert len(trained) == TINY.inner - 1
+
+
+def test_the_network_is_trained_on_the_synthetic_set(data):
+    matcher = Matcher(data, replace(TINY, network_epochs=30, network_lr=0.1), seed=0)
+    images = matcher.initial_images()
+    loss = lambda: F.cross_entropy(matcher.network(images.flatten(0, 1)), matcher.labels).item()  # noqa: E731
+    matcher.outer_iteration(images, torch.zeros_like(images), 0)
+    before = loss()
+    matcher.train_network(images, generator(1))
+    assert loss() < before
+
+
+class KilledError(Exception):
+    pass
+
+
+class Kept(Journal):
+    """Keeps the last checkpoint in memory, and stops the computation at a step."""
+
+    def __init__(self, stop_at=None):
+        self.stop_at, self.kept = stop_at, None
+
+    def restore(self):
+        return self.kept
+
+    def save(self, checkpoint: Checkpoint):
+        self.kept = checkpoint.snapshot(0.0)
+        if self.kept.state["outer"] == self.stop_at:
+            raise KilledError
+
+
+@pytest.mark.parametrize("stop_at", [1, 2])
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(data, stop_at, norm):
+    settings = replace(TINY, network=Network(width=4, norm=norm))
+    journal = Kept(stop_at)
+    with pytest.raises(KilledError):
+        condense(data, "dsa", settings, journal=journal)
+    journal.stop_at = None
+    resumed = condense(data, "dsa", settings, journal=journal)
+    assert torch.equal(resumed.images, condense(data, "dsa", settings).images)
+
+
+def test_seeds(data):
+    first, again, other = (condense(data, "dsa", TINY, seed=seed).images for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_global_random_state_is_neither_read_nor_changed(data):
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = condense(data, "dsa", TINY).images
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.manual_seed(6)
+    assert torch.equal(first, condense(data, "dsa", TINY).images)
+
+
+@pytest.mark.parametrize("init", ["real", "herding", "noise"])
+def test_what_the_images_start_from(data, init):
+    settings = replace(TINY, init=init, herding_updates=3)
+    images = Matcher(data, settings, seed=0).initial_images()
+    assert images.shape == (3, 2, 1, 8, 8)
+    real = {data.normalise(image).numpy().tobytes() for image in data.x_train}
+    assert all((i.numpy().tobytes() in real) == (init != "noise") for i in images.flatten(0, 1))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distance": "cosine"},
+        {"distance": "mse"},
+        {"augment_real": "independent", "augment_synthetic": "independent"},
+        {"augment_real": "none", "augment_synthetic": "independent"},
+        {"network": Network("mlp")},
+        {"network": Network(width=4, norm="batch")},
+        {"network": Network(width=4, depth=1, norm="none", pooling="none", activation="sigmoid")},
+    ],
+)
+def test_every_variant_moves_the_images(data, changes):
+    settings = replace(TINY, outer=1, image_lr=1.0, **changes)
+    small = condense(data, "dsa", settings)
+    assert small.images.isfinite().all()
+    start = Matcher(data, settings, 0).initial_images().flatten(0, 1)
+    moved = (small.normalised(data) - start).flatten(1).abs().amax(1)
+    assert (moved > 1e-6).all()
+
+
+def test_dc_is_dsa_without_augmentation(data):
+    unaugmented = replace(TINY, augment_real="none", augment_synthetic="none")
+    dc = condense(data, "dc", unaugmented).images
+    assert torch.equal(dc, condense(data, "dsa", unaugmented).images)
+    assert not torch.equal(dc, condense(data, "dsa", TINY).images)
+
+
+def test_condensed_images_teach_better_than_random_ones():
+    data = blobs(per_class=60, classes=5, shape=(1, 12, 12))
+    network = Network(width=8, depth=2)
+    settings = GradientMatching(
+        ipc=1, network=network, outer=40, inner=1, real_batch=32, image_lr=1.0
+    )
+    test = Evaluation(networks=3, epochs=60, batch=5, network=network)
+    scores = {}
+    for method in ("dsa", "random"):
+        made = [
+            condense(data, method, settings, seed=seed)
+            if method == "dsa"
+            else condense(data, method, ipc=1, seed=seed)
+            for seed in (0, 1)
+        ]
+        scores[method] = sum(evaluate(small, data, test).mean for small in made) / 2
+    assert scores["dsa"] > scores["random"] + 0.05, scores
+
+
+@pytest.mark.parametrize(
+    ("ipc", "loops"),
+    [(1, (1, 1)), (10, (10, 50)), (50, (50, 10)), (25, (25, 22)), (2, (2, 6)), (100, (50, 10))],
+)
+def test_loops_of_the_published_experiments(ipc, loops):
+    assert published_loops(ipc) == loops
+    assert GradientMatching(ipc=ipc).loops() == loops
+    assert GradientMatching(ipc=ipc, inner=3).loops() == (3, loops[1])
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "message"),
+    [
+        ("dsa", {"distance": "l2"}, "unknown distance 'l2'"),
+        ("dsa", {"ipc": 0}, "ipc must be at least 1"),
+        ("dsa", {"strategy": ("zoom",)}, "unknown augmentation 'zoom'"),
+        ("dsa", {"outr": 3}, "unknown setting 'outr'; known: outer"),
+        ("das", {}, "unknown method 'das'; known: dsa"),
+    ],
+)
+def test_settings_that_make_no_sense(data, method, changes, message):
+    with pytest.raises(UserError, match=message):
+        condense(data, method, **changes)
