@@ -1,3 +1,4 @@
+from . import command_line as command_line
 from .augment import Omega as Omega
 from .augment import augment_independently as augment_independently
 from .augment import default_strategy as default_strategy

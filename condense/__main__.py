@@ -82,6 +82,7 @@ def run(argv: list[str]) -> None:
                 journal=journal,
                 cache=Cache() if common.cache else None,
             )
+            seconds = journal.seconds
         condensed.save(folder.path / "condensed.safetensors")
         condensed.grid(folder.path / "condensed.png")
         accuracy = None
@@ -92,7 +93,7 @@ def run(argv: list[str]) -> None:
                 )
             condensed = condensed.with_provenance(accuracy=accuracy.mean)
             condensed.save(folder.path / "condensed.safetensors")
-        _finish(folder, settings, condensed, accuracy, journal.seconds)
+        _finish(folder, settings, condensed, accuracy, seconds)
 
 
 def evaluate_set(argv: list[str]) -> None:

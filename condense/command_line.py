@@ -39,6 +39,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
+from condense.allocator import keep_freed_memory
 from condense.errors import UserError, unknown
 from condense.files import explain, read_json
 from condense.recorded import rebuild, record
@@ -207,6 +208,7 @@ def main(command: Callable[[list[str]], None]) -> NoReturn:
     What the user can mend is one line on stderr and exit code 2. Ctrl-C says how to go on, and is
     exit code 130. Only a bug shows a traceback.
     """
+    keep_freed_memory()
     try:
         command(sys.argv[1:])
         sys.stdout.flush()

@@ -52,7 +52,6 @@ def condense(
     def make(journal: Journal) -> CondensedSet:
         made: CondensedSet = entry.implementation()(data, settings, seed, journal)
         return made.with_provenance(
-            dataset=data.name,
             fingerprint=data.fingerprint(),
             method=method,
             ipc=settings.ipc,
@@ -63,11 +62,14 @@ def condense(
         )
 
     if cache is None:
-        return make(journal or Journal())
-    return cache.obtain(
-        cache_key(data.fingerprint(), method, settings, seed),
-        load=CondensedSet.load,
-        make=make,
-        save=CondensedSet.save,
-        journal=journal,
-    )
+        made = make(journal or Journal())
+    else:
+        made = cache.obtain(
+            cache_key(data.fingerprint(), method, settings, seed),
+            load=CondensedSet.load,
+            make=make,
+            save=CondensedSet.save,
+            journal=journal,
+        )
+    # The cache knows images by their content; what they are called here is said afterwards.
+    return made.with_provenance(dataset=data.name)

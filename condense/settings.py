@@ -139,6 +139,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     "cpu": {
         GradientMatching: {
             "outer": 10,
+            "inner": 10,
             "network_epochs": 10,
             "real_batch": 64,
             "init": "herding",

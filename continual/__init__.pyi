@@ -11,5 +11,6 @@ from .settings import Learner as Learner
 from .settings import Part as Part
 from .settings import Stream as Stream
 from .settings import learner_preset as learner_preset
-from .streams import load_tasks as load_tasks
 from .streams import make_stream as make_stream
+from .tasks import load_tasks as load_tasks
+from .tasks import prepare as prepare

@@ -177,8 +177,8 @@ class RandomBuffer(RehearsalBuffer):
 class HerdingBuffer(RehearsalBuffer):
     """Keeps the real images whose mean feature in the learner stays closest to their class's.
 
-    As EEIL and iCaRL do, on features of length one (Rebuffi et al. 2017, Algorithm 4). The
-    learner's features are what `model.features` gives; another `features` can be named.
+    As EEIL and iCaRL do, on features of length one (Rebuffi et al. 2017, Algorithm 4): what the
+    learner's `model.features` gives.
     """
 
     follows_network = True

@@ -6,13 +6,11 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from condense import GradientMatching, RunFolder, UserError, method_named
-from condense.command_line import Common, choose_device, main, open_run, parse
+from condense import GradientMatching, RunFolder, UserError, command_line, method_named
 from continual.settings import Learner, learner_preset
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class Continual:
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
     condensing: Any = field(default_factory=GradientMatching)
     """How the memory is condensed."""
-    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(default_factory=command_line.Common)
 
 
 def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
@@ -61,18 +59,18 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
 
 def run(argv: list[str]) -> None:
     """Learn a stream of tasks with a condensed memory."""
-    settings = parse(defaults, argv, PROG)
+    settings = command_line.parse(defaults, argv, PROG)
     check(settings)
-    device = choose_device(settings.common.device)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
-        from continual.experiment import Experiment
-    from continual.streams import load_tasks
+    device = command_line.choose_device(settings.common.device)
+    from continual.tasks import load_tasks
 
     stream, tasks = load_tasks(settings.stream, settings.common.data_root)
     check_fits(settings, tasks)
     about = {"stream": stream, "data": [task.describe() for task in tasks]}
-    with open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
+        from continual.experiment import Experiment
+    with command_line.open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
         if folder.finished:
             raise UserError(f"{folder.path} is finished: its results are in summary.json")
         outcomes = Experiment(settings, tasks, folder, device).run()
@@ -131,47 +129,57 @@ def finish(
 
     names = [task.name for task in tasks]
     averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
-    forgotten = [report.forgetting(outcome.matrix) for outcome in outcomes]
     mean, std = report.mean_and_std(averages)
     matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])
     report.draw_matrix(folder.path / "accuracy_matrix.png", names, matrix)
     report.draw_stages(folder.path / "stages.png", names, mean, std, settings.memory)
-    seconds = [outcome.seconds for outcome in outcomes]
-    folder.write_summary(
-        {
-            "stream": stream,
-            "memory": settings.memory,
-            "head": settings.head,
-            "distill": settings.distill,
-            "images_per_class": settings.images_per_class,
-            "seeds": [outcome.seed for outcome in outcomes],
-            "average_accuracy": mean,
-            "average_accuracy_std": std,
-            "accuracy_matrix": matrix,
-            "forgetting": statistics.fmean(forgotten),
-            "memory_images": outcomes[0].memory_images,
-            "memory_bytes": outcomes[0].memory_bytes,
-            "seconds": round(sum(seconds), 1),
-            "device": device,
-            "preset": settings.common.preset,
-            "per_seed": {
-                "average_accuracy": averages,
-                "accuracy_matrix": [outcome.matrix for outcome in outcomes],
-                "forgetting": forgotten,
-                "seconds": [round(value, 1) for value in seconds],
-            },
-        }
-    )
+    about = {"device": device, "preset": settings.common.preset}
+    folder.write_summary({**summary(settings, stream, tasks, outcomes), **about})
     kind = "with" if settings.distill else "without"
     print(
         f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "
         f"{len(outcomes)} seed{'s' if len(outcomes) > 1 else ''}: test accuracy over the tasks so "
-        f"far\n{report.table(names, mean, std)}\nin {sum(seconds):.0f} s"
+        f"far\n{report.table(names, mean, std)}\n"
+        f"in {sum(outcome.seconds for outcome in outcomes):.0f} s"
     )
-    for path in sorted(Path(folder.path).iterdir()):
+    for path in sorted(folder.path.iterdir()):
         if not path.name.startswith("."):
             print(f"  {path}")
 
 
+def summary(
+    settings: Continual, stream: str, tasks: Sequence[ImageData], outcomes: Sequence[Outcome]
+) -> dict[str, Any]:
+    """What came out: means over the seeds, and each seed's own under `per_seed`."""
+    from continual import report
+
+    matrices = [outcome.matrix for outcome in outcomes]
+    averages = [report.stage_averages(matrix) for matrix in matrices]
+    forgotten = [report.forgetting(matrix) for matrix in matrices]
+    mean, std = report.mean_and_std(averages)
+    remembered = outcomes[0].memory_images
+    return {
+        "stream": stream,
+        "memory": settings.memory,
+        "head": settings.head,
+        "distill": settings.distill,
+        "images_per_class": remembered // sum(task.classes for task in tasks),
+        "seeds": [outcome.seed for outcome in outcomes],
+        "average_accuracy": mean,
+        "average_accuracy_std": std,
+        "accuracy_matrix": report.mean_matrix(matrices),
+        "forgetting": statistics.fmean(forgotten),
+        "memory_images": remembered,
+        "memory_bytes": outcomes[0].memory_bytes,
+        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
+        "per_seed": {
+            "average_accuracy": averages,
+            "accuracy_matrix": matrices,
+            "forgetting": forgotten,
+            "seconds": [round(outcome.seconds, 1) for outcome in outcomes],
+        },
+    }
+
+
 if __name__ == "__main__":
-    main(run)
+    command_line.main(run)

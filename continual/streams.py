@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,9 +11,8 @@ from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
 from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 
-from condense import ImageData, UserError, load, load_or_embedded, unknown
+from condense import ImageData, UserError
 from continual.samples import Samples, as_dataset, read
-from continual.settings import EMBEDDED, REAL, STREAMS, Stream
 
 
 class ImageExperience(DatasetExperience):  # type: ignore[misc]
@@ -53,47 +51,6 @@ def make_stream(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
             offset += data.classes if head == "class" else 0
         streams.append(EagerCLStream(split, experiences))
     return with_classes_timeline(with_task_labels(CLScenario(streams)))
-
-
-def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[ImageData]]:
-    """The images of each task of a stream, of one shape and under one normalisation.
-
-    The normalisation is that of the first task, which is all that the learner knows when it
-    starts; one for all, so that no task can be told by it at test.
-
-    Args:
-        name: one of `STREAMS`; or `auto`, the first of them, or loudly the last where a data set
-            cannot be had.
-        root: folder of the data sets, as for `condense.load`.
-
-    Returns:
-        The stream's name and its tasks.
-
-    Raises:
-        UserError: for an unknown stream, or where a data set cannot be had.
-    """
-    if name == "auto":
-        real, embedded = (
-            [part.dataset for part in STREAMS[known].parts] for known in (REAL, EMBEDDED)
-        )
-        sets = load_or_embedded(real, embedded, root)
-        name = REAL if [data.name for data in sets] == real else EMBEDDED
-    elif name in STREAMS:
-        sets = [load(part.dataset, root) for part in STREAMS[name].parts]
-    else:
-        raise unknown("stream", name, ["auto", *STREAMS])
-    return name, prepare(STREAMS[name], sets)
-
-
-def prepare(stream: Stream, sets: Sequence[ImageData]) -> list[ImageData]:
-    """The data sets of a stream's parts as its tasks: classes chosen, resized, normalised alike."""
-    tasks = [
-        (data if part.classes is None else data.with_classes(part.classes)).resized(
-            stream.size, stream.channels
-        )
-        for part, data in zip(stream.parts, sets, strict=True)
-    ]
-    return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
 
 
 @dataclass(frozen=True)

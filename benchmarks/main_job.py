@@ -1,0 +1,134 @@
+"""The measurements behind the README: `python -m benchmarks.main_job`.
+
+Runs every command of a list, each as a user would type it, and keeps what its run folder says
+(settings, images, seed, version, time, figures) in results/main_job/NAME.json. Commands whose
+result is there already are not run again, and one that was interrupted is resumed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from condense.errors import UserError
+from condense.files import read_json, write_json
+
+RESULTS = Path(__file__).parent / "results" / "main_job"
+MEMORIES = ("random", "herding", "dc", "dsa")
+
+
+@dataclass(frozen=True)
+class MainJob:
+    """Measure what the README quotes."""
+
+    part: Literal["all", "mnist", "plain", "distilled", "heads", "time"] = "all"
+    """mnist: condensed sets of MNIST. plain, distilled: the four memories without and with
+    distillation. heads: DSA and herding with the other heads. time: the main job with an empty
+    cache."""
+    preset: str = "cpu"
+    seeds: int = 3
+    jobs: int = 1
+    """Commands at a time; each has its share of the cores."""
+    runs: Path = Path("runs/main_job")
+    """Where the run folders go."""
+
+
+def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
+    """(part, name, arguments of python -m) of every command."""
+    seeds = range(settings.seeds)
+    for ipc, methods in ((1, ("random", "dsa")), (10, MEMORIES)):
+        for method in methods:
+            for seed in seeds:
+                line = f"condense run --dataset mnist --method {method} --ipc {ipc} --seed {seed}"
+                yield "mnist", f"mnist-{method}-{ipc}-s{seed}", line.split()
+    for part, flag in (("plain", "no-distill"), ("distilled", "distill")):
+        for memory in reversed(MEMORIES):
+            for seed in seeds:
+                line = f"continual.run --memory {memory} --{flag} --seed {seed}"
+                yield part, f"domain-{memory}-{flag}-s{seed}", line.split()
+    for head in ("task", "class"):
+        for memory in ("dsa", "herding"):
+            line = f"continual.run --memory {memory} --no-distill --head {head}"
+            yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
+    line = "continual.run --memory dsa --no-distill --no-cache"
+    yield "time", "time-domain-dsa-no-distill-s0", line.split()
+
+
+def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
+    """Run one command to its end and keep what it found.
+
+    Raises:
+        UserError: where the command fails.
+    """
+    result = RESULTS / settings.preset / f"{name}.json"
+    if result.exists():
+        return
+    out = settings.runs / settings.preset / name
+    resume = (out / "config.json").exists()
+    place = ["--resume", str(out)] if resume else ["--preset", settings.preset, "--out", str(out)]
+    keep = arguments[: 1 + (arguments[0] == "condense")] if resume else arguments
+    cores = max(1, (os.cpu_count() or 1) // settings.jobs)
+    started = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", *keep, *place, "--quiet"],
+        env={**os.environ, "OMP_NUM_THREADS": str(cores)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        raise UserError(f"{name}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+    config, summary = (read_json(out / f"{file}.json") for file in ("config", "summary"))
+    result.parent.mkdir(parents=True, exist_ok=True)
+    line = f"python -m {' '.join(arguments)} --preset {settings.preset}"
+    write_json(result, {"line": line, "machine": machine(cores), **config, "summary": summary})
+    print(f"{name}: {time.time() - started:.0f} s", flush=True)
+
+
+def machine(cores: int) -> dict[str, str | int]:
+    """What the figures were measured on."""
+    from importlib.metadata import version
+
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": _processor(),
+        "threads": cores,
+        "python": platform.python_version(),
+        "torch": version("torch"),
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    """Run what has not been run."""
+    settings = tyro.cli(MainJob, prog="python -m benchmarks.main_job")
+    chosen = [
+        (name, arguments)
+        for part, name, arguments in commands(settings)
+        if settings.part in ("all", part)
+    ]
+    with ThreadPoolExecutor(settings.jobs) as pool:
+        for measured in [pool.submit(measure, settings, *command) for command in chosen]:
+            measured.result()
+
+
+if __name__ == "__main__":
+    main()

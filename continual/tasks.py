@@ -1,0 +1,51 @@
+"""The images of a stream's tasks, before Avalanche comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from condense import ImageData, load, load_or_embedded, unknown
+from continual.settings import EMBEDDED, REAL, STREAMS, Stream
+
+
+def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[ImageData]]:
+    """The images of each task of a stream, of one shape and under one normalisation.
+
+    The normalisation is that of the first task, which is all that the learner knows when it
+    starts; one for all, so that no task can be told by it at test.
+
+    Args:
+        name: one of `STREAMS`; or `auto`, the first of them, or loudly the last where a data set
+            cannot be had.
+        root: folder of the data sets, as for `condense.load`.
+
+    Returns:
+        The stream's name and its tasks.
+
+    Raises:
+        UserError: for an unknown stream, or where a data set cannot be had.
+    """
+    if name == "auto":
+        real, embedded = (
+            [part.dataset for part in STREAMS[known].parts] for known in (REAL, EMBEDDED)
+        )
+        sets = load_or_embedded(real, embedded, root)
+        name = REAL if [data.name for data in sets] == real else EMBEDDED
+    elif name in STREAMS:
+        sets = [load(part.dataset, root) for part in STREAMS[name].parts]
+    else:
+        raise unknown("stream", name, ["auto", *STREAMS])
+    return name, prepare(STREAMS[name], sets)
+
+
+def prepare(stream: Stream, sets: Sequence[ImageData]) -> list[ImageData]:
+    """The data sets of a stream's parts as its tasks: classes chosen, resized, normalised alike."""
+    tasks = [
+        (data if part.classes is None else data.with_classes(part.classes)).resized(
+            stream.size, stream.channels
+        )
+        for part, data in zip(stream.parts, sets, strict=True)
+    ]
+    return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from avalanche.training.plugins import ReplayPlugin
+from avalanche.training.supervised import Naive
+from tiny_streams import LEARNER, learner, tasks
+
+from condense import Cache, UserError, build, condense, generator, method_named
+from continual import (
+    CondensedBuffer,
+    HerdingBuffer,
+    RandomBuffer,
+    RehearsalBuffer,
+    make_stream,
+    with_heads,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
+
+SETTINGS = method_named("dsa").preset("smoke", outer=1, network=LEARNER.network)
+BUFFERS: dict[str, Any] = {
+    "random": RandomBuffer,
+    "herding": HerdingBuffer,
+    "condensed": lambda *args, **rest: CondensedBuffer(*args, settings=SETTINGS, **rest),
+}
+
+
+def agent() -> Any:
+    network = build(LEARNER.network, (3, 16, 16), 10, generator(0, "network"))
+    model = with_heads("domain", network)
+    return SimpleNamespace(model=model, device=torch.device("cpu"))
+
+
+def counts(buffer: RehearsalBuffer) -> list[int]:
+    return [len(kept) for kept in buffer.groups.values()]
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_fixed_number_for_each_class(kind: str) -> None:
+    buffer = BUFFERS[kind](images_per_class=3)
+    assert buffer.samples is None
+    for count, experience in enumerate(make_stream(tasks(), "class").train_stream, 1):
+        buffer.post_adapt(agent(), experience)
+        assert counts(buffer) == [3] * 10 * count
+        assert len(buffer.buffer) == buffer.max_size == 30 * count
+        assert buffer.buffer.targets.count == dict.fromkeys(range(10 * count), 3)
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_fixed_total_is_shared_and_resized_by_rank(kind: str) -> None:
+    buffer = BUFFERS[kind](100)
+    first, second, _ = make_stream(tasks()).train_stream
+    buffer.post_adapt(agent(), first)
+    assert counts(buffer) == [10] * 10
+    ranked = {group: kept.images for group, kept in buffer.groups.items()}
+    buffer.post_adapt(agent(), second)
+    assert counts(buffer) == [5] * 20
+    buffer.resize(agent(), 60)
+    assert counts(buffer) == [3] * 20
+    for group, images in ranked.items():
+        assert torch.equal(buffer.groups[group].images, images[:3])
+    buffer.resize(agent(), 1000)
+    assert counts(buffer) == [3] * 20
+    with pytest.raises(UserError, match="cannot hold 20 classes"):
+        buffer.resize(agent(), 19)
+
+
+def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
+    buffer = RandomBuffer(images_per_class=2)
+    for experience in list(make_stream(tasks()).train_stream[:1]) * 2:
+        buffer.post_adapt(agent(), experience)
+    assert counts(buffer) == [2] * 10
+
+
+@pytest.mark.parametrize("kind", ["random", "herding"])
+def test_what_is_chosen_is_real_and_of_its_class(kind: str) -> None:
+    buffer = BUFFERS[kind](images_per_class=4)
+    buffer.post_adapt(agent(), make_stream(tasks(), "class").train_stream[1])
+    data = tasks()[1]
+    for group, kept in buffer.groups.items():
+        real = {image.numpy().tobytes() for image in data.x_train[data.y_train == group.label - 10]}
+        chosen = {image.numpy().tobytes() for image in kept.images}
+        assert len(chosen) == 4
+        assert chosen <= real
+
+
+def test_herding_by_brute_force_on_the_learners_normalised_features() -> None:
+    buffer, learnt, data = HerdingBuffer(images_per_class=3), agent(), tasks()[0]
+    buffer.post_adapt(learnt, make_stream(tasks()).train_stream[0])
+    for group, kept in buffer.groups.items():
+        images = data.x_train[data.y_train == group.label]
+        with torch.no_grad():
+            features = F.normalize(learnt.model.features(data.normalise(images)))
+        chosen: list[int] = []
+        for _ in range(3):
+            distances = [
+                torch.inf
+                if row in chosen
+                else float((features[[*chosen, row]].mean(0) - features.mean(0)).norm())
+                for row in range(len(images))
+            ]
+            chosen.append(distances.index(min(distances)))
+        assert torch.equal(kept.images, images[chosen])
+
+
+def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
+    cache = Cache(tmp_path)
+    buffer = CondensedBuffer(images_per_class=2, settings=SETTINGS, cache=cache, seed=5)
+    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
+    expected = condense(tasks()[0], "dsa", replace(SETTINGS, ipc=2), seed=5)
+    for group, kept in buffer.groups.items():
+        ours = sorted(image.sum().item() for image in kept.images)
+        assert ours == sorted(
+            i.sum().item() for i in expected.images[expected.labels == group.label]
+        )
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_buffer_serves_replay_with_naive(kind: str) -> None:
+    storage = BUFFERS[kind](60)
+    model = agent().model
+    strategy = Naive(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), 0.01),
+        train_mb_size=32,
+        evaluator=None,
+        plugins=[ReplayPlugin(mem_size=60, storage_policy=storage)],
+    )
+    for count, experience in enumerate(make_stream(tasks()).train_stream, 1):
+        strategy.train(experience, eval_streams=[])
+        assert counts(storage) == [60 // (10 * count)] * 10 * count
+
+
+def test_what_the_buffer_gives_is_what_the_network_sees() -> None:
+    buffer, data = RandomBuffer(images_per_class=1), tasks()[0]
+    buffer.post_adapt(agent(), make_stream(tasks(), "task").train_stream[1])
+    image, label, task = buffer.buffer[3]
+    assert (label, task) == (3, 1)
+    torch.testing.assert_close(image, data.normalise(buffer.samples.images[3]))
+
+
+def test_other_peoples_experiences_need_their_normalisation() -> None:
+    experience = make_stream(tasks()).train_stream[0]
+    stranger = SimpleNamespace(dataset=experience.dataset, current_experience=0)
+    with pytest.raises(UserError, match="give the buffer the mean and std"):
+        RandomBuffer(images_per_class=2).post_adapt(agent(), stranger)
+    data = tasks()[0]
+    knows, ours = (RandomBuffer(images_per_class=2, mean=data.mean, std=data.std) for _ in "ab")
+    knows.post_adapt(agent(), stranger)
+    ours.post_adapt(agent(), experience)
+    assert torch.equal(knows.samples.images, ours.samples.images)
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_memory_comes_back_from_its_tensors(kind: str) -> None:
+    buffer, data = BUFFERS[kind](images_per_class=2), tasks()[0]
+    for experience in make_stream(tasks(), "class").train_stream:
+        buffer.post_adapt(agent(), experience)
+    other = BUFFERS[kind](images_per_class=2)
+    other.restore(dict(reversed(buffer.tensors().items())), data.mean, data.std)
+    assert list(other.groups) == list(buffer.groups)
+    for name in ("images", "labels", "tasks"):
+        assert torch.equal(getattr(other.samples, name), getattr(buffer.samples, name))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RandomBuffer(), "needs a size"),
+        (lambda: RandomBuffer(images_per_class=0), "at least 1"),
+        (lambda: CondensedBuffer(10, method="dsaa"), "unknown method 'dsaa'; known: dsa"),
+        (lambda: RandomBuffer(images_per_class=13).post_adapt(agent(), _first()), "13 asked for"),
+        (lambda: RandomBuffer(9).post_adapt(agent(), _first()), "cannot hold 10 classes"),
+    ],
+)
+def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        make()
+
+
+def _first() -> Any:
+    return make_stream(tasks()).train_stream[0]
+
+
+def test_eeil_learns_with_a_condensed_memory() -> None:
+    strategy = learner(memory=BUFFERS["condensed"](images_per_class=1))
+    strategy.train(make_stream(tasks()).train_stream, eval_streams=[])
+    assert len(strategy.memory.samples) == 30
