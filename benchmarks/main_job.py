@@ -77,7 +77,7 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
     resume = (out / "config.json").exists()
     place = ["--resume", str(out)] if resume else ["--preset", settings.preset, "--out", str(out)]
     keep = arguments[: 1 + (arguments[0] == "condense")] if resume else arguments
-    cores = max(1, (os.cpu_count() or 1) // settings.jobs)
+    cores = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
     started = time.time()
     done = subprocess.run(
         [sys.executable, "-m", *keep, *place, "--quiet"],

@@ -185,10 +185,8 @@ class RunFolder:
     def close(self) -> None:
         """Flushes the journals and gives the folder free."""
         try:
-            for journal in self._journals:
-                journal.close()
+            self._close_journals()
         finally:
-            self._journals = []
             self._lock.release()
 
     def __enter__(self) -> RunFolder:
@@ -200,11 +198,21 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
-        if isinstance(error, UserError) and self._new:
-            self._remove_if_empty()
+        try:
+            self._close_journals()
+            if isinstance(error, UserError) and self._new:
+                self._remove_if_empty()
+        finally:
+            self._lock.release()
         if isinstance(error, KeyboardInterrupt) and not self.finished:
             raise Interrupted(self.path, self.config.get("command", "")) from error
+
+    def _close_journals(self) -> None:
+        try:
+            for journal in self._journals:
+                journal.close()
+        finally:
+            self._journals = []
 
     def _remove_if_empty(self) -> None:
         """Takes the folder away if it holds nothing but its config: the run came to nothing."""
