@@ -42,7 +42,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 from condense.allocator import keep_freed_memory
 from condense.errors import UserError, unknown
 from condense.files import explain, read_json
-from condense.recorded import rebuild, record
+from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
 
 if TYPE_CHECKING:
@@ -135,7 +135,8 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
     """
     common = settings.common
     if common.resume is None:
-        config = {"command": prog, "settings": record(settings, without=_NOT_KEPT), **entries}
+        kept = record(settings, without=_NOT_KEPT)
+        config = {"command": prog, "settings": kept, "departures": _departures(settings), **entries}
         return RunFolder.create(common.out or default_out(what), config)
     folder = RunFolder.open(common.resume)
     try:
@@ -144,6 +145,16 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
         folder.close()
         raise
     return folder
+
+
+def _departures(settings: Settings) -> dict[str, Any]:
+    """What the preset and flags changed of the published experiments' values."""
+    parts = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    return {
+        name: departures(part)
+        for name, part in parts.items()
+        if name != "common" and dataclasses.is_dataclass(part)
+    }
 
 
 def default_out(what: str) -> Path:

@@ -33,6 +33,21 @@ def record(settings: Any, without: Collection[str] = ()) -> dict[str, Any]:
     return kept
 
 
+def departures(settings: Any) -> dict[str, Any]:
+    """What of a dataclass, and of those nested in it, is not at its default, as JSON.
+
+    Defaults are the published experiments' values, so this is what a preset and flags changed.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            changed.update({f"{field.name}.{k}": v for k, v in departures(value).items()})
+        elif value != field.default:
+            changed[field.name] = plain(value)
+    return changed
+
+
 def rebuild(like: SettingsT, kept: Mapping[str, Any], path: Path) -> SettingsT:
     """A dataclass like `like`, and of its very types, with the values that `record` gave.
 

@@ -1,0 +1,52 @@
+"""The README shows what results/ holds, and nothing else."""
+
+from benchmarks.main_job import RESULTS, MainJob, commands
+from benchmarks.tables import ROOT, continual_table, filled, mnist_table, results
+
+
+def learnt(memory, distill, accuracies, cache=True):
+    return {
+        "command": "python -m continual.run",
+        "settings": {"common": {"cache": cache}},
+        "summary": {
+            "head": "domain",
+            "memory": memory,
+            "distill": distill,
+            "average_accuracy": accuracies,
+        },
+    }
+
+
+def test_readme_is_what_the_results_make_of_it():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert text == filled(text, results()), "run python -m benchmarks.tables"
+
+
+def test_continual_cells_by_hand():
+    kept = [
+        learnt("dsa", False, [0.9, 0.8, 0.7]),
+        learnt("dsa", False, [0.9, 0.9, 0.9]),
+        learnt("dsa", False, [0.0, 0.0, 0.0], cache=False),
+        learnt("herding", True, [0.5, 0.25, 0.125]),
+    ]
+    lines = continual_table(kept).splitlines()
+    assert lines[-1] == "| **DSA** | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |"
+    assert lines[3] == "| herding |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |"
+
+
+def test_mnist_cells_by_hand():
+    summary = {"method": "dc", "ipc": 10, "accuracies": [0.5, 0.7]}
+    kept = [{"command": "python -m condense run", "summary": summary}]
+    assert mnist_table(kept).splitlines()[-1] == "| 10 |  |  | 60.0 ± 14.1 (1 × 2) |  |"
+
+
+def test_every_command_has_a_name_of_its_own():
+    names = [name for _, name, _ in commands(MainJob())]
+    assert len(set(names)) == len(names)
+
+
+def test_every_result_says_how_it_was_measured():
+    for path in RESULTS.rglob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        for key in ("line", "machine", "torch", "date", "settings", "sha256", "seed", "version"):
+            assert f'"{key}"' in text, f"{path.name} does not say its {key}"
