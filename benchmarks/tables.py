@@ -74,7 +74,7 @@ def heads_table(kept: list[Result]) -> str:
 
 
 def draw_stages(kept: list[Result], path: Path) -> None:
-    """The paper's Figure 3: a curve over T1 to T3 for each memory, without and with distillation."""
+    """The paper's Figure 3: T1 to T3 by memory, without and with distillation."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -82,7 +82,9 @@ def draw_stages(kept: list[Result], path: Path) -> None:
     axes = figure.subplots(1, 2, sharey=True)
     for plot, distill in zip(axes, (False, True), strict=True):
         for memory in NAMES:
-            runs = [r["summary"]["average_accuracy"] for r in _learnt(kept, "domain", memory, distill)]
+            runs = [
+                r["summary"]["average_accuracy"] for r in _learnt(kept, "domain", memory, distill)
+            ]
             if not runs:
                 continue
             columns = [[100 * value for value in stage] for stage in zip(*runs, strict=True)]

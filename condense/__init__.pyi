@@ -36,4 +36,3 @@ from .settings import preset as preset
 from .training import Schedule as Schedule
 from .training import in_chunks as in_chunks
 from .training import train as train
-

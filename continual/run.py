@@ -43,7 +43,9 @@ class Continual:
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
     condensing: Any = field(default_factory=GradientMatching)
     """How the memory is condensed."""
-    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(default_factory=command_line.Common)
+    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(
+        default_factory=command_line.Common
+    )
 
 
 def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
