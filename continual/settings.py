@@ -49,8 +49,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "epochs_first": 10,
         "epochs": 10,
-        "updates_per_epoch": 100,
-        "finetune_epochs": 200,
+        "updates_per_epoch": 40,
+        "finetune_epochs": 150,
         "network": Network(width=32),
     },
     "smoke": {
