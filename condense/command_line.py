@@ -44,6 +44,7 @@ from condense.errors import UserError, unknown
 from condense.files import explain, read_json
 from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
+from condense.settings import preset_for
 
 if TYPE_CHECKING:
     import torch
@@ -264,7 +265,7 @@ def _preset(argv: Sequence[str], helping: bool) -> Any:
         return preset
     if helping:
         return "cpu"
-    return "cpu" if choose_device(_peek(argv, "device") or "auto").type == "cpu" else "paper"
+    return preset_for(choose_device(_peek(argv, "device") or "auto").type)
 
 
 def _defaults(

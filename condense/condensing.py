@@ -13,6 +13,7 @@ from condense.files import plain
 from condense.journal import Journal
 from condense.methods import method_named
 from condense.run_folder import version
+from condense.settings import preset_for
 
 
 def condense(
@@ -20,6 +21,7 @@ def condense(
     method: str = "dsa",
     settings: Any = None,
     *,
+    preset: str = "auto",
     seed: int = 0,
     journal: Journal | None = None,
     cache: Cache | None = None,
@@ -30,12 +32,12 @@ def condense(
     Args:
         data: the images; its device is the one that is computed on.
         method: `dsa`, `dc`, `herding` or `random`; `python -m condense methods` lists them.
-        settings: the method's, as `method_named(method).preset("cpu")` makes them; the paper's
-            where not given.
+        settings: the method's dataclass, in place of a preset and changes.
+        preset: paper, cpu or smoke; auto is the paper's where `data` is on a GPU, else cpu.
         seed: all that is random follows from it.
         journal: told of progress; an interrupted condensation goes on from it.
         cache: where the set is looked up first, and kept once made; none where not given.
-        changes: single settings, in place of `settings`: `ipc=1, outer=100`.
+        changes: single settings on top of the preset: `ipc=1, outer=100`.
 
     >>> small = condense(load("digits"), "random", ipc=2)
     >>> small.images.shape
@@ -47,7 +49,8 @@ def condense(
     entry = method_named(method)
     if settings is not None and changes:
         raise UserError("give a method's settings whole or single ones, not both")
-    settings = settings or entry.preset("paper", **changes)
+    if settings is None:
+        settings = entry.preset(preset_for(data.device.type, preset), **changes)
 
     def make(journal: Journal) -> CondensedSet:
         made: CondensedSet = entry.implementation()(data, settings, seed, journal)

@@ -13,7 +13,7 @@ from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
 from condense.seeds import generator
-from condense.settings import Evaluation, positive
+from condense.settings import Evaluation, positive, preset, preset_for
 from condense.training import Schedule, in_chunks, train
 
 
@@ -50,14 +50,14 @@ def evaluate(
     Args:
         condensed: the training set.
         data: gives the test split; its device is the one that networks are trained on.
-        settings: the paper's where not given.
+        settings: where not given, the paper's on a GPU and those of the cpu preset elsewhere.
         seed: each network's weights, order and augmentation follow from it and its number.
         journal: told of each network; an interrupted evaluation goes on from it.
 
     Raises:
         UserError: where the set is for other images, or a setting makes no sense.
     """
-    settings = settings or Evaluation()
+    settings = settings or preset(Evaluation, preset_for(data.device.type))
     journal = journal or Journal()
     condensed.check_fits(data)
     positive(settings, "networks", "epochs", "batch")

@@ -180,6 +180,13 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     return settings(**{**PRESETS[name].get(settings, {}), **changes})
 
 
+def preset_for(device: str, name: str = "auto") -> str:
+    """The preset that `name` means on a kind of device: auto is cpu on a CPU, paper elsewhere."""
+    if name != "auto":
+        return name
+    return "cpu" if device == "cpu" else "paper"
+
+
 def positive(settings: object, *names: str) -> None:
     """Check that these settings are at least one.
 

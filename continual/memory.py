@@ -229,7 +229,8 @@ class CondensedBuffer(RehearsalBuffer):
         Args:
             max_size: as there.
             method: one of `condense.METHODS`.
-            settings: the method's; its `ipc` is set to the share of a class.
+            settings: the method's, with any `ipc`: the share of a class is what counts. Where not
+                given, the paper's on a GPU and those of the cpu preset elsewhere.
             journals: gives what is told how the condensing of these images gets on.
             cache: where sets that have been made before are looked up; none where not given.
             rest: the other arguments of `RehearsalBuffer`.
@@ -239,17 +240,20 @@ class CondensedBuffer(RehearsalBuffer):
         """
         super().__init__(max_size, **rest)
         self.method = method
-        self.settings = settings or method_named(method).preset("paper")
+        method_named(method)  # an unknown one is better said now than after the first experience
+        self.settings = settings
         self.journals = journals or (lambda data: Journal())
         self.cache = cache
 
     def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
         """Condense the task's training images to `ipc` for each class."""
         data = images.data.to(strategy.device)
-        settings = replace(self.settings, ipc=ipc)
+        size: dict[str, Any] = {"ipc": ipc}
+        if self.settings is not None:
+            size = {"settings": replace(self.settings, ipc=ipc)}
         with self.journals(data) as journal:
             condensed = condense(
-                data, self.method, settings, seed=self.seed, journal=journal, cache=self.cache
+                data, self.method, **size, seed=self.seed, journal=journal, cache=self.cache
             )
         kept = [condensed.images[condensed.labels == label] for label in range(condensed.classes)]
         return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
