@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from condense.errors import UserError
-from condense.networks import ACTIVATIONS, ARCHITECTURES, NORMS, POOLINGS, build, initialise
+from condense.networks import ACTIVATIONS, ARCHITECTURES, NORMS, POOLINGS, AveragePool, build, initialise
 from condense.seeds import generator
 from condense.settings import Network
 
@@ -51,6 +51,18 @@ def test_every_keyword_of_the_convnet(activation, norm, pooling):
     side = 8 if pooling == "none" else 2
     norms = 0 if norm == "none" else 2 * 2 * 8
     assert count(network) == (27 + 1) * 8 + (72 + 1) * 8 + norms + (8 * side**2 + 1) * 4
+
+
+@pytest.mark.parametrize("size", [(32, 32), (14, 14), (8, 12), (7, 7), (9, 6)])
+def test_pooling_is_pytorchs_own(size):
+    images = torch.randn(3, 5, *size, generator=generator(0), requires_grad=True)
+    weight = torch.randn(3, 5, size[0] // 2, size[1] // 2, generator=generator(1))
+    gradients = []
+    for pool in (AveragePool(), nn.AvgPool2d(2)):
+        pooled = pool(images)
+        gradients.append(torch.autograd.grad((pooled * weight).sum(), images)[0])
+        torch.testing.assert_close(pooled, nn.functional.avg_pool2d(images, 2), rtol=1e-6, atol=0)
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=0)
 
 
 def test_the_weights_follow_from_the_generator_alone():
