@@ -3,7 +3,15 @@ import torch
 from torch import nn
 
 from condense.errors import UserError
-from condense.networks import ACTIVATIONS, ARCHITECTURES, NORMS, POOLINGS, AveragePool, build, initialise
+from condense.networks import (
+    ACTIVATIONS,
+    ARCHITECTURES,
+    NORMS,
+    POOLINGS,
+    AveragePool,
+    build,
+    initialise,
+)
 from condense.seeds import generator
 from condense.settings import Network
 

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from PIL import Image
+
+from condense import CondensedSet, Network, Progress, UserError
+from condense.embedded import digits
+from condense.image_files import write_npz
+from nas import Space, compare, search
+from nas.experiment import Experiment
+from nas.settings import training_preset
+
+QUICK = ("--preset", "smoke", "--quiet", "--dataset", "digits")
+SPACE = """
+from condense import Network
+quick = [Network(depth=1, width=width, norm=norm, pooling=pooling)
+         for width in (8, 16) for norm in ("none", "batch", "instance")
+         for pooling in ("max", "avg", "none")]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are made in an empty folder, with a cache and a space of one's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{Path(__file__).parent.parent}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "own_space.py").write_text(SPACE)
+    sys.modules.pop("own_space", None)
+
+
+def run(*arguments: str) -> None:
+    search.run([*QUICK, *arguments])
+
+
+def summary(run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(Path(run, "summary.json").read_text())
+    return found
+
+
+def results(run: str) -> dict[str, Any]:
+    """What must come out the same; so, less the times."""
+    kept = {key: value for key, value in summary(run).items() if "seconds" not in key}
+    table = pandas.read_csv(Path(run, "architectures.csv")).drop(columns="seconds")
+    return {
+        "summary": kept,
+        "table": table.to_csv(),
+        "history": Path(run, "history.csv").read_text(),
+    }
+
+
+def test_truth_proxies_and_their_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    run("--proxy", "whole", "--sample", "8", "--out", "truth")
+    truth = summary("truth")
+    assert truth["spearman_all"] == pytest.approx(1)
+    assert truth["regret"] == 0
+    assert truth["evaluated"] + truth["failed"] == 8
+    assert truth["failed"] >= 1, "images of 8×8 are too small for four poolings"
+    rows = pandas.read_csv("truth/architectures.csv")
+    assert rows["reason"].dropna().str.contains("too small").all()
+    for proxy in ("random", "parameters"):
+        run("--proxy", proxy, "--truth", "truth", "--out", proxy)
+        found = summary(proxy)
+        wanted = {
+            *("dataset", "proxy", "evaluated", "top_fraction", "spearman_top", "spearman_all"),
+            *("kendall_all", "best", "best_accuracy", "seconds_search", "seconds_truth", "images"),
+            *("device", "preset"),
+        }
+        assert wanted <= found.keys()
+        assert found["images"] == (100 if proxy == "random" else 0)
+        ranked = pandas.read_csv(f"{proxy}/architectures.csv").dropna(subset="score")
+        best = ranked.sort_values("score", ascending=False, kind="stable").iloc[0]
+        assert (found["best"], found["best_accuracy"]) == (best["architecture"], best["truth"])
+        assert found["regret"] == pytest.approx(rows["accuracy"].max() - best["truth"])
+        assert found["spearman_all_n"] == len(ranked)
+        for picture in ("scatter", "ranking"):
+            with Image.open(f"{proxy}/{picture}.png") as opened:
+                assert min(opened.size) > 200
+    assert found["spearman_all"] == found["baseline_parameters"]["spearman_all"]
+    compare.run(["random", "parameters", "truth", "--out", "both.png"])
+    printed = capsys.readouterr().out
+    table = printed[printed.index("proxy  ") :].splitlines()
+    assert [line.split()[0] for line in table[1:4]] == ["random", "parameters", "whole"]
+    assert found["best"] in table[2]
+    with Image.open("both.png") as opened:
+        assert opened.size[0] > 3 * opened.size[1]
+
+
+def test_a_run_goes_on_from_any_moment_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is on the disk at some moment is what a kill -9 at that moment would leave."""
+    seen: list[int] = []
+    show = Progress.report
+
+    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+        seen.append(done)
+        if len(seen) in (1, 4):
+            shutil.copytree("run", f"moment-{len(seen)}")
+        show(self, done, total, **figures)
+
+    monkeypatch.setattr(Progress, "report", report)
+    train, trained = Experiment.train, []
+    monkeypatch.setattr(
+        Experiment,
+        "train",
+        lambda self, study, trial: trained.append(study.index(trial)) or train(self, study, trial),
+    )
+    run("--space", "own_space:quick", "--proxy", "dsa", "--sample", "6", "--out", "run")
+    expected, everything = results("run"), list(trained)
+    assert len(set(everything)) == 6
+    cached = len(list(Path("cache").glob("*.safetensors")))
+    assert cached == 1
+    for moment in ("moment-1", "moment-4"):
+        trained.clear()
+        search.run(["--resume", moment, "--quiet"])
+        assert results(moment) == expected
+        if moment == "moment-4":
+            assert len(trained) < 6
+            assert set(trained) < set(everything)
+    with pytest.raises(UserError, match="is finished"):
+        search.run(["--resume", "run", "--quiet"])
+
+
+def test_pruning_saves_updates_and_the_budget_ends_it() -> None:
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--sample", "12")
+    longer = ("--training.updates", "16")
+    run(*own, *longer, "--prune", "--out", "pruned")
+    found = summary("pruned")
+    assert found["pruned"] + found["evaluated"] == 12
+    assert found["pruned"] >= 4
+    assert 0.2 < found["updates_saved"] < 0.9
+    run(*own, "--budget-minutes", "0.0002", "--out", "brief")
+    assert 1 <= summary("brief")["evaluated"] < 12
+
+
+def test_two_machines_share_a_database() -> None:
+    """The second finds everything done, and trains nothing."""
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--sample", "4")
+    storage = ("--storage", "sqlite:///study.db")
+    run(*own, *storage, "--out", "one")
+    run(*own, *storage, "--out", "two")
+    first, second = (pandas.read_csv(f"{each}/architectures.csv") for each in ("one", "two"))
+    assert first.equals(second), "to the very seconds"
+    assert not Path("one/study.log").exists()
+
+
+def test_a_condensed_set_from_a_file() -> None:
+    run("--space", "own_space:quick", "--proxy", "herding", "--sample", "3", "--out", "made")
+    shutil.copy("made/condensed.safetensors", "mine.safetensors")
+    run(
+        "--space", "own_space:quick", "--proxy", "mine.safetensors", "--sample", "3", "--out", "its"
+    )
+    assert CondensedSet.load("its/condensed.safetensors").ipc == 10
+    assert summary("its")["best"] == summary("made")["best"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--proxy", "dssa"], "unknown proxy 'dssa'; known: dsa"),
+        (["--proxy", "none.safetensors"], "no such file"),
+        (["--dataset", "digit"], "unknown data set 'digit'"),
+        (["--proxy", "other.safetensors"], "set was made from images of that size"),
+        (["--truth", "other.csv"], "is the truth of other images"),
+        (["--storage", "sqlite:///none/study.db"], "cannot be reached"),
+        (["--space", "own_space:slow"], "no space own_space:slow"),
+        (["--sample", "0"], "--sample must be at least 1"),
+        (["--training.networks", "0"], "--training.networks must be at least 1"),
+        (["--top-fraction", "0"], "--top-fraction"),
+        (["--budget-minutes", "-1"], "--budget-minutes"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:
+    write_npz(Path("tiny.npz"), digits())
+    from condense import condense, load
+
+    other = load("digits").resized(6, 1)
+    condense(other, "random", ipc=1).save("other.safetensors")
+    from nas import Outcome, Table
+    from nas.table import rows_of
+
+    rows = rows_of(Space([Network()]), {0: Outcome(1, 0.5)})
+    Table(rows, "whole", "mnist", "0").write(Path("other.csv"))
+    with pytest.raises(UserError, match=message) as caught:
+        run("--proxy", "random", *flags, "--out", "run")
+    assert "\n" not in str(caught.value)
+    assert not Path("run").exists()
+
+
+def test_compare_refuses_what_it_cannot_compare() -> None:
+    own = ("--space", "own_space:quick", "--proxy", "parameters", "--sample", "3")
+    run(*own, "--retraining.networks", "0", "--out", "one")
+    run(*own, "--retraining.networks", "0", "--image-size", "6", "--out", "two")
+    with pytest.raises(UserError, match="of different images"):
+        compare.run(["one", "two"])
+    with pytest.raises(UserError, match="no finished run"):
+        compare.run(["one", "three"])
+    compare.run(["one", "--out", "one.png"])
+    assert summary("one")["best_accuracy"] is None
+
+
+def test_presets_are_the_published_values() -> None:
+    paper = search.defaults("paper", "dsa")
+    assert (paper.sample, paper.image_size, paper.top_fraction) == (None, None, 0.05)
+    assert (paper.training.epochs, paper.training.batch) == (300, 100)
+    assert training_preset("paper", "early-stopping").updates == 300
+    assert training_preset("paper", "whole").epochs == 100
+    assert search.defaults("paper", "whole").condensing is None
+    assert search.defaults("cpu", "dsa").sample == 36
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_is_quick_and_mistakes_exit_with_2() -> None:
+    began = os.times()
+    assert "--budget-minutes" in command("nas.search", "--help").stdout
+    ended = os.times()
+    assert ended.children_user - began.children_user < 2
+    wrong = command("nas.search", "--proxy", "dssa", "--preset", "smoke", "--device", "cpu")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.splitlines() == [
+        "unknown proxy 'dssa'; known: dsa, random, parameters, dc, herding, whole, "
+        "the path of a condensed set, early-stopping"
+    ]
+
+
+def workers_of(process: int) -> list[int]:
+    """The worker processes of a search."""
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        try:
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                found.append(int(child))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_workers_killed_again_and_again_lose_nothing_and_double_nothing() -> None:
+    """As a user runs it; one of the workers is killed -9 every second until the end."""
+    flags = ("--space", "own_space:quick", "--proxy", "dsa", "--sample", "18")
+    more = ("--workers", "3", "--training.epochs", "150", "--out", "run")
+    searching = subprocess.Popen(
+        [sys.executable, "-m", "nas.search", *QUICK, *flags, *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killed, choose, journal = 0, random.Random(0), Path("run/study.log")
+    while searching.poll() is None:
+        time.sleep(1.0)
+        # Once the first are done, for then the workers are at work.
+        if journal.is_file() and '"score"' in journal.read_text():
+            for victim in choose.sample(workers_of(searching.pid), 1) if killed < 6 else []:
+                os.kill(victim, signal.SIGKILL)
+                killed += 1
+    _, errors = searching.communicate()
+    assert searching.returncode == 0, errors
+    assert killed >= 2
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    trials = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
+    complete = Counter(
+        trial.user_attrs["index"] for trial in trials if trial.state == TrialState.COMPLETE
+    )
+    assert complete == Counter(range(18))
+    abandoned = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert len(trials) == 18 + len(abandoned)
+    assert len(abandoned) <= killed
+    assert len(Path("run/history.csv").read_text().splitlines()) == 19
+    assert summary("run")["evaluated"] == 18

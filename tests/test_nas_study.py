@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+import nas.storage
+from condense import Network, UserError
+from nas import Outcome, SharedStudy, Space
+from nas.storage import JOURNAL, database_storage, without_password
+from nas.study import ATTEMPTS
+
+SPACE = Space([Network(depth=depth, width=width) for depth in (1, 2) for width in (8, 16, 32)])
+
+
+def shared(
+    folder: Path, url: str | None = None, wanted: tuple[int, ...] = (3, 0, 5, 1), **more: int
+) -> SharedStudy:
+    return SharedStudy(SPACE, wanted, name="test", folder=folder, url=url, **more)
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def outcome(score: float) -> Outcome:
+    return Outcome(parameters=7, score=score, updates=3, seconds=0.5)
+
+
+def test_each_is_trained_once_in_the_order_wanted(tmp_path: Path, url: str | None) -> None:
+    one, other = shared(tmp_path, url), shared(tmp_path, url)
+    assert one.fill()
+    assert other.fill()
+    claimed = []
+    for study in (one, other, other, one):
+        trial = study.claim()
+        assert trial is not None
+        claimed.append(study.index(trial))
+        study.finish(trial, outcome(study.index(trial) / 10))
+    assert claimed == [3, 0, 5, 1]
+    assert one.claim() is None
+    assert not other.fill()
+    assert one.done() == {index: outcome(index / 10) for index in claimed}
+    assert list(one.done()) == claimed
+
+
+def test_many_threads_claim_each_once(tmp_path: Path, url: str | None) -> None:
+    def work(_: int) -> list[int]:
+        study = shared(tmp_path, url, wanted=tuple(range(6)))
+        study.fill()
+        claimed = []
+        while (trial := study.claim()) is not None:
+            claimed.append(study.index(trial))
+            study.finish(trial, outcome(0.1))
+        return claimed
+
+    with ThreadPoolExecutor(4) as threads:
+        claimed = [index for indices in threads.map(work, range(4)) for index in indices]
+    assert Counter(claimed) == Counter(range(6))
+
+
+def test_what_a_dead_worker_leaves_is_taken_again(tmp_path: Path) -> None:
+    dead, alive = shared(tmp_path), shared(tmp_path)
+    dead.fill()
+    left, kept = dead.claim(), alive.claim()
+    assert left is not None
+    assert kept is not None
+    alive.fill()
+    remaining = [alive.claim() for _ in range(2)]
+    assert all(remaining)
+    assert alive.claim() is None
+    alive.fill()
+    assert alive.claim() is None, "its worker is alive"
+    dead._leases._own.release()  # type: ignore[attr-defined]  # as the system does at its death
+    alive.fill()
+    again = alive.claim()
+    assert again is not None
+    assert alive.index(again) == alive.index(left)
+    for trial in (kept, again, *remaining):
+        assert trial is not None
+        alive.finish(trial, outcome(0.5))
+    dead.finish(left, outcome(0.9))  # somebody thought dead comes back: too late
+    assert not alive.fill()
+    assert {found.score for found in alive.done().values()} == {0.5}
+    assert list((tmp_path / ".workers").glob("*.lock")) == [
+        alive._leases._path(alive._leases._name)
+    ]  # type: ignore[attr-defined]
+
+
+def test_a_worker_not_heard_of_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.storage, "GRACE_SECONDS", 1)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    dead, alive = shared(tmp_path, url, (2,)), shared(tmp_path, url, (2,))
+    dead.fill()
+    assert dead.claim() is not None
+    alive.fill()
+    assert alive.claim() is None
+    time.sleep(3)
+    alive.fill()
+    assert alive.claim() is not None
+
+
+def test_an_architecture_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+    for _ in range(ATTEMPTS):
+        study = shared(tmp_path, wanted=(4,))
+        assert study.fill()
+        assert study.claim() is not None
+        study.close()
+    study = shared(tmp_path, wanted=(4,))
+    assert not study.fill()
+    (found,) = study.done().values()
+    assert found.score is None
+    assert found.reason is not None
+    assert found.reason.startswith("killed: 5 workers died on it")
+
+
+def test_of_two_enqueued_at_once_the_first_counts(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url, (1, 2))
+    study.fill()
+    for index in (2, 1, 2):
+        study._enqueue(index, given_up=False)
+    trials = [study.claim() for _ in range(2)]
+    assert study.claim() is None
+    for trial in trials:
+        assert trial is not None
+        study.finish(trial, outcome(0.3))
+    assert not study.fill()
+    assert sorted(study.done()) == [1, 2]
+
+
+def test_failures_and_prunings_are_done_with(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url, (0, 1))
+    study.fill()
+    failed, pruned = study.claim(), study.claim()
+    assert failed is not None
+    assert pruned is not None
+    study.finish(failed, Outcome(parameters=1, reason="diverged"))
+    study.finish(pruned, Outcome(parameters=1, pruned=True, updates=4))
+    assert not study.fill()
+    assert study.done()[0] == Outcome(parameters=1, reason="diverged")
+    assert study.done()[1] == Outcome(parameters=1, pruned=True, updates=4)
+
+
+def test_the_pruner_stops_the_worse_half(tmp_path: Path) -> None:
+    study = shared(tmp_path, first_rung=2)
+    study.fill()
+    trials = [study.claim() for _ in range(4)]
+    stopped = []
+    for trial, accuracy in zip(trials, (0.5, 0.6, 0.2, 0.7), strict=True):
+        assert trial is not None
+        stopped.append(study.follow(trial, 2, accuracy))
+    assert stopped == [False, False, True, False]
+
+
+def test_optuna_reads_the_study(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url)
+    study.fill()
+    trial = study.claim()
+    assert trial is not None
+    study.finish(trial, outcome(0.25))
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL))
+    storage = url or optuna.storages.JournalStorage(backend)
+    loaded = optuna.load_study(study_name="test", storage=storage)
+    assert loaded.best_params == {"depth": 2, "width": 8}
+    assert loaded.best_trial.user_attrs["architecture"] == "d2-w8-relu-instance-avg"
+    assert [trial.state for trial in loaded.trials] == [
+        TrialState.COMPLETE,
+        *[TrialState.WAITING] * 3,
+    ]
+
+
+def test_a_torn_line_is_mended(tmp_path: Path) -> None:
+    study = shared(tmp_path)
+    study.fill()
+    trial = study.claim()
+    assert trial is not None
+    study.finish(trial, outcome(0.5))
+    with (tmp_path / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code": 6, "tri')
+    again = shared(tmp_path)
+    assert again.fill()
+    assert again.claim() is not None
+    assert len(shared(tmp_path).done()) == 1
+
+
+def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text("no journal\n{}\n")
+    with pytest.raises(UserError, match="is damaged"):
+        shared(tmp_path)
+    for url in (f"sqlite:///{tmp_path / 'none' / 'study.db'}", "nonsense", "nosuch://host/study"):
+        with pytest.raises(UserError, match="cannot be reached") as caught:
+            database_storage(url)
+        assert "\n" not in str(caught.value)
+    shown = without_password("postgresql://me:secret@host:5432/study")
+    assert shown == "postgresql://me@host:5432/study"
+    assert without_password("sqlite:///study.db") == "sqlite:///study.db"

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import blobs
+from torch import nn
+
+import nas.training
+from condense import CondensedSet, ImageData, Network, UserError, condense
+from nas import Outcome, Row, Space, Table, Training, Truth, assess, make_proxy, proxy_set
+from nas.table import rows_of
+from nas.training import schedule_of, with_test_images
+
+SPACE = Space([Network(depth=1, width=8), Network(depth=4, width=8), Network(depth=1, width=16)])
+BRIEF = Training(epochs=40, batch=30, augment=False)
+
+
+def whole(data: ImageData, training: Training = BRIEF) -> Outcome:
+    return assess(SPACE, 0, make_proxy("whole", data, None, training, 0), data, training, 0)
+
+
+def test_an_architecture_learns_and_the_seed_decides(data: ImageData) -> None:
+    found, again = whole(data), whole(data)
+    assert found.score is not None
+    assert found.score > 0.6
+    assert (found.score, found.updates) == (again.score, 80)
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    assert assess(SPACE, 2, proxy, data, BRIEF, 0).parameters != found.parameters
+
+
+def test_several_networks_are_averaged(data: ImageData) -> None:
+    few = Training(updates=6, batch=30, networks=2)
+    scores = []
+    test = nas.training.test_accuracy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            nas.training, "test_accuracy", lambda *a: scores.append(test(*a)) or scores[-1]
+        )
+        found = whole(data, few)
+    assert len(scores) == 2
+    assert found.score == pytest.approx(sum(scores) / 2)
+    assert found.updates == 12
+
+
+def test_what_goes_wrong_is_the_outcomes_reason(data: ImageData) -> None:
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    small = assess(SPACE, 1, proxy, data, BRIEF, 0)
+    assert small.score is None
+    assert small.reason is not None
+    assert "too small for the network" in small.reason
+    wild = assess(SPACE, 0, proxy, data, Training(updates=30, lr=1e30, batch=30, augment=False), 0)
+    assert wild.reason == "diverged: its weights are not finite"
+    huge = Space(
+        [10**7, 5], build=lambda n, s, c: nn.Sequential(nn.Flatten(), nn.Linear(64, n * n))
+    )
+    found = assess(huge, 0, proxy, data, BRIEF, 0)
+    assert found.reason is not None
+    assert found.reason.startswith("out of memory: ")
+    assert "\n" not in found.reason
+
+
+def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
+    training = Training(updates=16, batch=30, networks=2)
+    proxy = make_proxy("whole", data, None, training, 0)
+    seen: list[tuple[int, float]] = []
+
+    def watch(updates: int, accuracy: float) -> bool:
+        seen.append((updates, accuracy))
+        return False
+
+    watched = assess(SPACE, 0, proxy, data, training, 0, watch)
+    assert [updates for updates, _ in seen] == [2, 4, 8]
+    assert all(0 <= accuracy <= 1 for _, accuracy in seen)
+    assert watched.score == assess(SPACE, 0, proxy, data, training, 0).score, "only looked at"
+    stopped = assess(SPACE, 0, proxy, data, training, 0, lambda updates, _: updates == 4)
+    assert (stopped.pruned, stopped.score, stopped.updates) == (True, None, 4)
+
+
+def test_schedules() -> None:
+    assert schedule_of(Training(), 100).updates == 300
+    assert schedule_of(Training(epochs=100), 50_000).updates == 50_000
+    assert schedule_of(Training(updates=300), 50_000).updates == 300
+    assert schedule_of(Training(), 100).drops == (0.5,)
+
+
+def test_proxies(data: ImageData, tmp_path: Path) -> None:
+    some = make_proxy("whole", data, None, Training(images=7, epochs=1), 0)
+    assert some.images is not None
+    assert len(some.images) == some.stored == 7
+    brief = make_proxy("early-stopping", data, None, Training(updates=3, batch=5), 0)
+    assert brief.images is not None
+    assert (len(brief.images), brief.stored) == (60, 15)
+    assert make_proxy("parameters", data, None, BRIEF, 0).images is None
+    assert proxy_set("whole", data, None, 0) is None
+    made = condense(data, "random", ipc=2)
+    made.save(tmp_path / "set.safetensors")
+    found = proxy_set(str(tmp_path / "set.safetensors"), data, None, 0)
+    assert isinstance(found, CondensedSet)
+    proxy = make_proxy("set", data, found, BRIEF, 0)
+    assert proxy.images is not None
+    assert torch.allclose(proxy.images, made.normalised(data))
+    with pytest.raises(UserError, match="for the classes"):
+        proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
+    unranked = assess(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0)
+    assert unranked.score == unranked.parameters > 0
+
+
+def test_test_images_are_the_same_for_all(data: ImageData) -> None:
+    one, other = with_test_images(data, 9), with_test_images(data, 9)
+    assert len(one.x_test) == 9
+    assert torch.equal(one.x_test, other.x_test)
+    assert with_test_images(data, None) is data
+    assert with_test_images(data, 1000) is data
+
+
+def table(proxy: str = "whole", sha: str = "abc") -> Table:
+    done = {
+        0: Outcome(10, 0.5, 20, 1.25),
+        2: Outcome(12, None, 3, 0.5, pruned=True),
+        1: Outcome(0, reason="too small, alas"),
+    }
+    return Table(rows_of(SPACE, done), proxy, "blobs", sha)
+
+
+def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
+    import pandas
+
+    written = table().with_truth({SPACE.names[0]: 0.75})
+    written.write(tmp_path / "architectures.csv")
+    frame = pandas.read_csv(tmp_path / "architectures.csv")
+    assert frame["status"].tolist() == ["complete", "failed", "pruned"]
+    assert frame["depth"].tolist() == [1, 4, 1]
+    assert frame["truth"][0] == 0.75
+    assert math.isnan(frame["accuracy"][1])
+    for path in (tmp_path, tmp_path / "architectures.csv"):
+        read = Table.read(path)
+        assert (read.proxy, read.dataset, read.images_sha256) == ("whole", "blobs", "abc")
+        assert [row.reason for row in read.rows] == ["", "too small, alas", ""]
+        assert read.rows[0] == Row(
+            **{**vars(written.rows[0]), "factors": {"width": "8", "depth": "1"}}
+        )
+
+
+def test_a_truth_is_of_these_images(tmp_path: Path) -> None:
+    path = tmp_path / "architectures.csv"
+    table().write(path)
+    truth = Truth.read(path, "abc", "blobs")
+    assert truth == Truth({SPACE.names[0]: 0.5}, 1.75, 20)
+    with pytest.raises(UserError, match=r"other images \(blobs, not mnist\)"):
+        Truth.read(path, "def", "mnist")
+    table("dsa").write(path)
+    with pytest.raises(UserError, match="no truth, it was measured on the proxy dsa"):
+        Truth.read(path, "abc", "blobs")
+    for content in ("", "a,b\n1,2\n", path.read_text().replace("0.5", "half")):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"architectures\.csv") as caught:
+            Truth.read(path, "abc", "blobs")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="cannot read"):
+        Truth.read(tmp_path / "none.csv", "abc", "blobs")
