@@ -6,7 +6,7 @@ import warnings
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from avalanche.benchmarks import CLScenario
@@ -27,10 +27,8 @@ from condense import (
 from continual.eeil import EEIL
 from continual.heads import with_heads
 from continual.memory import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer
+from continual.settings import Continual
 from continual.streams import make_stream
-
-if TYPE_CHECKING:
-    from continual.run import Continual
 
 LEARNERS_OWN: dict[str, type[RehearsalBuffer]] = {
     "herding": HerdingBuffer,

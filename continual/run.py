@@ -5,47 +5,16 @@ from __future__ import annotations
 import statistics
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import tyro
-
-from condense import GradientMatching, RunFolder, UserError, command_line, method_named
-from continual.settings import Learner, learner_preset
+from condense import RunFolder, UserError, command_line, method_named
+from continual.settings import Continual, learner_preset
 
 if TYPE_CHECKING:
     from condense import ImageData
     from continual.experiment import Outcome
 
 PROG = "python -m continual.run"
-
-
-@dataclass(frozen=True)
-class Continual:
-    """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
-
-    stream: str = "auto"
-    """svhn-mnist-usps or synthdigits-mnist5k-digits. auto: the first where its images can be had,
-    else the second."""
-    memory: str = "dsa"
-    """How the images to remember are made: dsa, dc, or chosen: herding, random."""
-    head: Literal["domain", "task", "class"] = "domain"
-    """domain: the tasks share one head, and nobody says which task an image is from. task: a head
-    for each, and the task is told. class: each task brings new classes."""
-    distill: bool = True
-    """Distil old heads from the network as it was (EEIL's cross-distilled loss)."""
-    images_per_class: int = 10
-    """Remembered images of each class of each task."""
-    memory_size: int | None = None
-    """Remembered images in all, in place of so many for each class."""
-    seeds: int = 1
-    """Repeat with so many seeds, from --seed on, and average."""
-    learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
-    condensing: Any = field(default_factory=GradientMatching)
-    """How the memory is condensed."""
-    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(
-        default_factory=command_line.Common
-    )
 
 
 def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:

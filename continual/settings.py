@@ -1,4 +1,4 @@
-"""The learner's settings and the streams by name.
+"""The command's and the learner's settings, and the streams by name.
 
 A default is the value of Castro et al. 2018; `PRESETS` says what the other presets change. The
 command line is generated from these classes, so nothing here imports torch.
@@ -7,9 +7,11 @@ command line is generated from these classes, so nothing here imports torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from condense import Network, unknown
+import tyro
+
+from condense import GradientMatching, Network, command_line, unknown
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,31 @@ STREAMS: dict[str, Stream] = {
     REAL: _whole("svhn", "mnist", "usps"),
     EMBEDDED: _whole("synthdigits", "mnist5k", "digits"),
 }
+
+
+@dataclass(frozen=True)
+class Continual:
+    """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
+
+    stream: str = "auto"
+    """svhn-mnist-usps or synthdigits-mnist5k-digits. auto: the first where its images can be had,
+    else the second."""
+    memory: str = "dsa"
+    """How the images to remember are made: dsa, dc, or chosen: herding, random."""
+    head: Literal["domain", "task", "class"] = "domain"
+    """domain: the tasks share one head, and nobody says which task an image is from. task: a head
+    for each, and the task is told. class: each task brings new classes."""
+    distill: bool = True
+    """Distil old heads from the network as it was (EEIL's cross-distilled loss)."""
+    images_per_class: int = 10
+    """Remembered images of each class of each task."""
+    memory_size: int | None = None
+    """Remembered images in all, in place of so many for each class."""
+    seeds: int = 1
+    """Repeat with so many seeds, from --seed on, and average."""
+    learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
+    condensing: Any = field(default_factory=GradientMatching)
+    """How the memory is condensed."""
+    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(
+        default_factory=command_line.Common
+    )
