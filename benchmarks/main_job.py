@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from condense.command_line import read_flags
 from condense.errors import UserError
 from condense.files import read_json, write_json
 
+STREAM = "--stream svhn-mnist-usps"
 RESULTS = Path(__file__).parent / "results" / "main_job"
 MEMORIES = ("random", "herding", "dc", "dsa")
 
@@ -54,13 +54,13 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
     for part, flag in (("plain", "no-distill"), ("distilled", "distill")):
         for memory in reversed(MEMORIES):
             for seed in seeds:
-                line = f"continual.run --memory {memory} --{flag} --seed {seed}"
+                line = f"continual.run {STREAM} --memory {memory} --{flag} --seed {seed}"
                 yield part, f"domain-{memory}-{flag}-s{seed}", line.split()
     for head in ("task", "class"):
         for memory in ("dsa", "herding"):
-            line = f"continual.run --memory {memory} --no-distill --head {head}"
+            line = f"continual.run {STREAM} --memory {memory} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
-    line = "continual.run --memory dsa --no-distill --no-cache"
+    line = f"continual.run {STREAM} --memory dsa --no-distill --no-cache"
     yield "time", "time-domain-dsa-no-distill-s0", line.split()
 
 
@@ -77,7 +77,7 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
     resume = (out / "config.json").exists()
     place = ["--resume", str(out)] if resume else ["--preset", settings.preset, "--out", str(out)]
     keep = arguments[: 1 + (arguments[0] == "condense")] if resume else arguments
-    cores = max(1, len(os.sched_getaffinity(0)) // settings.jobs)
+    cores = max(1, _cores() // settings.jobs)
     started = time.time()
     done = subprocess.run(
         [sys.executable, "-m", *keep, *place, "--quiet"],
@@ -108,6 +108,12 @@ def machine(cores: int) -> dict[str, str | int]:
     }
 
 
+def _cores() -> int:
+    """Those that this process may use, where the system says so."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 def _processor() -> str:
     information = Path("/proc/cpuinfo")
     if information.exists():
@@ -119,7 +125,7 @@ def _processor() -> str:
 
 def main() -> None:
     """Run what has not been run."""
-    settings = tyro.cli(MainJob, prog="python -m benchmarks.main_job")
+    settings = read_flags(MainJob, sys.argv[1:], "python -m benchmarks.main_job")
     chosen = [
         (name, arguments)
         for part, name, arguments in commands(settings)

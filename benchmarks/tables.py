@@ -123,6 +123,7 @@ def _learnt(kept: list[Result], head: str, memory: str, distill: bool) -> list[R
         result
         for result in kept
         if result["command"] == "python -m continual.run"
+        and result["summary"]["stream"] == "svhn-mnist-usps"
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill

@@ -1,6 +1,6 @@
 from . import command_line as command_line
 from .augment import Omega as Omega
-from .augment import augment_independently as augment_independently
+from .augment import augment_batch as augment_batch
 from .augment import default_strategy as default_strategy
 from .augment import draw as draw
 from .cache import Cache as Cache
@@ -12,10 +12,12 @@ from .data import available as available
 from .data import load as load
 from .data import load_or_embedded as load_or_embedded
 from .errors import UserError as UserError
+from .errors import at_least as at_least
 from .errors import unknown as unknown
 from .evaluation import Accuracy as Accuracy
 from .evaluation import evaluate as evaluate
 from .evaluation import test_accuracy as test_accuracy
+from .files import atomic_write as atomic_write
 from .journal import Checkpoint as Checkpoint
 from .journal import Journal as Journal
 from .journal import Progress as Progress
@@ -23,6 +25,7 @@ from .methods import METHODS as METHODS
 from .methods import Method as Method
 from .methods import method_named as method_named
 from .methods.coresets import greedy_herding as greedy_herding
+from .methods.coresets import require_images as require_images
 from .networks import Classifier as Classifier
 from .networks import build as build
 from .networks import initialise as initialise

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from condense.command_line import Common, choose_device, dispatch, main, open_run, parse
+from condense.command_line import (
+    Common,
+    choose_device,
+    dispatch,
+    main,
+    open_run,
+    parse,
+    read_flags,
+)
 from condense.errors import UserError
 from condense.journal import FileJournal, Progress
 from condense.methods import METHODS, method_named
@@ -45,8 +54,8 @@ class Evaluate:
 
     set: tyro.conf.Positional[Path]
     """The condensed set, a .safetensors file."""
-    dataset: str = "auto"
-    """Whose test images: a known name or a path, as for run."""
+    dataset: str | None = None
+    """Whose test images: a known name or a path, as for run. By default what the set is from."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
@@ -61,6 +70,11 @@ class Show:
     """The picture."""
 
 
+@dataclass(frozen=True)
+class Methods:
+    """List the methods."""
+
+
 def run(argv: list[str]) -> None:
     """Condense an image set, and test what came out."""
     settings = parse(_run_defaults, argv, f"{PROG} run")
@@ -71,7 +85,9 @@ def run(argv: list[str]) -> None:
     common = settings.common
     data = _load(settings.dataset, common)
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
-    with open_run(f"{PROG} run", settings, what, data=data.describe()) as folder:
+    about = {"device": str(data.device), "data": data.describe()}
+    cache = Cache() if common.cache else None
+    with open_run(f"{PROG} run", settings, what, **about) as folder:
         _refuse_finished(folder)
         with folder.journal(show=_bar("condensing", common)) as journal:
             condensed = condense(
@@ -80,7 +96,7 @@ def run(argv: list[str]) -> None:
                 settings.settings,
                 seed=common.seed,
                 journal=journal,
-                cache=Cache() if common.cache else None,
+                cache=cache,
             )
             seconds = journal.seconds
         condensed.save(folder.path / "condensed.safetensors")
@@ -93,7 +109,8 @@ def run(argv: list[str]) -> None:
                 )
             condensed = condensed.with_provenance(accuracy=accuracy.mean)
             condensed.save(folder.path / "condensed.safetensors")
-        _finish(folder, settings, condensed, accuracy, seconds)
+        cached = bool(cache and cache.hits)
+        _finish(folder, settings, condensed, accuracy, seconds, from_cache=cached)
 
 
 def evaluate_set(argv: list[str]) -> None:
@@ -104,10 +121,18 @@ def evaluate_set(argv: list[str]) -> None:
 
     common = settings.common
     condensed = CondensedSet.load(settings.set)
-    data = _load(settings.dataset, common)
+    dataset = settings.dataset or condensed.provenance.get("dataset")
+    if not dataset:
+        raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
+    data = _load(dataset, common)
     condensed.check_fits(data)
     what = f"evaluate-{settings.set.stem}"
-    with open_run(f"{PROG} evaluate", settings, what, data=data.describe()) as folder:
+    about = {
+        "device": str(data.device),
+        "data": data.describe(),
+        "set": hashlib.sha256(settings.set.read_bytes()).hexdigest(),
+    }
+    with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
         _refuse_finished(folder)
         with _tests(folder, common) as tests:
             accuracy = evaluate(
@@ -118,7 +143,7 @@ def evaluate_set(argv: list[str]) -> None:
 
 def show(argv: list[str]) -> None:
     """Draw a condensed set as a picture, a row per class."""
-    settings = tyro.cli(Show, args=argv, prog=f"{PROG} show")
+    settings = read_flags(Show, argv, f"{PROG} show")
     from condense.condensed_set import CondensedSet
 
     condensed = CondensedSet.load(settings.set)
@@ -131,11 +156,7 @@ def show(argv: list[str]) -> None:
 
 def methods(argv: list[str]) -> None:
     """List the methods."""
-    tyro.cli(methods_listed, args=argv, prog=f"{PROG} methods")
-
-
-def methods_listed() -> None:
-    """List the methods."""
+    read_flags(Methods, argv, f"{PROG} methods")
     for name, method in METHODS.items():
         print(f"{name:8}  {method.summary} ({method.source})")
 
@@ -180,6 +201,7 @@ def _finish(
     condensed: CondensedSet,
     accuracy: Accuracy | None,
     seconds: float,
+    **more: Any,
 ) -> None:
     """Write the summary, and say on the screen what came out and where it is."""
     about = condensed.provenance
@@ -194,8 +216,11 @@ def _finish(
             "device": str(choose_device(settings.common.device)),
             "preset": settings.common.preset,
             "seed": settings.common.seed,
+            **more,
         }
     )
+    for name in ("checkpoint", "evaluation"):
+        folder.remove_checkpoint(name)
     print(f"{about.get('dataset')}, {about.get('method')}, {condensed.ipc} per class: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
     for path in sorted(folder.path.iterdir()):

@@ -11,7 +11,7 @@ All operations act on normalised images, so that the zeros they fill in are the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +40,7 @@ def color(images: Tensor, numbers: Tensor) -> Tensor:
 def crop(images: Tensor, numbers: Tensor) -> Tensor:
     """Shift by whole pixels, up to an eighth of the side on each axis; zeros come in."""
     sides = images.new_tensor([images.shape[3], images.shape[2]])
-    reach = (0.125 * sides).round()
+    reach = (0.125 * sides + 0.5).floor()
     pixels = (numbers[:, :2] * (2 * reach + 1)).floor() - reach
     matrix = torch.eye(2, 3, device=images.device).repeat(len(numbers), 1, 1)
     matrix[:, :, 2] = 2 * pixels / sides
@@ -110,11 +110,12 @@ class Omega:
     numbers: Tensor
     """Uniform in [0, 1), [groups, images or 1, NUMBERS]; 1 where a group shares its draw."""
 
-    def apply(self, groups: Iterable[Tensor]) -> list[Tensor]:
+    def apply(self, groups: Sequence[Tensor] | Tensor) -> list[Tensor]:
         """A_ω of the images [n, c, h, w] of each group; differentiable in them."""
+        numbers = self.numbers.to(groups[0].device, groups[0].dtype)
         return [
-            OPERATIONS[name](images, numbers[: len(images)].to(images.device, images.dtype))
-            for name, images, numbers in zip(self.operations, groups, self.numbers, strict=True)
+            OPERATIONS[name](images, row[: len(images)])
+            for name, images, row in zip(self.operations, groups, numbers, strict=True)
         ]
 
 
@@ -127,11 +128,11 @@ def draw(
     return Omega(tuple(strategy[index] for index in chosen.tolist()), numbers)
 
 
-def augment_independently(
-    images: Tensor, strategy: tuple[str, ...], generator: torch.Generator
+def augment_batch(
+    images: Tensor, strategy: tuple[str, ...], generator: torch.Generator, *, shared: bool = False
 ) -> Tensor:
-    """A of `images` [n, c, h, w]: one operation for the batch, a draw of its own for each image."""
-    return draw(strategy, generator, images=len(images)).apply([images])[0]
+    """A of `images` [n, c, h, w]: one operation for the batch, numbers for each image or shared."""
+    return draw(strategy, generator, images=1 if shared else len(images)).apply([images])[0]
 
 
 def _warp(images: Tensor, matrix: Tensor, mode: str = "bilinear") -> Tensor:

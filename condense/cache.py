@@ -65,6 +65,8 @@ class Cache:
 
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else default_root()
+        self.hits = 0
+        """Sets that have been found rather than made."""
 
     def path(self, key: str) -> Path:
         """Where the set of this key is, or would be."""
@@ -113,11 +115,13 @@ class Cache:
         if not path.is_file():
             return None
         try:
-            return load(path)
+            found = load(path)
         except UserError as error:
             if warn:
                 print(f"warning: {error}; it is made anew", file=sys.stderr)
             return None
+        self.hits += 1
+        return found
 
     def _partial(self, key: str) -> Path:
         return self.root / f"{key}.partial.safetensors"

@@ -27,10 +27,13 @@ Nothing here imports torch before it is needed: `--help` never does.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import errno
 import inspect
+import io
+import itertools
 import os
+import re
 import shlex
 import sys
 import time
@@ -41,7 +44,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 
 from condense.allocator import keep_freed_memory
 from condense.errors import UserError, unknown
-from condense.files import explain, read_json
+from condense.files import FULL, explain, read_json
 from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
 from condense.settings import preset_for
@@ -49,7 +52,7 @@ from condense.settings import preset_for
 if TYPE_CHECKING:
     import torch
 
-_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root", "device")
+_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
 _NOT_KEPT = ("out", "resume", "quiet")
 
 
@@ -88,6 +91,7 @@ class Settings(Protocol):
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
+FlagsT = TypeVar("FlagsT")
 
 
 def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) -> SettingsT:
@@ -104,10 +108,8 @@ def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) ->
     change no result.
 
     Raises:
-        UserError: for what a flag's type cannot say. Unknown flags exit with 2.
+        UserError: for a flag that is not known or cannot have this value.
     """
-    import tyro
-
     helping = "-h" in argv or "--help" in argv
     resumed = None if helping else _peek(argv, "resume")
     if resumed is None:
@@ -116,9 +118,39 @@ def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) ->
     else:
         start = _kept(defaults, argv, Path(resumed), prog)
         preset = start.common.preset
-    parsed = tyro.cli(type(start), default=start, args=list(argv), prog=prog)
+    parsed = read_flags(type(start), argv, prog, start)
     common = dataclasses.replace(parsed.common, preset=preset)
     return dataclasses.replace(parsed, common=common)
+
+
+def read_flags(
+    kind: type[FlagsT], argv: Sequence[str], prog: str, start: FlagsT | None = None
+) -> FlagsT:
+    """A dataclass from the flags of a command line; `--help` prints them and exits.
+
+    Raises:
+        UserError: for a flag that is not known or cannot have this value.
+    """
+    import tyro
+
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            default = tyro.MISSING_NONPROP if start is None else start
+            return tyro.cli(kind, default=default, args=list(argv), prog=prog)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_unboxed(said.getvalue())) from None
+
+
+def _unboxed(box: str) -> str:
+    """tyro's explanation, a box of several paragraphs, in one line."""
+    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]  # the first is a title
+    body = itertools.dropwhile(lambda line: not line.strip("─-"), lines)
+    paragraph = itertools.takewhile(lambda line: line.strip("─-"), body)
+    near = [line.split()[0] for line in lines if re.match(r"--\w", line) and "Perhaps" in box]
+    return " ".join(paragraph) + (f"; did you mean {' or '.join(near)}?" if near else "")
 
 
 def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFolder:
@@ -237,7 +269,7 @@ def main(command: Callable[[list[str]], None]) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL:
             raise
         _stop(2, str(explain(error, error.filename or "the output")))
     sys.exit(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,7 @@ class CondensedSet:
         cls, images: Tensor, labels: Tensor, data: ImageData, **provenance: Any
     ) -> CondensedSet:
         """A set of images that were made under the normalisation of `data`."""
-        mean, std = (images.new_tensor(v)[:, None, None] for v in (data.mean, data.std))
-        pixels = (images.detach() * std + mean).cpu()
+        pixels = data.denormalise(images.detach()).cpu()
         return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, provenance)
 
     def with_provenance(self, **more: Any) -> CondensedSet:
@@ -127,7 +127,7 @@ class CondensedSet:
         tensors, metadata = read_tensors(path)
         try:
             return _checked(cls, tensors, metadata)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a condensed set: {error}") from error
 
 
@@ -141,10 +141,12 @@ def _checked(
     names = tuple(json.loads(metadata["class_names"]))
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
     provenance = json.loads(metadata["provenance"])
-    if images.dtype != torch.float32 or images.ndim != 4:
+    if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
         )
+    if not images.numel():
+        raise ValueError("images are empty")
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
         raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}, not int64, one an image")
     if not images.isfinite().all():
@@ -153,8 +155,10 @@ def _checked(
         raise ValueError("class_names are not a list of names")
     if sorted(set(labels.tolist())) != list(range(len(names))):
         raise ValueError(f"labels are not 0 to {len(names) - 1}, each at least once")
-    if len(mean) != images.shape[1] or len(std) != images.shape[1] or min(std) <= 0:
+    if len(mean) != images.shape[1] or len(std) != images.shape[1]:
         raise ValueError("mean and std are not one number a channel")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ValueError("mean and std are not finite, or std is not above 0")
     if not isinstance(provenance, dict):
         raise ValueError("provenance is not an object")
     if metadata["normalised"] not in ("true", "false"):

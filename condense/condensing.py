@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from condense.cache import Cache, cache_key
@@ -74,5 +75,5 @@ def condense(
             save=CondensedSet.save,
             journal=journal,
         )
-    # The cache knows images by their content; what they are called here is said afterwards.
-    return made.with_provenance(dataset=data.name)
+    # The cache knows images by their content; what things are called here is said afterwards.
+    return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)

@@ -145,7 +145,7 @@ class ImageData:
         return torch.split(torch.argsort(self.y_train, stable=True), counts)
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what is learnt from: training images, labels, `mean` and `std`.
+        """SHA-256 (hex) of what is learnt from: training images, labels, `mean`, `std`, `mirror`.
 
         The same for the same images, whatever the set is called and wherever it is.
         """
@@ -153,7 +153,8 @@ class ImageData:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return _sha256(self.x_train, self.y_train, str((self.mean, self.std)))
+        about = (self.mean, self.std, self.mirror)
+        return _sha256(self.x_train, self.y_train, str(about))
 
     def describe(self) -> dict[str, object]:
         """Name, counts, shape and hashes: which images a result was measured on."""

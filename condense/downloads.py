@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from condense.errors import UnavailableError
+from condense.errors import UnavailableError, one_line
 from condense.image_arrays import Array, ImageArrays, checked
-from condense.image_files import one_line
 
 SECONDS_WITHOUT_AN_ANSWER = 20.0
 

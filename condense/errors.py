@@ -23,5 +23,23 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}; known: {', '.join(choices)}")
 
 
+def at_least(least: int, settings: object, *names: str) -> None:
+    """Check that these settings, where they are set, are not below `least`.
+
+    Raises:
+        UserError: naming the first that is.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value < least:
+            raise UserError(f"{name.replace('_', '-')} must be at least {least}, not {value}")
+
+
+def one_line(reason: BaseException) -> str:
+    """What an exception says, on one line of bearable length."""
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
 def _likeness(name: str, choice: str) -> float:
     return difflib.SequenceMatcher(None, name.lower(), choice.lower()).ratio()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
 from condense.seeds import generator
-from condense.settings import Evaluation, positive, preset, preset_for
+from condense.settings import Evaluation, preset, preset_for
 from condense.training import Schedule, in_chunks, train
 
 
@@ -26,12 +27,12 @@ class Accuracy:
     @property
     def mean(self) -> float:
         """Their mean."""
-        return sum(self.values) / len(self.values)
+        return fmean(self.values)
 
     @property
     def std(self) -> float:
-        """Their standard deviation (of the population, as the paper's tables give it)."""
-        return float(torch.tensor(self.values, dtype=torch.float64).std(correction=0))
+        """Their standard deviation, of a sample (n − 1); 0 for a single one."""
+        return stdev(self.values) if len(self.values) > 1 else 0.0
 
     def __str__(self) -> str:
         return f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % (n = {len(self.values)})"
@@ -60,11 +61,12 @@ def evaluate(
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     journal = journal or Journal()
     condensed.check_fits(data)
-    positive(settings, "networks", "epochs", "batch")
+    strategy = _strategy(settings, data)
     before = journal.restore()
     values: list[float] = list(before.state["values"]) if before else []
     for number in range(len(values), settings.networks):
-        network = _trained(condensed, data, settings, generator(seed, "evaluation", number))
+        draws = generator(seed, "evaluation", number)
+        network = _trained(condensed, data, settings, strategy, draws)
         values.append(test_accuracy(network, data))
         journal.report(number + 1, settings.networks, accuracy=values[-1])
         journal.save(Checkpoint({}, {"values": values}))
@@ -75,11 +77,15 @@ def test_accuracy(network: nn.Module, data: ImageData) -> float:
     """The fraction of the test split of `data` that `network` names rightly."""
     network.eval()
     predicted = in_chunks(lambda images: network(data.normalise(images)).argmax(1), data.x_test)
-    return float((predicted == data.y_test).double().mean())
+    return int((predicted == data.y_test).sum()) / len(data.y_test)
 
 
 def _trained(
-    condensed: CondensedSet, data: ImageData, settings: Evaluation, draws: torch.Generator
+    condensed: CondensedSet,
+    data: ImageData,
+    settings: Evaluation,
+    strategy: tuple[str, ...],
+    draws: torch.Generator,
 ) -> nn.Module:
     network = build(settings.network, data.shape, data.classes, draws).to(data.device)
     images: Tensor = condensed.normalised(data).to(data.device)
@@ -88,7 +94,7 @@ def _trained(
         images,
         condensed.labels.to(data.device),
         Schedule.of_epochs(
-            settings.epochs,
+            settings.epochs or (1000 if strategy else 300),
             len(images),
             settings.batch,
             lr=settings.lr,
@@ -97,13 +103,14 @@ def _trained(
             drops=(0.5,),
         ),
         draws,
-        strategy=_strategy(settings, data),
+        strategy=strategy,
+        shared=settings.augment == "siamese",
     )
     return network
 
 
 def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:
-    if not settings.augment:
+    if settings.augment == "none":
         return ()
     strategy = settings.strategy or default_strategy(data.mirror)
     check_strategy(strategy)

@@ -12,19 +12,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condense.errors import UserError
+from condense.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = ".tmp-"
-_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def explain(error: OSError, path: str | os.PathLike[str]) -> UserError:
     """What an operating system's refusal to write `path` means for the user, in one line."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return UserError(
             f"no space left to write {path}: free some or choose another folder (a run's: --out)"
         )
@@ -107,7 +107,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: not valid JSON ({_first_line(error)})") from error
+        raise UserError(f"{path} is damaged: not valid JSON ({one_line(error)})") from error
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged: a JSON object was expected")
     return value
@@ -168,10 +168,4 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # the library raises many kinds, among them its own
-        raise UserError(
-            f"{path} is damaged or no safetensors file ({_first_line(error)})"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is damaged or no safetensors file ({one_line(error)})") from error

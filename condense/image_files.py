@@ -8,7 +8,7 @@ from zipfile import BadZipFile
 import numpy as np
 from PIL import Image
 
-from condense.errors import UserError
+from condense.errors import UserError, one_line
 from condense.files import atomic_write
 from condense.image_arrays import OPTIONAL_KEYS, REQUIRED_KEYS, Array, ImageArrays, checked
 
@@ -157,9 +157,3 @@ def _with_channels(picture: Array, colour: bool) -> Array:
     if picture.ndim == 3:
         return picture
     return np.repeat(picture[..., None], 3 if colour else 1, axis=2)
-
-
-def one_line(reason: BaseException) -> str:
-    """What an exception says, on one line of bearable length."""
-    text = " ".join(str(reason).split()) or type(reason).__name__
-    return text if len(text) <= 200 else text[:199] + "…"

@@ -47,6 +47,9 @@ def build(
     """
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
+    for kind, known in (("norm", NORMS), ("activation", ACTIVATIONS), ("pooling", POOLINGS)):
+        if getattr(settings, kind) not in known:
+            raise unknown(kind, getattr(settings, kind), known)
     with torch.device("meta"):
         features = ARCHITECTURES[settings.architecture](settings, shape)
         network = Classifier(features, _dimensions(features, settings, shape), classes)
@@ -228,7 +231,7 @@ POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
 
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:
     try:
-        return features(torch.empty(1, *shape)).shape[1]  # type: ignore[no-any-return]
+        return features(torch.empty(2, *shape)).shape[1]  # type: ignore[no-any-return]
     except (RuntimeError, ValueError) as error:
         size = f"{shape[1]}×{shape[2]}"
-        raise UserError(f"a {size} image is too small for the network {settings}") from error
+        raise UserError(f"images of {size} are too small for the network {settings}") from error

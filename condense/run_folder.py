@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -22,25 +23,13 @@ from filelock import FileLock, Timeout
 from condense.errors import UserError
 from condense.files import (
     TEMPORARY,
-    atomic_write,
     plain,
     read_json,
     remove_temporaries,
     write_json,
     writing,
 )
-from condense.journal import Checkpoint, FileJournal, Journal, Progress
-
-__all__ = [
-    "Checkpoint",
-    "FileJournal",
-    "Interrupted",
-    "Journal",
-    "Progress",
-    "RunFolder",
-    "atomic_write",
-    "provenance",
-]
+from condense.journal import FileJournal, Journal
 
 _LOCK = ".lock"
 _CONFIG = "config.json"
@@ -84,13 +73,16 @@ class RunFolder:
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path)
+        new = not (path / _CONFIG).exists()
         try:
-            if (path / _CONFIG).exists():
+            if not new:
                 raise _already_there(path, plain(config))
             remove_temporaries(path)
             full = plain({**config, **provenance()})
             write_json(path / _CONFIG, full)
         except BaseException:
+            if new:
+                _remove_if_empty(path)
             lock.release()
             raise
         made = cls(path, lock, full)
@@ -156,19 +148,6 @@ class RunFolder:
         self._journals.append(made)
         return made
 
-    def save_checkpoint(self, checkpoint: Checkpoint, name: str = "checkpoint") -> None:
-        """Writes NAME.safetensors, atomically."""
-        checkpoint.write(self._checkpoint(name))
-
-    def load_checkpoint(self, name: str = "checkpoint") -> Checkpoint | None:
-        """The checkpoint of this name, tensors on the CPU; None where there is none.
-
-        Raises:
-            UserError: it is truncated or malformed.
-        """
-        path = self._checkpoint(name)
-        return Checkpoint.read(path) if path.is_file() else None
-
     def remove_checkpoint(self, name: str = "checkpoint") -> None:
         """Removes a checkpoint that is needed no more."""
         self._checkpoint(name).unlink(missing_ok=True)
@@ -201,7 +180,7 @@ class RunFolder:
         try:
             self._close_journals()
             if isinstance(error, UserError) and self._new:
-                self._remove_if_empty()
+                _remove_if_empty(self.path)
         finally:
             self._lock.release()
         if isinstance(error, KeyboardInterrupt) and not self.finished:
@@ -214,15 +193,17 @@ class RunFolder:
         finally:
             self._journals = []
 
-    def _remove_if_empty(self) -> None:
-        """Takes the folder away if it holds nothing but its config: the run came to nothing."""
-        if {item.name for item in self.path.iterdir()} <= {_CONFIG, _LOCK}:
-            for name in (_CONFIG, _LOCK):
-                (self.path / name).unlink(missing_ok=True)
-            self.path.rmdir()
-
     def _checkpoint(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Takes the folder of a run that came to nothing away; a config that was there is a run's."""
+    with suppress(OSError):
+        if {item.name for item in path.iterdir()} <= {_CONFIG, _LOCK}:
+            for name in (_CONFIG, _LOCK):
+                (path / name).unlink(missing_ok=True)
+            path.rmdir()
 
 
 def provenance() -> dict[str, str | None]:

@@ -10,9 +10,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from condense.errors import UserError, unknown
+from condense.errors import UserError, at_least, unknown
 
 Side = Literal["none", "siamese", "independent"]
+Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class Network:
     """Group normalisation has four groups."""
     pooling: Literal["avg", "max", "none"] = "avg"
 
+    def __post_init__(self) -> None:
+        at_least(1, self, "width", "depth")
+        if self.norm == "group" and self.width % 4:
+            raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
+
     def __str__(self) -> str:
         if self.architecture != "convnet":
             return self.architecture
@@ -44,6 +50,9 @@ class MethodSettings:
     """Images per class."""
     network: Network = field(default_factory=Network)
     """That gradients or features are taken of."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "ipc")
 
 
 @dataclass(frozen=True)
@@ -69,13 +78,18 @@ class GradientMatching(MethodSettings):
     """Updates of the network in whose features herding chooses, where they start from that."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
     """Between gradients: the paper's, per output node; one cosine over all; squared error."""
-    strategy: tuple[str, ...] = ()
+    strategy: tuple[Operation, ...] = ()
     """The operations of which one is drawn each time: color crop cutout flip scale rotate.
     By default all six; without flip where a mirrored image is another sign, as with digits."""
     augment_real: Side = "siamese"
     """How real images are augmented while matching."""
     augment_synthetic: Side = "siamese"
     """How synthetic images are augmented while matching; siamese: the draw of the real ones."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "outer", "inner", "network_batch", "real_batch", "herding_updates")
+        at_least(0, self, "network_epochs")
 
     def loops(self) -> tuple[int, int]:
         """(T, ς_θ): as set, else the paper's for this many images per class.
@@ -111,24 +125,33 @@ class Coreset(MethodSettings):
     updates: int = 5000
     """Updates of the network in whose features herding chooses."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "updates")
+
 
 @dataclass(frozen=True)
 class Evaluation:
     """Fresh networks trained on a condensed set and tested on the real test split (§4.1)."""
 
     networks: int = 20
-    """Freshly initialised networks."""
-    epochs: int = 1000
+    """Freshly initialised networks; 0 tests nothing."""
+    epochs: int | None = None
+    """By default the paper's: 1000 with augmentation, 300 without."""
     lr: float = 0.01
     """Divided by ten half way."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch: int = 256
-    strategy: tuple[str, ...] = ()
+    strategy: tuple[Operation, ...] = ()
     """The operations drawn from; by default as for condensing."""
-    augment: bool = True
-    """Augment while training; the paper trains 300 epochs where it does not."""
+    augment: Side = "independent"
+    """How the set is augmented while networks are trained on it; siamese: a draw for a batch."""
     network: Network = field(default_factory=Network)
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "networks")
+        at_least(1, self, "epochs", "batch")
 
 
 _CPU_NETWORK = Network(width=32)
@@ -185,15 +208,3 @@ def preset_for(device: str, name: str = "auto") -> str:
     if name != "auto":
         return name
     return "cpu" if device == "cpu" else "paper"
-
-
-def positive(settings: object, *names: str) -> None:
-    """Check that these settings are at least one.
-
-    Raises:
-        UserError: naming the first that is not.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if value < 1:
-            raise UserError(f"{name.replace('_', '-')} must be at least 1, not {value}")

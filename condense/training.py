@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condense.augment import augment_independently
+from condense.augment import augment_batch
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def train(
     generator: torch.Generator,
     *,
     strategy: tuple[str, ...] = (),
+    shared: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> None:
@@ -51,6 +52,7 @@ def train(
         schedule: updates, batch size and learning rate.
         generator: for the order and the augmentation.
         strategy: the operations one of which is drawn for each batch; none where empty.
+        shared: all images of a batch share the draw's numbers.
         prepare: applied to each batch.
         loss: (logits, labels) -> scalar.
     """
@@ -63,16 +65,16 @@ def train(
     drops = {round(drop * schedule.updates) for drop in schedule.drops}
     network.train()
     for update, rows in enumerate(batches(len(images), schedule.batch, generator)):
-        if update == schedule.updates:
+        if update >= schedule.updates:
             return
         if update in drops:
             optimizer.param_groups[0]["lr"] /= 10
-        rows = rows.to(images.device)
-        batch = images[rows] if prepare is None else prepare(images[rows])
+        chosen = rows.to(images.device)
+        batch = images[chosen] if prepare is None else prepare(images[chosen])
         if strategy:
-            batch = augment_independently(batch, strategy, generator)
+            batch = augment_batch(batch, strategy, generator, shared=shared)
         optimizer.zero_grad()
-        loss(network(batch), labels[rows]).backward()
+        loss(network(batch), labels[chosen]).backward()
         optimizer.step()
 
 

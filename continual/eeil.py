@@ -14,7 +14,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
-from condense import augment_independently, generator
+from condense import augment_batch, generator
 from continual.heads import MultiHead
 from continual.loading import BatchLoader
 from continual.losses import (
@@ -208,7 +208,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         """Augment the current batch, each image by a draw of its own."""
         if self.augmentation:
             draws = self._draws["augmentation"]
-            self.mbatch[0] = augment_independently(self.mb_x, self.augmentation, draws)
+            self.mbatch[0] = augment_batch(self.mb_x, self.augmentation, draws)
 
     def add_noise(self) -> None:
         """Add the noise of this epoch to the gradients."""

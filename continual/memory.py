@@ -29,6 +29,7 @@ from condense import (
     greedy_herding,
     in_chunks,
     method_named,
+    require_images,
 )
 from continual.samples import Samples, as_dataset, join
 from continual.streams import TaskImages, images_of
@@ -58,6 +59,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         images_per_class: int | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        mirror: bool = True,
         seed: int = 0,
     ) -> None:
         """Either a fixed total or a fixed number for each class.
@@ -69,6 +71,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             mean: per channel, what the images of other people's experiences are normalised with;
                 streams of this package know theirs.
             std: likewise.
+            mirror: likewise whether a mirrored image still shows its class; not so with digits.
             seed: of all that is drawn.
         """
         super().__init__(max_size)
@@ -77,7 +80,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         if images_per_class is not None and images_per_class < 1:
             raise UserError(f"images per class must be at least 1, not {images_per_class}")
         self.images_per_class = images_per_class
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.mirror = mean, std, mirror
         self.seed = seed
         self.groups: dict[Group, Samples] = {}
         """Each in the order of rank: what is dropped is dropped from the end."""
@@ -98,7 +101,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
         """Keep images of this experience, in place of what was kept of it before."""
         number = int(exp.current_experience)
-        tasks = images_of(exp, self.mean, self.std)
+        tasks = images_of(exp, self.mean, self.std, self.mirror)
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         others = {group: kept for group, kept in self.groups.items() if group not in mine}
         ipc = self._share(len(others) + len(mine))
@@ -170,7 +173,8 @@ class RandomBuffer(RehearsalBuffer):
         """Draw `ipc` images of each class without replacement."""
         data = images.data
         draws = generator(self.seed, "random memory", data.fingerprint())
-        rows = _rows(data, ipc)
+        require_images(data, ipc)
+        rows = data.train_indices_by_class()
         return [data.x_train[row[torch.randperm(len(row), generator=draws)[:ipc]]] for row in rows]
 
 
@@ -189,19 +193,19 @@ class HerdingBuffer(RehearsalBuffer):
         Raises:
             UserError: where the model has no `features`.
         """
-        model, data = strategy.model, images.data
+        model, data = strategy.model, images.data.to(strategy.device)
         if not callable(getattr(model, "features", None)):
             raise UserError("HerdingBuffer needs a model with a method or module `features`")
 
         def features(pixels: Tensor) -> Tensor:
-            inputs = data.normalise(pixels).to(strategy.device)
-            return F.normalize(model.features(inputs).flatten(1))
+            return F.normalize(model.features(data.normalise(pixels)).flatten(1))
 
+        require_images(data, ipc)
         training = model.training
         model.eval()
         chosen = [
             data.x_train[row[greedy_herding(in_chunks(features, data.x_train[row], 128), ipc)]]
-            for row in _rows(data, ipc)
+            for row in data.train_indices_by_class()
         ]
         model.train(training)
         return chosen
@@ -264,15 +268,3 @@ def _labelled(
 ) -> Samples:
     labels, tasks = (torch.full((len(images),), value) for value in (group.label, group.task))
     return Samples(images.cpu(), labels, tasks, mean, std)
-
-
-def _rows(data: ImageData, ipc: int) -> tuple[Tensor, ...]:
-    """Training rows by class, each of at least `ipc`."""
-    rows = data.train_indices_by_class()
-    smallest = min(range(len(rows)), key=lambda label: len(rows[label]))
-    if len(rows[smallest]) < ipc:
-        raise UserError(
-            f"class {data.class_names[smallest]} of {data.name} has {len(rows[smallest])} images, "
-            f"fewer than the {ipc} asked for: lower --images-per-class"
-        )
-    return rows

@@ -13,6 +13,8 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from condense import atomic_write
+
 Row = Sequence[float | None]
 Matrix = Sequence[Row]
 
@@ -106,7 +108,8 @@ def draw_stages(
 
 
 def _write(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    with atomic_write(path) as aside:
+        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
 
 
 def _known(values: Sequence[float | None]) -> list[float]:

@@ -31,13 +31,16 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
 def run(argv: list[str]) -> None:
     """Learn a stream of tasks with a condensed memory."""
     settings = command_line.parse(defaults, argv, PROG)
-    check(settings)
     device = command_line.choose_device(settings.common.device)
     from continual.tasks import load_tasks
 
     stream, tasks = load_tasks(settings.stream, settings.common.data_root)
     check_fits(settings, tasks)
-    about = {"stream": stream, "data": [task.describe() for task in tasks]}
+    about = {
+        "stream": stream,
+        "device": str(device),
+        "data": [task.describe() for task in tasks],
+    }
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
         from continual.experiment import Experiment
@@ -48,20 +51,6 @@ def run(argv: list[str]) -> None:
         finish(folder, settings, stream, tasks, outcomes, str(device))
 
 
-def check(settings: Continual) -> None:
-    """Check what the flags' types cannot say.
-
-    Raises:
-        UserError: where a number is too small, or two flags contradict each other.
-    """
-    for owner in (settings, settings.learner):
-        for name in ("images_per_class", "seeds", "epochs_first", "epochs", "batch"):
-            if getattr(owner, name, 1) < 1:
-                raise UserError(f"--{name.replace('_', '-')} must be at least 1")
-    if settings.condensing is not None and settings.condensing.ipc != defaults().condensing.ipc:
-        raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
-
-
 def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
     """Check before anything is written that the settings go with the images.
 
@@ -69,15 +58,11 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
         UserError: where a class has too few images, the memory is too small for the classes, or
             the images are too small for the network.
     """
-    from condense import build
+    from condense import build, require_images
 
-    for task in tasks:
-        smallest = min(map(len, task.train_indices_by_class()))
-        if settings.memory_size is None and smallest < settings.images_per_class:
-            raise UserError(
-                f"{task.name} has a class of {smallest} images, fewer than the "
-                f"{settings.images_per_class} asked for: lower --images-per-class"
-            )
+    if settings.memory_size is None:
+        for task in tasks:
+            require_images(task, settings.images_per_class)
     classes = sum(task.classes for task in tasks)
     if settings.memory_size is not None and settings.memory_size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import tyro
 
-from condense import GradientMatching, Network, command_line, unknown
+from condense import GradientMatching, Network, UserError, at_least, command_line, unknown
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,15 @@ class Learner:
     noise_gamma: float = 0.55
     """γ of the same."""
     augment: bool = True
-    """Augment by color, crop and, where a mirrored image still shows its class, flip."""
+    """Augment by one of color, crop and, where a mirrored image still shows its class, flip: the
+    operations of `condense` that come nearest to EEIL's brightness, contrast, crop and mirror."""
     network: Network = field(default_factory=Network)
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "epochs_first", "epochs", "updates_per_epoch", "batch")
+        at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "noise_eta")
+        if self.temperature <= 0:
+            raise UserError(f"temperature must be above 0, not {self.temperature}")
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -132,3 +139,8 @@ class Continual:
     common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(
         default_factory=command_line.Common
     )
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "images_per_class", "memory_size", "seeds")
+        if self.condensing is not None and self.condensing.ipc != type(self.condensing)().ipc:
+            raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")

@@ -66,7 +66,10 @@ class TaskImages:
 
 
 def images_of(
-    experience: Any, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None
+    experience: Any,
+    mean: tuple[float, ...] | None = None,
+    std: tuple[float, ...] | None = None,
+    mirror: bool = True,
 ) -> list[TaskImages]:
     """The training images of an experience, of this package's streams or anybody else's.
 
@@ -76,6 +79,7 @@ def images_of(
         mean: per channel, what the dataset has been normalised with, where it has been; of no
             concern for an experience of `make_stream`.
         std: likewise.
+        mirror: likewise whether a mirrored image still shows its class.
 
     Raises:
         UserError: where the images are not in the range from 0 to 1 after the normalisation has
@@ -88,13 +92,13 @@ def images_of(
     samples = read(experience.dataset.eval())
     mean, std = mean or samples.mean, std or samples.std
     return [
-        _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std)
+        _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std, mirror)
         for task in samples.tasks.unique().tolist()
     ]
 
 
 def _as_task(
-    samples: Samples, task: int, mean: tuple[float, ...], std: tuple[float, ...]
+    samples: Samples, task: int, mean: tuple[float, ...], std: tuple[float, ...], mirror: bool
 ) -> TaskImages:
     scale, shift = (torch.tensor(values)[:, None, None] for values in (std, mean))
     pixels = samples.images * scale + shift
@@ -106,5 +110,6 @@ def _as_task(
     images = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     classes, labels = samples.labels.unique(return_inverse=True)
     names = tuple(str(label) for label in classes.tolist())
-    data = ImageData("experience", images, labels, images[:0], labels[:0], mean, std, names)
+    none = images[:0], labels[:0]
+    data = ImageData("experience", images, labels, *none, mean, std, names, mirror)
     return TaskImages(data, tuple(classes.tolist()), task)

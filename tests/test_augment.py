@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from condense.augment import (
     NUMBERS,
     OPERATIONS,
-    augment_independently,
+    augment_batch,
     check_strategy,
     default_strategy,
     draw,
@@ -140,7 +140,7 @@ def test_gradients_flow_to_the_images(name):
 @given(st.integers(0, 10_000), st.sampled_from(sorted(OPERATIONS)))
 def test_every_draw_keeps_the_shape_and_stays_finite(seed, name):
     images = torch.randn(3, 1, 9, 13, generator=generator(seed))
-    out = augment_independently(images, (name,), generator(seed, "draw"))
+    out = augment_batch(images, (name,), generator(seed, "draw"))
     assert out.shape == images.shape
     assert out.isfinite().all()
 
@@ -155,7 +155,7 @@ def test_siamese_draw_serves_both_sides():
 
 def test_independent_draw_differs_between_images_but_not_in_its_operation():
     image = torch.randn(1, 3, 16, 16, generator=generator(5)).expand(8, 3, 16, 16)
-    out = augment_independently(image, ("rotate",), generator(6))
+    out = augment_batch(image, ("rotate",), generator(6))
     assert len({tuple(one.flatten().tolist()) for one in out}) == 8
 
 

@@ -94,14 +94,18 @@ def test_the_settings_are_those_of_the_method() -> None:
         ["word"],
     ],
 )
-def test_what_is_no_flag_or_no_value_exits_with_2(
-    argv: Sequence[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
+def test_what_is_no_flag_or_no_value_is_said_in_a_line(argv: Sequence[str]) -> None:
+    with pytest.raises(UserError) as error:
         parsed("--preset", "cpu", *argv)
-    assert stop.value.code == 2
-    said = capsys.readouterr().err
+    said = str(error.value)
     assert any(word in said for word in argv)
+    assert "\n" not in said
+    assert not set("│─╭") & set(said)
+
+
+def test_a_mistyped_flag_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"^Unrecognized options: --outr, 3; did you mean --outer"):
+        parsed("--preset", "cpu", "--outr", "3")
 
 
 def test_the_last_of_a_flag_given_twice_counts() -> None:
@@ -173,9 +177,16 @@ def test_settings_of_another_method_are_resumed_as_such(tmp_path: Path) -> None:
 def test_only_what_changes_no_result_goes_with_resume(tmp_path: Path) -> None:
     open_run(PROG, parsed("--out", str(tmp_path / "run")), "example").close()
     argv = ["--resume", str(tmp_path / "run")]
-    moved = parsed(*argv, "--data-root", "/moved", "--device=cpu", "--quiet")
+    moved = parsed(*argv, "--data-root", "/moved", "--quiet")
     assert moved.common.data_root == Path("/moved")
-    for other in (["--seed", "1"], ["--ipc=5"], ["--out", "x"], ["--no_cache"], ["--preset=cpu"]):
+    for other in (
+        ["--seed", "1"],
+        ["--ipc=5"],
+        ["--out", "x"],
+        ["--no_cache"],
+        ["--preset=cpu"],
+        ["--device=cpu"],
+    ):
         with pytest.raises(UserError, match=r"^--[a-z-]+ cannot be given with --resume"):
             parsed(*argv, *other)
 

@@ -75,5 +75,13 @@ def test_a_class_with_too_few_images_is_named(method):
     keep = torch.ones(len(data.x_train), dtype=torch.bool)
     keep[data.train_indices_by_class()[1][0]] = False
     data = data.train_subset(keep.nonzero()[:, 0])
-    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*lower --ipc"):
+    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*ask for fewer"):
         condense(data, method, ipc=3)
+
+
+def test_zero_images_are_none():
+    for ipc in (0, -1):
+        with pytest.raises(UserError, match="ipc must be at least 1"):
+            condense(blobs(), "random", ipc=ipc)
+        with pytest.raises(UserError, match="at least 1"):
+            choose_randomly(blobs(), ipc, 0)

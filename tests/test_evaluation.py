@@ -28,8 +28,9 @@ class Kept(Journal):
 def test_mean_and_std_by_hand():
     accuracy = Accuracy((0.5, 0.7))
     assert accuracy.mean == pytest.approx(0.6)
-    assert accuracy.std == pytest.approx(0.1)
-    assert str(accuracy) == "60.0 ± 10.0 % (n = 2)"
+    assert accuracy.std == pytest.approx(0.02**0.5)
+    assert str(accuracy) == "60.0 ± 14.1 % (n = 2)"
+    assert Accuracy((0.5,)).std == 0
 
 
 def test_each_network_has_a_stream_of_its_own(data):
@@ -68,9 +69,9 @@ def test_augmentation_can_be_switched_off_and_chosen(data):
     small = condense(data, "random", ipc=2)
     values = {
         evaluate(small, data, Evaluation(**{**QUICK.__dict__, **changes})).values
-        for changes in ({}, {"augment": False}, {"strategy": ("cutout",)})
+        for changes in ({}, {"augment": "none"}, {"augment": "siamese"}, {"strategy": ("cutout",)})
     }
-    assert len(values) == 3
+    assert len(values) == 4
     with pytest.raises(UserError, match="unknown augmentation"):
         evaluate(small, data, Evaluation(strategy=("zoom",)))
 
@@ -82,3 +83,14 @@ def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
     )
     assert evaluate(other, data, QUICK) == evaluate(small, data, QUICK)
     assert not torch.equal(other.normalised(), small.normalised())
+
+
+@pytest.mark.parametrize(("augment", "epochs"), [("independent", 1000), ("none", 300)])
+def test_epochs_of_the_paper(data, monkeypatch, augment, epochs):
+    updates = []
+    monkeypatch.setattr(
+        "condense.evaluation.train", lambda *given, **rest: updates.append(given[3].updates)
+    )
+    small = condense(data, "random", ipc=2)
+    evaluate(small, data, Evaluation(networks=1, augment=augment, network=Network("mlp")))
+    assert updates == [epochs]

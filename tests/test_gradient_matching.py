@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from conftest import blobs
 
 from condense.augment import OPERATIONS
+from condense.cache import Cache
 from condense.condensing import condense
 from condense.errors import UserError
 from condense.evaluation import evaluate
@@ -200,6 +201,8 @@ def test_loops_of_the_published_experiments(ipc, loops):
 @pytest.mark.parametrize(
     ("method", "changes", "message"),
     [
+        ("dsa", {"inner": 0}, "inner must be at least 1"),
+        ("dsa", {"network_epochs": -1}, "network-epochs must be at least 0"),
         ("dsa", {"distance": "l2"}, "unknown distance 'l2'"),
         ("dsa", {"ipc": 0}, "ipc must be at least 1"),
         ("dsa", {"strategy": ("zoom",)}, "unknown augmentation 'zoom'"),
@@ -210,3 +213,22 @@ def test_loops_of_the_published_experiments(ipc, loops):
 def test_settings_that_make_no_sense(data, method, changes, message):
     with pytest.raises(UserError, match=message):
         condense(data, method, **changes)
+
+
+def test_the_cache_knows_what_a_set_depends_on(data, tmp_path):
+    cache = Cache(tmp_path)
+    first = condense(data, "dsa", TINY, cache=cache)
+    again = condense(replace(data, name="other"), "dsa", TINY, cache=cache)
+    assert cache.hits == 1
+    assert torch.equal(first.images, again.images)
+    assert again.provenance == {**first.provenance, "dataset": "other"}
+    renamed = condense(replace(data, class_names=("x", "y", "z")), "dsa", TINY, cache=cache)
+    assert (cache.hits, renamed.class_names) == (2, ("x", "y", "z"))
+    # A mirrored digit is another sign, so flip is not drawn, and other images come out.
+    digits = condense(replace(data, mirror=False), "dsa", TINY, cache=cache)
+    assert cache.hits == 2
+    assert not torch.equal(first.images, digits.images)
+    for changes in ({"seed": 1}, {"settings": replace(TINY, image_lr=0.2)}, {"method": "dc"}):
+        arguments = {"method": "dsa", "settings": TINY, **changes}
+        condense(data, cache=cache, **arguments)
+        assert cache.hits == 2

@@ -7,12 +7,12 @@ import torch
 from conftest import blobs
 
 from benchmarks import literal
-from condense.augment import OPERATIONS, augment_independently, draw
+from condense.augment import OPERATIONS, augment_batch, draw
 from condense.condensing import condense
 from condense.evaluation import evaluate
 from condense.methods import method_named
 from condense.methods.gradient_matching import Matcher
-from condense.networks import build
+from condense.networks import ARCHITECTURES, build
 from condense.seeds import generator
 from condense.settings import Evaluation, Network
 
@@ -48,8 +48,12 @@ def assert_same(data, settings):
     assert ours == pytest.approx(theirs, rel=1e-4)
 
 
-@pytest.mark.parametrize("norm", ["instance", "batch", "layer", "group", "none"])
-@pytest.mark.parametrize("method", ["dsa", "dc"])
+NORMS = ["instance", "batch", "layer", "group", "none"]
+
+
+@pytest.mark.parametrize(
+    ("method", "norm"), [*(("dsa", norm) for norm in NORMS), ("dc", "instance"), ("dc", "batch")]
+)
 def test_outer_iterations_move_the_images_alike(method, norm):
     data = blobs(per_class=20, classes=3, shape=(3, 16, 16))
     assert_same(data, settings_of(method, network=Network(width=4, norm=norm)))
@@ -71,12 +75,24 @@ def test_with_classes_that_have_fewer_images_than_the_real_batch():
     assert_same(few, settings_of(real_batch=16))
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_layers_of_the_literal_network_are_those_of_pytorch(architecture):
+    drawn = (Network(architecture), (3, 32, 32), 10)
+    network = literal.network_of(*drawn, generator(0))
+    layers = [module for module in network.modules() if not list(module.children())]
+    assert all(type(layer).__module__.startswith("torch.") for layer in layers)
+    images = torch.randn(2, 3, 32, 32, generator=generator(1))
+    torch.testing.assert_close(network(images), build(*drawn, generator(0))(images))
+
+
 def test_inner_loop_updates(data):
     settings = settings_of(network_epochs=5, network_batch=4, network_lr=0.1)
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
     matcher.network = build(settings.network, data.shape, data.classes, generator(0, "network"))
-    network = build(settings.network, data.shape, data.classes, generator(0, "network"))
+    network = literal.network_of(
+        settings.network, data.shape, data.classes, generator(0, "network")
+    )
     before = [parameter.detach().clone() for parameter in network.parameters()]
     draws, plain_draws = generator(1), generator(1)
     matcher.train_network(images, draws)
@@ -101,7 +117,7 @@ def test_inner_loop_updates(data):
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (3, 9, 14)])
 def test_augmentation_image_by_image_and_shared(name, shape):
     images = torch.randn(6, *shape, generator=generator(0, name))
-    ours = augment_independently(images, (name,), generator(1))
+    ours = augment_batch(images, (name,), generator(1))
     ((drawn, rows),) = literal.draw((name,), generator(1), 1, 6)
     torch.testing.assert_close(ours, literal.augment(images, drawn, rows), atol=2e-4, rtol=0)
     (ours,) = draw((name,), generator(2)).apply([images])
@@ -109,7 +125,9 @@ def test_augmentation_image_by_image_and_shared(name, shape):
     torch.testing.assert_close(ours, literal.augment(images, drawn, rows), atol=2e-4, rtol=0)
 
 
-@pytest.mark.parametrize("changes", [{}, {"augment": False}, {"batch": 4}, {"epochs": 7}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"augment": "none"}, {"augment": "siamese"}, {"batch": 4}, {"epochs": 7}]
+)
 def test_evaluation_gives_the_same_accuracies(changes):
     data = blobs(per_class=30, classes=4, shape=(1, 12, 12))
     small = condense(data, "random", ipc=3)

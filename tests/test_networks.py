@@ -105,7 +105,14 @@ def test_initialise_forgets_everything():
 
 
 def test_what_cannot_be_built():
+    with pytest.raises(UserError, match="width must be at least 1"):
+        Network(width=0)
+    with pytest.raises(UserError, match="width 6 is not 4 × n"):
+        Network(width=6, norm="group")
+    with pytest.raises(UserError, match=r"unknown norm 'foo'; known: "):
+        build(Network(norm="foo"), GREY, 10)
+    build(Network("resnet18", norm="batch"), (1, 8, 8), 10)
     with pytest.raises(UserError, match=r"'convnt'; known: convnet"):
         build(Network("convnt"), GREY, 10)
-    with pytest.raises(UserError, match=r"8×8 image is too small"):
+    with pytest.raises(UserError, match="images of 8×8 are too small"):
         build(Network(depth=4), (1, 8, 8), 10)

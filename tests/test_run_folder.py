@@ -48,11 +48,11 @@ def test_ctrl_c_leaves_the_last_step_and_says_where(tmp_path: Path) -> None:
     assert stop.value.path == tmp_path / "run"
     assert stop.value.command == "python -m condense run"
     with RunFolder.open(tmp_path / "run") as run:
-        checkpoint = run.load_checkpoint()
+        checkpoint = run.journal().restore()
         assert checkpoint is not None
         assert checkpoint.state == {"step": 3}
         run.remove_checkpoint()
-        assert run.load_checkpoint() is None
+        assert run.journal().restore() is None
 
 
 def test_one_run_is_not_written_over_another(tmp_path: Path) -> None:
@@ -137,7 +137,8 @@ KILLED_AND_RESUMED = """
     import os, random, signal, sys, time
     from pathlib import Path
     import torch
-    from condense.run_folder import Checkpoint, RunFolder
+    from condense.journal import Checkpoint
+    from condense.run_folder import RunFolder
 
     STEPS = 60
 
@@ -172,7 +173,7 @@ KILLED_AND_RESUMED = """
         os.waitpid(pid, 0)
         with RunFolder.open(path) as run:
             started += not run.finished
-            resumed += run.load_checkpoint() is not None
+            resumed += (path / "checkpoint.safetensors").exists()
             work(run)
         for name in ("summary.json", "history.csv"):
             same = (path / name).read_bytes() == (folder / "whole" / name).read_bytes()

@@ -9,6 +9,7 @@ def learnt(memory, distill, accuracies, cache=True):
         "command": "python -m continual.run",
         "settings": {"common": {"cache": cache}},
         "summary": {
+            "stream": "svhn-mnist-usps",
             "head": "domain",
             "memory": memory,
             "distill": distill,

@@ -9,7 +9,7 @@ from conftest import blobs
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from condense.augment import augment_independently
+from condense.augment import augment_batch
 from condense.networks import build
 from condense.seeds import derive, generator
 from condense.settings import Network
@@ -35,7 +35,7 @@ def literal(network, images, labels, schedule, draws, strategy=()):
             if update == schedule.updates:
                 break
             if strategy:
-                batch = augment_independently(batch, strategy, draws)
+                batch = augment_batch(batch, strategy, draws)
             optimizer.zero_grad()
             F.cross_entropy(network(batch), target).backward()
             optimizer.step()

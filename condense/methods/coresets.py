@@ -12,7 +12,7 @@ from condense.errors import UserError
 from condense.journal import Journal
 from condense.networks import Classifier, build
 from condense.seeds import generator
-from condense.settings import Coreset, positive
+from condense.settings import Coreset
 from condense.training import Schedule, in_chunks, train
 
 
@@ -85,7 +85,6 @@ def greedy_herding(features: Tensor, count: int) -> Tensor:
 
 def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier:
     """A network trained on the whole training split, to look at images with."""
-    positive(settings, "updates")
     draws = generator(seed, "features")
     network = build(settings.network, data.shape, data.classes, draws).to(data.device)
     schedule = Schedule(
@@ -97,17 +96,19 @@ def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier
 
 
 def require_images(data: ImageData, ipc: int) -> None:
-    """Check that every class has `ipc` training images.
+    """Check that every class has `ipc` training images, and that these are some.
 
     Raises:
         UserError: naming the smallest class otherwise.
     """
+    if ipc < 1:
+        raise UserError(f"images per class must be at least 1, not {ipc}")
     counts = data.y_train.bincount(minlength=data.classes)
     if int(counts.min()) < ipc:
         name = data.class_names[int(counts.argmin())]
         raise UserError(
             f"class {name} of {data.name} has {int(counts.min())} training images, fewer than the "
-            f"{ipc} per class asked for: lower --ipc"
+            f"{ipc} per class asked for: ask for fewer"
         )
 
 

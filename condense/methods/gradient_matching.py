@@ -19,7 +19,7 @@ from condense.matching import DISTANCES, class_gradients, stacked_class_gradient
 from condense.methods.coresets import choose_randomly, herd, require_images
 from condense.networks import build, initialise
 from condense.seeds import generator
-from condense.settings import Coreset, GradientMatching, Side, positive
+from condense.settings import Coreset, GradientMatching, Side
 from condense.training import Schedule, train
 
 CALIBRATION_IMAGES = 16
@@ -62,7 +62,6 @@ class Matcher:
     """One condensation: the data, the settings, and the steps of the algorithm on them."""
 
     def __init__(self, data: ImageData, settings: GradientMatching, seed: int) -> None:
-        positive(settings, "ipc", "outer", "network_batch", "real_batch")
         if settings.distance not in DISTANCES:
             raise unknown("distance", settings.distance, DISTANCES)
         self.data, self.settings, self.seed = data, settings, seed
