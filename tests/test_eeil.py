@@ -257,7 +257,7 @@ def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:
     assert len(strategy.memory.buffer) == 30
     data = tasks()[0]
     mine = learner(memory=RandomBuffer(40))
-    other = learner(memory=RandomBuffer(40, mean=data.mean, std=data.std))
+    other = learner(memory=RandomBuffer(40, mean=data.mean, std=data.std, mirror=False))
     mine.train(ours.train_stream[:1], eval_streams=[])
     other.train(theirs.train_stream[:1], eval_streams=[])
     for a, b in zip(mine.model.parameters(), other.model.parameters(), strict=True):

@@ -152,7 +152,8 @@ def test_other_peoples_experiences_need_their_normalisation() -> None:
     with pytest.raises(UserError, match="give the buffer the mean and std"):
         RandomBuffer(images_per_class=2).post_adapt(agent(), stranger)
     data = tasks()[0]
-    knows, ours = (RandomBuffer(images_per_class=2, mean=data.mean, std=data.std) for _ in "ab")
+    about = {"mean": data.mean, "std": data.std, "mirror": False}
+    knows, ours = (RandomBuffer(images_per_class=2, **about) for _ in "ab")
     knows.post_adapt(agent(), stranger)
     ours.post_adapt(agent(), experience)
     assert torch.equal(knows.samples.images, ours.samples.images)
@@ -176,7 +177,10 @@ def test_a_memory_comes_back_from_its_tensors(kind: str) -> None:
         (lambda: RandomBuffer(), "needs a size"),
         (lambda: RandomBuffer(images_per_class=0), "at least 1"),
         (lambda: CondensedBuffer(10, method="dsaa"), "unknown method 'dsaa'; known: dsa"),
-        (lambda: RandomBuffer(images_per_class=13).post_adapt(agent(), _first()), "13 asked for"),
+        (
+            lambda: RandomBuffer(images_per_class=13).post_adapt(agent(), _first()),
+            "13 per class asked for",
+        ),
         (lambda: RandomBuffer(9).post_adapt(agent(), _first()), "cannot hold 10 classes"),
     ],
 )
