@@ -133,7 +133,14 @@ def test_evaluation_gives_the_same_accuracies(changes):
     small = condense(data, "random", ipc=3)
     network = Network(width=8, depth=2)
     settings = Evaluation(
-        **{"networks": 4, "epochs": 10, "lr": 0.05, "network": network, **changes}
+        **{
+            "networks": 4,
+            "epochs": 10,
+            "lr": 0.05,
+            "weight_decay": 0.2,
+            "network": network,
+            **changes,
+        }
     )
     ours = evaluate(small, data, settings, seed=3).values
     theirs = literal.evaluate(small.normalised(data), small.labels, data, settings, seed=3)

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import floor, scaling, speed
+from benchmarks import floor, scaling, sides, speed
 from condense.networks import build
 from condense.seeds import generator
 from condense.settings import Network
 
-TINY = speed.Speed(
+TINY = sides.Speed(
     threads=1,
     minutes=0,
     width=4,
@@ -93,7 +93,7 @@ def test_an_outer_iteration_is_added_up():
 
 
 def test_both_sides_compute_the_same():
-    plain, ours = speed.literal_parts(TINY), speed.engine_parts(TINY)
+    plain, ours = sides.literal_parts(TINY), sides.engine_parts(TINY)
     for part, function in plain.items():
         expected = [x.detach() for x in function(1)]
         found = [x.detach() for x in ours[part](1)]

@@ -1,0 +1,267 @@
+"""Algorithm 1 of the paper written down plainly: the yardstick that the engine is held against.
+
+Class by class, the numbers of an augmentation drawn image by image, a `DataLoader` for the inner
+loop, one network at a time in evaluation. It shares no step with the engine: only the images, the
+architectures, the settings and the order in which random numbers are drawn, so that both give the
+same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import MultiStepLR
+from torch.utils.data import DataLoader, TensorDataset
+
+from condense.data import ImageData
+from condense.networks import AveragePool, Shape, build
+from condense.seeds import generator
+from condense.settings import Evaluation, GradientMatching, Network
+
+Rows = list[list[float]]
+"""Three uniform random numbers for each image, or one row that all images share."""
+Omega = list[tuple[str, Rows]]
+"""An operation and its numbers for each class."""
+
+
+def augment(images: Tensor, operation: str, rows: Rows) -> Tensor:
+    """One operation on images [n, c, h, w], each with its own row of numbers or all with one."""
+    rows = rows[: len(images)] if len(rows) > 1 else rows * len(images)
+    height, width = images.shape[2:]
+    if operation == "color":
+        u = torch.tensor(rows, device=images.device)[:, :, None, None, None]
+        images = images + (u[:, 0] - 0.5)
+        grey = images.mean(1, keepdim=True)
+        images = (images - grey) * (2 * u[:, 1]) + grey
+        mean = images.mean((1, 2, 3), keepdim=True)
+        return (images - mean) * (u[:, 2] + 0.5) + mean
+    if operation == "crop":
+        most_x, most_y = int(0.125 * width + 0.5), int(0.125 * height + 0.5)
+        padded = F.pad(images, (most_x, most_x, most_y, most_y))
+        corners = [(int(u[0] * (2 * most_x + 1)), int(u[1] * (2 * most_y + 1))) for u in rows]
+        cut = [
+            p[:, y : y + height, x : x + width] for p, (x, y) in zip(padded, corners, strict=True)
+        ]
+        return torch.stack(cut)
+    if operation == "cutout":
+        mask = torch.ones_like(images)
+        for keep, row in zip(mask, rows, strict=True):
+            keep[:, _half(height, row[0]), _half(width, row[1])] = 0
+        return images * mask
+    if operation == "flip":
+        mirrored = torch.tensor([u[0] < 0.5 for u in rows], device=images.device)
+        return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    if operation == "scale":
+        factors = [[1 / 1.2 + u * (1.2 - 1 / 1.2) for u in row[:2]] for row in rows]
+        return _warp(images, [[[x, 0.0, 0.0], [0.0, y, 0.0]] for x, y in factors])
+    if operation == "rotate":
+        turns = [math.radians(15) * (2 * u[0] - 1) for u in rows]
+        pairs = [(math.cos(turn), math.sin(turn)) for turn in turns]
+        return _warp(images, [[[cos, -sin, 0.0], [sin, cos, 0.0]] for cos, sin in pairs])
+    raise ValueError(operation)
+
+
+def _half(side: int, u: float) -> slice:
+    length = int(side * 0.5 + 0.5)
+    first = int(u * (side + 1 - length % 2)) - length // 2
+    return slice(max(first, 0), max(first + length, 0))
+
+
+def _warp(images: Tensor, theta: list[list[list[float]]]) -> Tensor:
+    shape = list(images.shape)
+    grid = F.affine_grid(torch.tensor(theta, device=images.device), shape, align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+def draw(strategy: Sequence[str], draws: torch.Generator, classes: int, images: int) -> Omega:
+    """An operation for each class and numbers for each of its images (1: shared by all)."""
+    drawn = [int(torch.randint(len(strategy), (), generator=draws)) for _ in range(classes)]
+    rows = [[torch.rand(3, generator=draws).tolist() for _ in range(images)] for _ in drawn]
+    return [(strategy[i], numbers) for i, numbers in zip(drawn, rows, strict=True)]
+
+
+def strategy_of(settings: GradientMatching | Evaluation, data: ImageData) -> Sequence[str]:
+    """The operations drawn from: as set, else all; no flip where a mirrored image is another."""
+    names = ("color", "crop", "cutout", "flip", "scale", "rotate")
+    return settings.strategy or tuple(name for name in names if data.mirror or name != "flip")
+
+
+def sample(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
+    """Up to `count` real images of each class."""
+    batches = []
+    for label in range(data.classes):
+        rows = torch.where(data.y_train == label)[0]
+        chosen = torch.randperm(len(rows), generator=draws)[:count]
+        batches.append(data.normalise(data.x_train[rows[chosen.to(rows.device)]]))
+    return batches
+
+
+def network_of(settings: Network, shape: Shape, classes: int, draws: torch.Generator) -> nn.Module:
+    """A fresh network of nothing but PyTorch's own layers."""
+    network = build(settings, shape, classes, draws)
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, AveragePool):
+                setattr(module, name, nn.AvgPool2d(2))
+    return network
+
+
+def gradient(network: nn.Module, images: Tensor, label: int, graph: bool = False) -> list[Tensor]:
+    """∇_θ of the cross-entropy of images of one class, for the weights that count in D."""
+    labels = torch.full((len(images),), label, device=images.device)
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    loss = F.cross_entropy(network(images), labels)
+    return list(torch.autograd.grad(loss, weights, create_graph=graph))
+
+
+def distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
+    """D: 1 − cos of the weights of each output node, summed over nodes and layers."""
+    total = torch.zeros((), device=ours[0].device)
+    for a, b in zip(ours, theirs, strict=True):
+        a, b = a.flatten(1), b.flatten(1)
+        cosines = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1) + 1e-6)
+        total = total + (1 - cosines).sum()
+    return total
+
+
+def freeze_batch_norm(network: nn.Module, data: ImageData, draws: torch.Generator) -> None:
+    """Running statistics of 16 real images per class, then fixed."""
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    if layers:
+        network.train()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None
+        with torch.no_grad():
+            network(torch.cat(sample(data, 16, draws)))
+        for layer in layers:
+            layer.eval()
+
+
+def class_sweep(
+    network: nn.Module,
+    images: Tensor,
+    data: ImageData,
+    settings: GradientMatching,
+    draws: torch.Generator,
+) -> float:
+    """Add to `images.grad` that of Σ_c D; images [classes, ipc, c, h, w]. Returns Σ_c D."""
+    freeze_batch_norm(network, data, draws)
+    batches = sample(data, settings.real_batch, draws)
+    omega = draw(strategy_of(settings, data), draws, data.classes, 1)
+    total = 0.0
+    for label in range(data.classes):
+        real, synthetic = batches[label], images[label]
+        if siamese(settings):
+            real, synthetic = augment(real, *omega[label]), augment(synthetic, *omega[label])
+        target = gradient(network, real, label)
+        matched = gradient(network, synthetic, label, graph=True)
+        apart = distance(matched, target)
+        apart.backward(inputs=[images])
+        total += apart.item()
+    return total
+
+
+def siamese(settings: GradientMatching) -> bool:
+    """DSA, where both sides are augmented alike; DC augments neither."""
+    return settings.augment_synthetic == "siamese"
+
+
+def train(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    optimizer: SGD,
+    epochs: int,
+    batch: int,
+    draws: torch.Generator,
+    strategy: Sequence[str],
+    schedule: MultiStepLR | None = None,
+    shared: bool = False,
+) -> None:
+    """Epochs on labelled images [n, c, h, w], each batch augmented image by image (or alike)."""
+    network.train()
+    for _ in range(epochs):
+        order = torch.randperm(len(images), generator=draws).tolist()
+        for x, y in DataLoader(TensorDataset(images, labels), batch, sampler=order):
+            if strategy:
+                x = augment(x, *draw(strategy, draws, 1, 1 if shared else len(x))[0])
+            optimizer.zero_grad()
+            F.cross_entropy(network(x), y).backward()
+            optimizer.step()
+            if schedule:
+                schedule.step()
+    torch.randperm(len(images), generator=draws)  # the engine draws one order more than it uses
+
+
+def outer_iteration(
+    data: ImageData, settings: GradientMatching, images: Tensor, optimizer: SGD, seed: int, k: int
+) -> float:
+    """The k-th network: T class sweeps, with ς_θ epochs of its training between them.
+
+    Args:
+        data: the training set 𝒯.
+        settings: the loops, rates and augmentations.
+        images: [classes, ipc, c, h, w], normalised, moved in place by `optimizer`.
+        optimizer: of `images`.
+        seed: with k, says what is drawn.
+        k: the number of the network.
+
+    Returns:
+        The distance per class and step, averaged.
+    """
+    draws = generator(seed, "outer", k)
+    network = network_of(settings.network, data.shape, data.classes, draws).to(data.device)
+    labels = torch.arange(data.classes, device=data.device).repeat_interleave(settings.ipc)
+    strategy = strategy_of(settings, data) if siamese(settings) else ()
+    steps, epochs = settings.loops()
+    total = 0.0
+    for t in range(steps):
+        optimizer.zero_grad()
+        total += class_sweep(network, images, data, settings, draws)
+        optimizer.step()
+        if t < steps - 1:
+            learner = SGD(network.parameters(), settings.network_lr)
+            flat, batch = images.detach().flatten(0, 1), settings.network_batch
+            train(network, flat, labels, learner, epochs, batch, draws, strategy)
+    return total / (steps * data.classes)
+
+
+def evaluate(
+    images: Tensor, labels: Tensor, data: ImageData, settings: Evaluation, seed: int
+) -> list[float]:
+    """Test accuracy of fresh networks trained on normalised images [n, c, h, w], one by one."""
+    strategy = strategy_of(settings, data) if settings.augment != "none" else ()
+    epochs = settings.epochs or (1000 if strategy else 300)
+    shared = settings.augment == "siamese"
+    values = []
+    for number in range(settings.networks):
+        draws = generator(seed, "evaluation", number)
+        network = network_of(settings.network, data.shape, data.classes, draws).to(data.device)
+        optimizer = SGD(
+            network.parameters(),
+            settings.lr,
+            momentum=settings.momentum,
+            weight_decay=settings.weight_decay,
+        )
+        batch = settings.batch
+        updates = epochs * math.ceil(len(images) / batch)
+        schedule = MultiStepLR(optimizer, [round(updates / 2)])
+        train(network, images, labels, optimizer, epochs, batch, draws, strategy, schedule, shared)
+        values.append(accuracy(network, data))
+    return values
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, data: ImageData) -> float:
+    """The fraction of test images that are named rightly."""
+    network.eval()
+    right = 0
+    for images, labels in DataLoader(TensorDataset(data.x_test, data.y_test), 256):
+        right += int((network(data.normalise(images)).argmax(1) == labels).sum())
+    return right / len(data.y_test)

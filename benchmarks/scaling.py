@@ -1,0 +1,85 @@
+"""How time and memory grow with the images per class, the classes, the width and the image size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from condense.files import atomic_write
+
+AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "ipc": ("images per class", (1, 5, 10, 20, 50)),
+    "classes": ("classes", (2, 5, 10, 20, 50, 100)),
+    "width": ("filters in each block", (16, 32, 64, 128, 256)),
+    "size": ("pixels on a side", (16, 32, 64, 128, 224)),
+}
+
+CaseT = TypeVar("CaseT")
+Measure = Callable[[str, CaseT], tuple[float, float]]
+"""(side, case) -> seconds of a step, bytes that it needed at its peak."""
+
+
+def grow(
+    case: CaseT, measure: Measure[CaseT], sides: tuple[str, ...], minutes: float
+) -> pd.DataFrame:
+    """A row for each side, axis and value; the rest of an axis is left out when time is up.
+
+    Args:
+        case: a dataclass with a field for each axis; the others stay as they are.
+        measure: runs one side of one case.
+        sides: what to measure.
+        minutes: for all; each axis has an equal share.
+    """
+    rows: list[dict[str, Any]] = []
+    for axis, (_, values) in AXES.items():
+        deadline = time.monotonic() + 60 * minutes / len(AXES)
+        last = 0.0
+        for value in values:
+            started = time.monotonic()
+            if started + 2 * last > deadline:
+                print(f"{axis}: no time for {value} and beyond", flush=True)
+                break
+            for side in sides:
+                seconds, memory = measure(side, replace(case, **{axis: value}))  # type: ignore[type-var]
+                rows.append(
+                    {
+                        "axis": axis,
+                        "value": value,
+                        "side": side,
+                        "seconds": seconds,
+                        "bytes": memory,
+                    }
+                )
+                print(
+                    f"{axis} {value} {side}: {seconds:.3f} s, {memory / 2**20:.0f} MB", flush=True
+                )
+            last = time.monotonic() - started
+    return pd.DataFrame(rows)
+
+
+def draw(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Time above, memory below, a column for each axis; both scales logarithmic."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    plots = figure.subplots(2, len(AXES), sharey="row", squeeze=False)
+    for column, (axis, (label, _)) in enumerate(AXES.items()):
+        for plot, what, unit in zip(
+            plots[:, column], ("seconds", "bytes"), (1.0, 2.0**20), strict=True
+        ):
+            for side, points in table[table["axis"] == axis].groupby("side"):
+                plot.loglog(points["value"], points[what] / unit, marker="o", label=side)
+            plot.grid(alpha=0.3, which="both")
+        plots[1, column].set_xlabel(label)
+    plots[0, 0].set_ylabel("seconds per step")
+    plots[1, 0].set_ylabel("memory (MB)")
+    plots[0, 0].legend()
+    figure.suptitle(title)
+    with atomic_write(path) as aside:
+        FigureCanvasAgg(figure).print_png(str(aside))
