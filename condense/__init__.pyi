@@ -1,4 +1,5 @@
 from . import command_line as command_line
+from .allocator import keep_freed_memory as keep_freed_memory
 from .augment import Omega as Omega
 from .augment import augment_batch as augment_batch
 from .augment import default_strategy as default_strategy

@@ -40,6 +40,7 @@ def train(
     strategy: tuple[str, ...] = (),
     shared: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
+    before_update: Callable[[int], None] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> None:
     """Train `network` in place.
@@ -54,6 +55,7 @@ def train(
         strategy: the operations one of which is drawn for each batch; none where empty.
         shared: all images of a batch share the draw's numbers.
         prepare: applied to each batch.
+        before_update: told, before each update, how many have been done; may raise to stop.
         loss: (logits, labels) -> scalar.
     """
     optimizer = torch.optim.SGD(
@@ -67,6 +69,8 @@ def train(
     for update, rows in enumerate(batches(len(images), schedule.batch, generator)):
         if update >= schedule.updates:
             return
+        if before_update is not None:
+            before_update(update)
         if update in drops:
             optimizer.param_groups[0]["lr"] /= 10
         chosen = rows.to(images.device)

@@ -1,1 +1,13 @@
-"""Architecture search on proxy sets."""
+"""Architecture search on proxy sets: a space, proxies, and how well their rankings hold.
+
+>>> from condense import Network
+>>> from nas import Space, convnets
+>>> len(convnets()), len(Space([Network(depth=1), Network(depth=2)]))
+(720, 2)
+
+Names are imported when they are first used.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
 import nas.storage
@@ -63,6 +64,15 @@ def test_many_threads_claim_each_once(tmp_path: Path, url: str | None) -> None:
     with ThreadPoolExecutor(4) as threads:
         claimed = [index for indices in threads.map(work, range(4)) for index in indices]
     assert Counter(claimed) == Counter(range(6))
+
+
+def test_one_claims_at_a_time(tmp_path: Path, url: str | None) -> None:
+    """SQLite would let two read that a trial waits before either writes that it runs."""
+    study = shared(tmp_path, url)
+    lock = tmp_path / (".workers/claim" if url is None else "study.db.lock")
+    with study._leases.claiming(), pytest.raises(Timeout):
+        FileLock(lock, timeout=0).acquire()
+    FileLock(lock, timeout=0).acquire().lock.release()
 
 
 def test_what_a_dead_worker_leaves_is_taken_again(tmp_path: Path) -> None:

@@ -65,17 +65,18 @@ def test_what_goes_wrong_is_the_outcomes_reason(data: ImageData) -> None:
 def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
     training = Training(updates=16, batch=30, networks=2)
     proxy = make_proxy("whole", data, None, training, 0)
+    space = Space([Network(depth=1, width=8, norm="batch")])  # another network when it is tested
     seen: list[tuple[int, float]] = []
 
     def watch(updates: int, accuracy: float) -> bool:
         seen.append((updates, accuracy))
         return False
 
-    watched = assess(SPACE, 0, proxy, data, training, 0, watch)
+    watched = assess(space, 0, proxy, data, training, 0, watch)
     assert [updates for updates, _ in seen] == [2, 4, 8]
     assert all(0 <= accuracy <= 1 for _, accuracy in seen)
-    assert watched.score == assess(SPACE, 0, proxy, data, training, 0).score, "only looked at"
-    stopped = assess(SPACE, 0, proxy, data, training, 0, lambda updates, _: updates == 4)
+    assert watched.score == assess(space, 0, proxy, data, training, 0).score, "only looked at"
+    stopped = assess(space, 0, proxy, data, training, 0, lambda updates, _: updates == 4)
     assert (stopped.pruned, stopped.score, stopped.updates) == (True, None, 4)
 
 

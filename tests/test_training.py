@@ -110,3 +110,20 @@ def test_streams_of_random_numbers():
     assert len(set(map(tuple, different))) == 4
     assert derive(0, "1") != derive(0, 1)
     assert derive(0, "x") == 7_329_383_403_727_699_100  # the same on every machine and version
+
+
+def test_before_each_update_somebody_may_stop_it(data):
+    seen = []
+
+    def look(done):
+        seen.append(done)
+        if done == 3:
+            raise StopIteration
+
+    network = build(Network(width=4), data.shape, 3, generator(0))
+    with pytest.raises(StopIteration):
+        train(
+            network, data.x_train, data.y_train, Schedule(9, 16, 0.1), generator(1),
+            prepare=data.normalise, before_update=look,
+        )  # fmt: skip
+    assert seen == [0, 1, 2, 3]

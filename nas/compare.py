@@ -1,0 +1,159 @@
+"""Several searches side by side: `python -m nas.compare RUN RUN …`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from condense import UserError, atomic_write, command_line
+from nas.settings import label
+
+if TYPE_CHECKING:
+    from nas.table import Table
+
+PROG = "python -m nas.compare"
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Put the proxies of several finished searches into one table and one picture."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs on the same images."""
+    truth: Path | None = None
+    """A `whole` run or its architectures.csv; by default the one among the runs, else each run's
+    own."""
+    out: Path = Path("comparison.png")
+    """The picture."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run of the comparison."""
+
+    name: str
+    table: Table
+    summary: dict[str, Any]
+
+
+def run(argv: list[str]) -> None:
+    """Compare finished runs."""
+    settings = command_line.read_flags(Compare, argv, PROG)
+    if not settings.runs:
+        raise UserError("give the folders of finished runs")
+    compared = [read(path) for path in settings.runs]
+    compared = with_common_truth(compared, settings.truth)
+    print(text_table(compared))
+    draw(settings.out, compared)
+    print(f"  {settings.out}")
+
+
+def read(path: Path) -> Compared:
+    """A finished run.
+
+    Raises:
+        UserError: it is none.
+    """
+    from nas.table import TABLE, Table
+
+    try:
+        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
+        proxy = str(summary["proxy"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no finished run of python -m nas.search") from error
+    return Compared(label(proxy), Table.read(path / TABLE), summary)
+
+
+def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:
+    """The runs, measured again against one truth where there is one.
+
+    Raises:
+        UserError: they are of different images, or the truth is.
+    """
+    from nas.report import agreement, ranked
+    from nas.table import Truth
+
+    first = runs[0].table
+    for other in runs:
+        if other.table.images_sha256 != first.images_sha256:
+            raise UserError(
+                f"the runs are of different images ({first.dataset}, {other.table.dataset}): "
+                "compare runs with the same --dataset and --image-size"
+            )
+    truth = Truth.read(path, first.images_sha256, first.dataset) if path else None
+    whole = [other.table for other in runs if other.table.proxy == "whole"]
+    if truth is None and whole:
+        truth = Truth.of(whole[0])
+    if truth is None:
+        return list(runs)
+    found = []
+    for other in runs:
+        table = other.table.with_truth(truth.accuracies)
+        best = ranked(table)[0].truth
+        own = other.summary if best is None else {**other.summary, "best_accuracy": best}
+        most = max(truth.accuracies.values(), default=None)
+        summary = {
+            **own,
+            **agreement(table, own["top_fraction"]),
+            "regret": None if None in (most, own["best_accuracy"]) else most - own["best_accuracy"],
+        }
+        found.append(dataclasses.replace(other, table=table, summary=summary))
+    return found
+
+
+def text_table(runs: Sequence[Compared]) -> str:
+    """A line for each run."""
+    from nas.report import correlation_of, per_cent
+
+    heads = (
+        *("proxy", "ranked", "pick", "accuracy", "regret", "Spearman top", "Spearman all"),
+        *("Kendall", "time (s)", "images"),
+    )
+    cells = [heads]
+    for each in runs:
+        summary = each.summary
+        cells.append(
+            (
+                each.name,
+                str(summary["evaluated"]),
+                str(summary["best"]),
+                per_cent(summary["best_accuracy"]),
+                per_cent(summary["regret"]),
+                str(correlation_of(summary, "spearman_top")),
+                str(correlation_of(summary, "spearman_all")),
+                str(correlation_of(summary, "kendall_all")),
+                f"{summary['seconds_wall']:.0f}",
+                str(summary["images"]),
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
+
+
+def draw(path: Path, runs: Sequence[Compared]) -> None:
+    """All scatters in a row, and all rankings in one."""
+    from matplotlib.figure import Figure
+
+    from nas import report
+
+    figure = Figure(figsize=(3.6 * (len(runs) + 1), 3.6), layout="constrained")
+    places = figure.subplots(1, len(runs) + 1, squeeze=False)[0]
+    for axes, each in zip(places, runs, strict=False):
+        rows = report.ranked(each.table)
+        report.scatter(axes, rows, each.summary["top_fraction"], each.name)
+        report.ranking(places[-1], rows, each.name)
+    with atomic_write(path) as temporary:
+        report.write(figure, temporary)
+
+
+if __name__ == "__main__":
+    command_line.main(run)

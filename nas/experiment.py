@@ -1,0 +1,158 @@
+"""A search: what is needed to train an architecture of it, in this process or in a worker's."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from condense import CondensedSet, ImageData, command_line, load, load_or_embedded
+from nas.proxies import Proxy, make_proxy
+from nas.settings import UNCONDENSED, Search, Training, label
+from nas.space import Space, space_named
+from nas.study import SharedStudy
+from nas.training import RUNGS, Outcome, assess, schedule_of, with_test_images
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+CONDENSED = "condensed.safetensors"
+
+
+def load_images(settings: Search) -> ImageData:
+    """The images of a search, on its device and in its size.
+
+    Raises:
+        UserError: as `condense.load`.
+    """
+    root = settings.common.data_root
+    if settings.dataset == "auto":
+        data = load_or_embedded(["cifar10"], ["mnist5k"], root)[0]
+    else:
+        data = load(settings.dataset, root)
+    data = data.to(command_line.choose_device(settings.common.device))
+    size = settings.image_size
+    return data if size is None or size >= data.shape[1] else data.resized(size, data.shape[0])
+
+
+class Experiment:
+    """A search, and its folder.
+
+    Args:
+        settings: of the search.
+        data: its images.
+        space: the architectures.
+        folder: of the run, which holds the condensed set where the proxy is one.
+    """
+
+    def __init__(self, settings: Search, data: ImageData, space: Space, folder: Path) -> None:
+        self.settings = settings
+        self.data = data
+        self.space = space
+        self.folder = folder
+        self.wanted = space.order()[: settings.sample]
+
+    @classmethod
+    def in_worker(cls, settings: Search, folder: Path) -> Experiment:
+        """The same search, in another process."""
+        return cls(settings, load_images(settings), space_named(settings.space), folder)
+
+    @property
+    def trained(self) -> bool:
+        """Whether architectures are trained at all, so that scores are accuracies."""
+        return self.settings.proxy != "parameters"
+
+    @cached_property
+    def condensed(self) -> CondensedSet | None:
+        """The set that the proxy trains on, from the folder."""
+        if self.settings.proxy in UNCONDENSED:
+            return None
+        return CondensedSet.load(self.folder / CONDENSED)
+
+    @cached_property
+    def proxy(self) -> Proxy:
+        """What architectures are trained on."""
+        settings = self.settings
+        return make_proxy(
+            settings.proxy, self.data, self.condensed, settings.training, settings.common.seed
+        )
+
+    @cached_property
+    def updates(self) -> int:
+        """Of an architecture that is trained to the end."""
+        if self.proxy.images is None:
+            return 0
+        training = self.settings.training
+        return training.networks * schedule_of(training, len(self.proxy.images)).updates
+
+    def study(self) -> SharedStudy:
+        """This process's access to the study.
+
+        Raises:
+            UserError: as `SharedStudy`.
+        """
+        settings = self.settings
+        longest = self.updates // max(1, settings.training.networks)
+        return SharedStudy(
+            self.space,
+            self.wanted,
+            name=self._name(),
+            folder=self.folder,
+            url=settings.storage,
+            first_rung=max(1, longest // max(RUNGS)) if settings.prune else None,
+        )
+
+    def train(self, study: SharedStudy, trial: FrozenTrial) -> Outcome:
+        """Train the architecture of a trial."""
+
+        def watch(updates: int, accuracy: float) -> bool:
+            return study.follow(trial, updates, accuracy)
+
+        return self._assess(
+            study.index(trial),
+            self.proxy,
+            self.settings.training,
+            watch if self.settings.prune else None,
+        )
+
+    def retrain(self, index: int) -> Outcome:
+        """Train an architecture on the whole set."""
+        settings = self.settings
+        whole = make_proxy("whole", self.data, None, settings.retraining, settings.common.seed)
+        return self._assess(index, whole, settings.retraining, None)
+
+    def _assess(self, index: int, proxy: Proxy, training: Training, watch: object) -> Outcome:
+        data = with_test_images(self.data, training.test_images)
+        return assess(
+            self.space,
+            index,
+            proxy,
+            data,
+            training,
+            self.settings.common.seed,
+            watch,  # type: ignore[arg-type]
+        )
+
+    def _name(self) -> str:
+        """The study's: the same for all whose results may be put together, and for nobody else."""
+        settings = self.settings
+        depends_on: Mapping[str, object] = {
+            "images": [self.data.fingerprint(), self.data.describe()["sha256_test"]],
+            "space": self.space.fingerprint,
+            "proxy": settings.proxy if settings.condensing else self._content(),
+            "condensing": settings.condensing and dataclasses.asdict(settings.condensing),
+            "training": dataclasses.asdict(settings.training),
+            "prune": settings.prune,
+            "seed": settings.common.seed,
+        }
+        digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
+        return f"{self.data.name}-{label(settings.proxy)}-{digest[:12]}"
+
+    def _content(self) -> str:
+        """What a proxy that is not condensed here is: its name, or the hash of its images."""
+        if self.condensed is None:
+            return self.settings.proxy
+        return hashlib.sha256(self.condensed.images.numpy().tobytes()).hexdigest()

@@ -1,0 +1,183 @@
+"""The architectures to choose from: small values with an index and a name.
+
+A network is built when it is trained, never before, so a space costs nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations, product
+from typing import TYPE_CHECKING, Any
+
+from condense import Network, UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Scalar = str | int | float | bool
+Build = Callable[[Any, tuple[int, int, int], int], "nn.Module"]
+"""(value, image shape (c, h, w), classes) -> a network that gives logits [n, classes]."""
+
+
+@dataclass(frozen=True)
+class Space:
+    """Architectures, each known by its place and its name.
+
+    Attributes:
+        architectures: `condense.Network` values, or any values that `build` understands; the name
+            of one is its `str`.
+        build: makes a network of one; not needed for `condense.Network`.
+
+    >>> Space([Network(depth=1), Network(architecture="vgg11")]).names
+    ('d1-w128-relu-instance-avg', 'vgg11')
+
+    Raises:
+        UserError: there are none, two have one name, or nobody knows how to build one.
+    """
+
+    architectures: Sequence[Any]
+    build: Build | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "architectures", tuple(self.architectures))
+        if not self.architectures:
+            raise UserError("a space needs at least one architecture")
+        twice = {name for name in self.names if self.names.count(name) > 1}
+        if twice:
+            raise UserError(f"a space names its architectures apart; twice: {min(twice)}")
+        for value in self.architectures:
+            if self.build is None and not isinstance(value, Network):
+                raise UserError(
+                    f"{value!r} is no condense.Network: give the space a function `build` that "
+                    "makes networks of its values"
+                )
+
+    def __len__(self) -> int:
+        return len(self.architectures)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The architectures' names, by index."""
+        return tuple(str(value) for value in self.architectures)
+
+    @cached_property
+    def factors(self) -> dict[str, tuple[Scalar, ...]]:
+        """What the architectures differ in: by factor, the level of each.
+
+        Those are the fields of dataclasses; values of another kind have their name alone.
+        """
+        kinds = {type(value) for value in self.architectures}
+        if len(kinds) == 1 and dataclasses.is_dataclass(kind := kinds.pop()):
+            columns = {
+                field.name: tuple(getattr(value, field.name) for value in self.architectures)
+                for field in dataclasses.fields(kind)
+            }
+            found = {
+                name: column if _are_scalars(column) else tuple(map(str, column))
+                for name, column in columns.items()
+                if len(set(map(str, column))) > 1
+            }
+            if found:
+                return found
+        return {"architecture": self.names}
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the names."""
+        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+
+    def order(self) -> list[int]:
+        """All indices in an order whose every beginning is a stratified sample.
+
+        It is the same in every run, whatever its seed, so that runs on samples can be compared.
+        """
+        return stratified_order(list(self.factors.values()))
+
+
+def _are_scalars(column: Iterable[Any]) -> bool:
+    return all(isinstance(value, str | int | float | bool) for value in column)
+
+
+def convnets() -> Space:
+    """The 720 ConvNets of §4.6: depth × width × activation × norm × pooling."""
+    levels = product(
+        (1, 2, 3, 4),
+        (32, 64, 128, 256),
+        ("sigmoid", "relu", "leakyrelu"),
+        ("none", "batch", "layer", "instance", "group"),
+        ("none", "max", "avg"),
+    )
+    return Space(
+        [
+            Network(depth=depth, width=width, activation=activation, norm=norm, pooling=pooling)  # type: ignore[arg-type]
+            for depth, width, activation, norm, pooling in levels
+        ]
+    )
+
+
+def space_named(name: str) -> Space:
+    """`convnets`, or the space `NAME` of one's own `MODULE`, written MODULE:NAME.
+
+    That is a `Space`, an iterable of `condense.Network`, or a function that gives either.
+
+    Raises:
+        UserError: there is no such thing.
+    """
+    if name == "convnets":
+        return convnets()
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        raise UserError(f"unknown space {name!r}; known: convnets, or MODULE:NAME for one's own")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"no space {name}: {error}") from error
+    if callable(found):
+        found = found()
+    if isinstance(found, Space):
+        return found
+    if not isinstance(found, Iterable):
+        raise UserError(f"{name} is neither a nas.Space nor an iterable of condense.Network")
+    return Space(list(found))
+
+
+def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
+    """All indices, in an order in which every beginning has the levels as evenly as can be.
+
+    At each place comes the one whose levels have come least until then; among equals, the one
+    whose pairs of levels have; among those, one at random.
+
+    Args:
+        factors: of each factor, the level of every index.
+    """
+    import numpy as np
+
+    from condense import generator
+
+    columns = [np.unique(np.array(factor), return_inverse=True)[1] for factor in factors]
+    pairs = [a * (b.max() + 1) + b for a, b in combinations(columns, 2)]
+    count = len(columns[0])
+    random = np.random.default_rng(generator(0, "stratified order").initial_seed())
+    tie_break = random.permutation(count)
+    seen = [[np.zeros(c.max() + 1, np.int64) for c in group] for group in (columns, pairs)]
+    left = np.ones(count, bool)
+    order: list[int] = []
+    for _ in range(count):
+        # A level of many counts for more: each of them has its turn less often.
+        single, paired = (
+            sum((len(n) * n[c] for c, n in zip(group, counts, strict=True)), np.zeros(count))
+            for group, counts in zip((columns, pairs), seen, strict=True)
+        )
+        ranked = np.lexsort((tie_break, paired, single, ~left))
+        chosen = int(ranked[0])
+        order.append(chosen)
+        left[chosen] = False
+        for group, counts in zip((columns, pairs), seen, strict=True):
+            for column, n in zip(group, counts, strict=True):
+                n[column[chosen]] += 1
+    return order
