@@ -141,7 +141,7 @@ class Progress(Journal):
         bar: tqdm[NoReturn] = tqdm(
             desc=self.description or None,
             total=total,
-            initial=done,  # what was done before this session does not count for the rate
+            initial=done,  # what an earlier process did does not count for the rate
             mininterval=pause,
             maxinterval=max(10.0, pause),
             dynamic_ncols=True,
