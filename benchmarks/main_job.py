@@ -51,6 +51,11 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
             for seed in seeds:
                 line = f"condense run --dataset mnist --method {method} --ipc {ipc} --seed {seed}"
                 yield "mnist", f"mnist-{method}-{ipc}-s{seed}", line.split()
+    for method in MEMORIES:
+        for seed in seeds:
+            line = f"condense run --dataset mnist --method {method} --ipc 10 --seed {seed}"
+            bare = f"{line} --evaluation.augment none"
+            yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", bare.split()
     for part, flag in (("plain", "no-distill"), ("distilled", "distill")):
         for memory in reversed(MEMORIES):
             for seed in seeds:

@@ -27,21 +27,29 @@ def results() -> list[Result]:
 
 
 def mnist_table(kept: list[Result]) -> str:
-    """Test accuracy of fresh networks trained on a condensed MNIST, by method and size."""
+    """Test accuracy of fresh networks trained on a condensed MNIST, by size and method.
 
-    def cell(method: str, ipc: int) -> str:
+    With the augmentation of DSA while they are trained, and without, as coresets and DC have been
+    tested in their own papers.
+    """
+
+    def cell(method: str, ipc: int, augmented: bool) -> str:
         found = [
             result["summary"]
             for result in kept
             if result["command"] == "python -m condense run"
             and (result["summary"]["method"], result["summary"]["ipc"]) == (method, ipc)
+            and (result["settings"]["evaluation"]["augment"] != "none") == augmented
         ]
         values = [100 * value for summary in found for value in summary["accuracies"]]
         return f"{_spread(values)} ({len(found)} × {len(values) // len(found)})" if found else ""
 
     return _table(
-        ["images per class", *NAMES.values()],
-        ([str(ipc), *(cell(method, ipc) for method in NAMES)] for ipc in (1, 10)),
+        ["images per class", "tested with augmentation", *NAMES.values()],
+        (
+            [str(ipc), "yes" if augmented else "no", *(cell(m, ipc, augmented) for m in NAMES)]
+            for ipc, augmented in ((1, True), (10, True), (10, False))
+        ),
     )
 
 

@@ -66,6 +66,9 @@ class GradientMatching(MethodSettings):
     network_epochs: int | None = None
     """Epochs on the synthetic set between two steps (ς_θ). By default the paper's."""
     image_lr: float = 0.1
+    image_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the images' rate falls to zero over the outer iterations along half a cosine, so that
+    large steps can be taken early and the noise of small real batches is averaged out late."""
     image_momentum: float = 0.5
     network_lr: float = 0.01
     network_batch: int = 256
@@ -161,9 +164,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     "paper": {},
     "cpu": {
         GradientMatching: {
-            "outer": 10,
+            "outer": 20,
             "inner": 10,
-            "network_epochs": 10,
+            "network_epochs": 4,
+            "network_lr": 0.2,
+            "image_lr": 3.0,
+            "image_schedule": "cosine",
             "real_batch": 64,
             "init": "herding",
             "herding_updates": 200,

@@ -232,3 +232,13 @@ def test_the_cache_knows_what_a_set_depends_on(data, tmp_path):
         arguments = {"method": "dsa", "settings": TINY, **changes}
         condense(data, cache=cache, **arguments)
         assert cache.hits == 2
+
+
+def test_the_images_rate_falls_along_half_a_cosine(data):
+    matcher = Matcher(data, replace(TINY, outer=2, image_lr=2.0, image_schedule="cosine"), seed=0)
+    assert [matcher.image_lr(k) for k in (0, 1)] == pytest.approx([1 + 2**-0.5, 1 - 2**-0.5])
+    images = matcher.initial_images()
+    moved, velocity = images.clone(), torch.zeros_like(images)
+    matcher.inner = 1
+    matcher.outer_iteration(moved, velocity, 1)
+    torch.testing.assert_close(moved, images - (1 - 2**-0.5) * velocity)

@@ -36,9 +36,19 @@ def test_continual_cells_by_hand():
 
 
 def test_mnist_cells_by_hand():
-    summary = {"method": "dc", "ipc": 10, "accuracies": [0.5, 0.7]}
-    kept = [{"command": "python -m condense run", "summary": summary}]
-    assert mnist_table(kept).splitlines()[-1] == "| 10 |  |  | 60.0 ± 14.1 (1 × 2) |  |"
+    summary = {"method": "dc", "ipc": 10}
+    kept = [
+        {
+            "command": "python -m condense run",
+            "summary": {**summary, "accuracies": accuracies},
+            "settings": {"evaluation": {"augment": augment}},
+        }
+        for augment, accuracies in (("independent", [0.5, 0.7]), ("none", [0.4]))
+    ]
+    assert mnist_table(kept).splitlines()[-2:] == [
+        "| 10 | yes |  |  | 60.0 ± 14.1 (1 × 2) |  |",
+        "| 10 | no |  |  | 40.0 (1 × 1) |  |",
+    ]
 
 
 def test_every_command_has_a_name_of_its_own():

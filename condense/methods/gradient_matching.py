@@ -7,6 +7,8 @@ steps of training on the set itself.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -103,15 +105,23 @@ class Matcher:
         """
         draws = generator(self.seed, "outer", k)
         initialise(self.network, draws)
+        lr = self.image_lr(k)
         total = torch.zeros((), device=images.device)
         for t in range(self.inner):
             gradient, distance = self.match(images, draws)
             velocity.mul_(self.settings.image_momentum).add_(gradient)
-            images.sub_(velocity, alpha=self.settings.image_lr)
+            images.sub_(velocity, alpha=lr)
             total += distance
             if t < self.inner - 1:
                 self.train_network(images, draws)
         return float(total / (self.inner * len(self.classes)))
+
+    def image_lr(self, k: int) -> float:
+        """The images' learning rate in the k-th outer iteration."""
+        settings = self.settings
+        if settings.image_schedule == "constant":
+            return settings.image_lr
+        return settings.image_lr * (1 + math.cos(math.pi * (k + 0.5) / settings.outer)) / 2
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
