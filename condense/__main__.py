@@ -88,7 +88,6 @@ def run(argv: list[str]) -> None:
     about = {"device": str(data.device), "data": data.describe()}
     cache = Cache() if common.cache else None
     with open_run(f"{PROG} run", settings, what, **about) as folder:
-        _refuse_finished(folder)
         with folder.journal(show=_bar("condensing", common)) as journal:
             condensed = condense(
                 data,
@@ -133,7 +132,6 @@ def evaluate_set(argv: list[str]) -> None:
         "set": hashlib.sha256(settings.set.read_bytes()).hexdigest(),
     }
     with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
-        _refuse_finished(folder)
         with _tests(folder, common) as tests:
             accuracy = evaluate(
                 condensed, data, settings.evaluation, seed=common.seed, journal=tests
@@ -188,11 +186,6 @@ def _bar(description: str, common: Common) -> Progress:
 
 def _tests(folder: RunFolder, common: Common) -> FileJournal:
     return folder.journal("evaluation", history=False, show=_bar("testing", common))
-
-
-def _refuse_finished(folder: RunFolder) -> None:
-    if folder.finished:
-        raise UserError(f"{folder.path} is finished: its results are in summary.json")
 
 
 def _finish(

@@ -164,7 +164,8 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
             all, which images were used.
 
     Raises:
-        UserError: as `RunFolder.create`, `RunFolder.open` and `RunFolder.require`.
+        UserError: as `RunFolder.create`, `RunFolder.open` and `RunFolder.require`, and for a run
+            to resume that is finished.
     """
     common = settings.common
     if common.resume is None:
@@ -173,6 +174,8 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
         return RunFolder.create(common.out or default_out(what), config)
     folder = RunFolder.open(common.resume)
     try:
+        if folder.finished:
+            raise UserError(f"{folder.path} is finished: its results are in summary.json")
         folder.require(**entries)
     except BaseException:
         folder.close()

@@ -36,9 +36,10 @@ def forgetting(matrix: Matrix) -> float:
 
 
 def mean_and_std(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Column by column over rows; the standard deviation is that of the population."""
+    """Column by column over rows; the standard deviation of a sample (n − 1), 0 for one row."""
     columns = list(zip(*values, strict=True))
-    return [statistics.fmean(c) for c in columns], [statistics.pstdev(c) for c in columns]
+    spread = [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
+    return [statistics.fmean(column) for column in columns], spread
 
 
 def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:

@@ -45,8 +45,6 @@ def run(argv: list[str]) -> None:
         warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
         from continual.experiment import Experiment
     with command_line.open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
-        if folder.finished:
-            raise UserError(f"{folder.path} is finished: its results are in summary.json")
         outcomes = Experiment(settings, tasks, folder, device).run()
         finish(folder, settings, stream, tasks, outcomes, str(device))
 
@@ -91,6 +89,7 @@ def finish(
     report.draw_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
     folder.write_summary({**summary(settings, stream, tasks, outcomes), **about})
+    folder.remove_checkpoint()
     kind = "with" if settings.distill else "without"
     print(
         f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "

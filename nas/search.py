@@ -55,8 +55,6 @@ def run(argv: list[str]) -> None:
         given = proxy_set(settings.proxy, data, None, settings.common.seed)
     what = f"nas-{label(settings.proxy)}"
     with command_line.open_run(PROG, settings, what, **about(data, space)) as folder:
-        if folder.finished:
-            raise UserError(f"{folder.path} is finished: its results are in summary.json")
         keep_set(folder, settings, data, given)
         experiment = Experiment(settings, data, space, folder.path)
         with reaching(), closing(experiment.study()) as study:

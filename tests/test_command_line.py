@@ -199,6 +199,9 @@ def test_resume_refuses_what_it_cannot_go_on_with(tmp_path: Path) -> None:
     open_run(PROG, first, "example", data={"sha256": "aa"}).close()
     with pytest.raises(UserError, match=r"data\.sha256 aa → bb"):
         open_run(PROG, parsed("--resume", str(run)), "example", data={"sha256": "bb"})
+    (run / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match="is finished"):
+        open_run(PROG, parsed("--resume", str(run)), "example", data={"sha256": "aa"})
     config = json.loads((run / "config.json").read_text())
     for key, value, message in [
         ("command", "python -m other", f"another command: python -m other --resume {run}"),

@@ -91,6 +91,7 @@ def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixt
     for picture in ("memory", "accuracy_matrix", "stages"):
         with Image.open(tmp_path / "run" / f"{picture}.png") as opened:
             assert min(opened.size) > 50
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
     printed = capsys.readouterr().out
     assert "T3 (+ turned)" in printed
     assert f"{tmp_path / 'run' / 'stages.png'}" in printed
@@ -108,7 +109,8 @@ def test_averages_and_forgetting_by_hand() -> None:
     assert forgetting([[0.5]]) == 0
     mean, std = mean_and_std([[0.1, 0.5], [0.3, 0.5]])
     assert mean == pytest.approx([0.2, 0.5])
-    assert std == pytest.approx([0.1, 0.0])
+    assert std == pytest.approx([0.02**0.5, 0.0])  # n - 1
+    assert mean_and_std([[0.1]]) == ([0.1], [0.0])
     assert mean_matrix([[[0.2, None]], [[0.4, None]]]) == [[pytest.approx(0.3), None]]
     assert table(["a"], [0.5], [0.012]).splitlines()[1].strip() == "50.0 ± 1.2 %"
 
