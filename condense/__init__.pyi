@@ -40,3 +40,5 @@ from .settings import preset as preset
 from .training import Schedule as Schedule
 from .training import in_chunks as in_chunks
 from .training import train as train
+from .zoo import load_condensed as load_condensed
+from .zoo import zoo_names as zoo_names

@@ -1,4 +1,4 @@
-"""The engine's command line: `python -m condense run | evaluate | show | methods`."""
+"""The engine's command line: `python -m condense run | evaluate | show | methods | zoo`."""
 
 from __future__ import annotations
 
@@ -73,6 +73,16 @@ class Show:
 @dataclass(frozen=True)
 class Methods:
     """List the methods."""
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """List the condensed sets that come with the package, or take one away."""
+
+    name: tyro.conf.Positional[str | None] = None
+    """DATASET-METHOD-IPC, of a set to take away; without it all are listed."""
+    out: Path | None = None
+    """Its file; by default NAME.safetensors here."""
 
 
 def run(argv: list[str]) -> None:
@@ -159,6 +169,21 @@ def methods(argv: list[str]) -> None:
         print(f"{name:8}  {method.summary} ({method.source})")
 
 
+def zoo(argv: list[str]) -> None:
+    """List the condensed sets that come with the package, or take one away."""
+    settings = read_flags(Zoo, argv, f"{PROG} zoo")
+    from condense.zoo import load_named, zoo_names
+
+    if settings.name is None:
+        for name in zoo_names():
+            about = load_named(name).provenance
+            print(f"{name:24} {100 * about['accuracy']:.1f} %  {about['network']}")
+        return
+    out = settings.out or Path(f"{settings.name}.safetensors")
+    load_named(settings.name).save(out)
+    print(out)
+
+
 def _run_defaults(method: str = "dsa", preset: str = "paper") -> Run:
     return Run(
         method=method,
@@ -221,7 +246,13 @@ def _finish(
             print(f"  {path}")
 
 
-COMMANDS = {"run": run, "evaluate": evaluate_set, "show": show, "methods": methods}
+COMMANDS = {
+    "run": run,
+    "evaluate": evaluate_set,
+    "show": show,
+    "methods": methods,
+    "zoo": zoo,
+}
 
 if __name__ == "__main__":
     main(lambda argv: dispatch(PROG, COMMANDS, argv))

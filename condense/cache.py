@@ -26,7 +26,8 @@ from condense.files import plain, remove_temporaries, writing
 from condense.journal import Checkpoint, FileJournal, Journal
 
 ALGORITHM = 1
-"""Part of every key: raise it with a change that makes other sets from the same settings."""
+"""Part of every key: raise it with a change that makes other sets from the same settings, and take
+the sets that were made before out of the zoo."""
 
 SetT = TypeVar("SetT")
 

@@ -15,6 +15,7 @@ from condense.journal import Journal
 from condense.methods import method_named
 from condense.run_folder import version
 from condense.settings import preset_for
+from condense.zoo import find
 
 
 def condense(
@@ -37,7 +38,8 @@ def condense(
         preset: paper, cpu or smoke; auto is the paper's where `data` is on a GPU, else cpu.
         seed: all that is random follows from it.
         journal: told of progress; an interrupted condensation goes on from it.
-        cache: where the set is looked up first, and kept once made; none where not given.
+        cache: where the set is looked up first, after the zoo, and kept once made; where not
+            given, it is made.
         changes: single settings on top of the preset: `ipc=1, outer=100`.
 
     >>> small = condense(load("digits"), "random", ipc=2)
@@ -68,12 +70,11 @@ def condense(
     if cache is None:
         made = make(journal or Journal())
     else:
-        made = cache.obtain(
-            cache_key(data.fingerprint(), method, settings, seed),
-            load=CondensedSet.load,
-            make=make,
-            save=CondensedSet.save,
-            journal=journal,
+        key = cache_key(data.fingerprint(), method, settings, seed)
+        ready = find(key, method, settings.ipc)
+        cache.hits += ready is not None
+        made = ready or cache.obtain(
+            key, load=CondensedSet.load, make=make, save=CondensedSet.save, journal=journal
         )
-    # The cache knows images by their content; what things are called here is said afterwards.
+    # Cache and zoo know images by their content; what things are called here is said afterwards.
     return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)

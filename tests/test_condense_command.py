@@ -130,3 +130,12 @@ def test_help_is_quick_and_does_without_torch(command):
     for arguments in (("--help",), ("run", "--help"), ("evaluate", "--help"), ("show", "--help")):
         assert "usage" in command("condense", *arguments).stdout
     assert (time.monotonic() - started) / 4 < 2
+
+
+def test_the_zoo_is_listed_and_given_away(command, tmp_path):
+    listed = command("condense", "zoo").stdout.split()
+    assert "mnist-dsa-10" in listed
+    command("condense", "zoo", "mnist-dsa-10", "--out", "taken.safetensors")
+    assert CondensedSet.load(tmp_path / "taken.safetensors").ipc == 10
+    done = command("condense", "zoo", "mnist-das-10", code=2)
+    assert "unknown condensed set 'mnist-das-10'; known: mnist-dsa-10" in done.stderr
