@@ -7,10 +7,6 @@ result is there already are not run again, and one that was interrupted is resum
 
 from __future__ import annotations
 
-import os
-import platform
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from condense.command_line import read_flags
-from condense.errors import UserError
-from condense.files import read_json, write_json
+from benchmarks.commands import cores, machine, run_to_the_end
+from condense.command_line import main, read_flags
+from condense.files import write_json
 
 STREAM = "--stream svhn-mnist-usps"
 RESULTS = Path(__file__).parent / "results" / "main_job"
@@ -78,59 +74,21 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
     result = RESULTS / settings.preset / f"{name}.json"
     if result.exists():
         return
-    out = settings.runs / settings.preset / name
-    resume = (out / "config.json").exists()
-    place = ["--resume", str(out)] if resume else ["--preset", settings.preset, "--out", str(out)]
-    keep = arguments[: 1 + (arguments[0] == "condense")] if resume else arguments
-    cores = max(1, _cores() // settings.jobs)
+    cores_each = max(1, cores() // settings.jobs)
     started = time.time()
-    done = subprocess.run(
-        [sys.executable, "-m", *keep, *place, "--quiet"],
-        env={**os.environ, "OMP_NUM_THREADS": str(cores)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    if done.returncode:
-        raise UserError(f"{name}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
-    config, summary = (read_json(out / f"{file}.json") for file in ("config", "summary"))
+    split = 1 + (arguments[0] == "condense")  # where the flags begin
+    flags = [*arguments[split:], "--preset", settings.preset]
+    out = settings.runs / settings.preset / name
+    config, summary = run_to_the_end(arguments[:split], flags, out, cores_each)
     result.parent.mkdir(parents=True, exist_ok=True)
     line = f"python -m {' '.join(arguments)} --preset {settings.preset}"
-    write_json(result, {"line": line, "machine": machine(cores), **config, "summary": summary})
+    write_json(result, {"line": line, "machine": machine(cores_each), **config, "summary": summary})
     print(f"{name}: {time.time() - started:.0f} s", flush=True)
 
 
-def machine(cores: int) -> dict[str, str | int]:
-    """What the figures were measured on."""
-    from importlib.metadata import version
-
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "threads": cores,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-    }
-
-
-def _cores() -> int:
-    """Those that this process may use, where the system says so."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def main() -> None:
+def run(argv: list[str]) -> None:
     """Run what has not been run."""
-    settings = read_flags(MainJob, sys.argv[1:], "python -m benchmarks.main_job")
+    settings = read_flags(MainJob, argv, "python -m benchmarks.main_job")
     chosen = [
         (name, arguments)
         for part, name, arguments in commands(settings)
@@ -142,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 import tyro
 
-from benchmarks.main_job import machine
+from benchmarks.commands import machine
 from benchmarks.sides import SIDES, Part, Speed, floor_of, run, worker
 from condense.files import atomic_write
 from condense.run_folder import provenance
