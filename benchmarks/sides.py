@@ -1,330 +1,198 @@
-"""The two sides of the speed comparison: what each does for each part, in a process of its own."""
+"""The two sides of the speed comparison: what each does for each part."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD
 
-from condense.settings import Evaluation, GradientMatching, Network
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from benchmarks.floor import Floor
-    from condense.data import ImageData
-
-SIDES = ("literal", "engine")
-PAPER_EPOCHS = 1000
-"""Of an evaluation."""
-
-Part = Literal[
-    "real side",
-    "synthetic side",
-    "class sweep",
-    "siamese augmentation",
-    "independent augmentation",
-    "inner loop",
-    "evaluation",
-    "outer iteration",
-]
-Parts = dict[str, Callable[[int], "list[Tensor]"]]
-"""What a side does for each part; takes the number of the round, which says what is drawn."""
+from benchmarks import literal
+from benchmarks.problem import Part, Speed, make
+from condense.augment import Omega, draw
+from condense.condensed_set import CondensedSet
+from condense.evaluation import evaluate
+from condense.matching import Gradients, class_gradients, stacked_class_gradients
+from condense.methods.gradient_matching import Matcher
+from condense.networks import initialise
+from condense.seeds import generator
 
 
-@dataclass(frozen=True)
-class Speed:
-    """Measure the engine against the literal version."""
+class Side:
+    """Computes parts of Algorithm 1; a subclass has a method for each of them.
 
-    device: str = "cpu"
-    threads: int = len(os.sched_getaffinity(0))
-    minutes: float = 10.0
-    """No round is begun after this time; the first one is always finished."""
-    parts: tuple[Part, ...] = get_args(Part)[:-1]
-    """What to measure. An outer iteration of the paper's length takes minutes on a CPU; where it
-    is not measured, it is added up from class sweeps and the inner loop."""
-    width: int = 128
-    depth: int = 3
-    ipc: int = 10
-    classes: int = 10
-    channels: int = 3
-    size: int = 32
-    """Pixels on a side."""
-    real_batch: int = 256
-    updates: int = 2
-    """Epochs of the inner loop in a round; the paper's number is used in an outer iteration."""
-    networks: int = 20
-    """That are evaluated in a round."""
-    epochs: int = 2
-    """That each is trained for."""
-    scaling: bool = False
-    """Draw how time and memory grow instead."""
+    Each takes the number of the round, which says what is drawn, and gives what it computed.
+    """
 
-    @property
-    def problem(self) -> str:
-        """The settings in a few words."""
-        return (
-            f"ConvNet d{self.depth}-w{self.width}, {self.channels}×{self.size}×{self.size}, "
-            f"{self.classes} classes, {self.ipc} per class, {self.real_batch} real"
-        )
+    def __init__(self, settings: Speed) -> None:
+        self.settings = settings
+        self.data, self.images, self.labels = make(settings)
+        self.flat = self.images.flatten(0, 1)
 
-    @property
-    def tested(self) -> int:
-        """Test images: the paper's 10,000, fewer as the evaluation is shorter than the paper's."""
-        return max(self.classes, 10_000 * self.epochs // PAPER_EPOCHS)
-
-    def matching(self, **changes: Any) -> GradientMatching:
-        """The settings of an outer iteration."""
-        network = Network(width=self.width, depth=self.depth)
-        return GradientMatching(self.ipc, network, real_batch=self.real_batch, **changes)
-
-    def evaluation(self) -> Evaluation:
-        """The settings of an evaluation."""
-        network = Network(width=self.width, depth=self.depth)
-        return Evaluation(networks=self.networks, epochs=self.epochs, network=network)
+    def run(self, part: Part, number: int) -> list[Tensor]:
+        """Compute a part."""
+        found: list[Tensor] = getattr(self, part.replace(" ", "_"))(number)
+        return found
 
 
-def problem(settings: Speed) -> tuple[ImageData, Tensor, Tensor]:
-    """Real images, synthetic ones [classes, ipc, c, h, w], their labels. They show nothing: what
-    images show does not change how long they take."""
-    import torch
+class Plain(Side):
+    """Each part as `benchmarks.literal` has it."""
 
-    from condense.data import ImageData
-    from condense.seeds import generator
+    def __init__(self, settings: Speed) -> None:
+        super().__init__(settings)
+        self.matching = settings.matching()
+        self.strategy = literal.strategy_of(self.matching, self.data)
+        self.real = literal.sample(self.data, settings.real_batch, generator(0, "real"))
+        self.network = self._fresh()
+        self.targets = [
+            literal.gradient(self.network, few[:8], label) for label, few in enumerate(self.real)
+        ]
 
-    draws, shape = generator(0, "noise"), (settings.channels, settings.size, settings.size)
-
-    def split(images: int) -> tuple[Tensor, Tensor]:
-        labels = torch.arange(images) % settings.classes
-        return torch.randint(256, (images, *shape), generator=draws, dtype=torch.uint8), labels
-
-    names = tuple(str(label) for label in range(settings.classes))
-    moments = (0.5,) * settings.channels, (0.29,) * settings.channels
-    train, test = split(settings.classes * settings.real_batch), split(settings.tested)
-    data = ImageData("noise", *train, *test, *moments, names).to(settings.device)
-    images = torch.randn(settings.classes, settings.ipc, *shape, generator=draws)
-    labels = torch.arange(settings.classes).repeat_interleave(settings.ipc)
-    return data, images.to(data.device), labels.to(data.device)
-
-
-def literal_parts(settings: Speed) -> Parts:
-    """Each part, plainly."""
-    import torch
-    from torch.optim import SGD
-
-    from benchmarks import literal
-    from condense.seeds import generator
-
-    data, images, labels = problem(settings)
-    matching, evaluation = settings.matching(), settings.evaluation()
-    strategy = literal.strategy_of(matching, data)
-    real = literal.sample(data, settings.real_batch, generator(0, "real"))
-
-    def network() -> torch.nn.Module:
-        draws = generator(0, "network")
-        fresh = literal.network_of(matching.network, data.shape, data.classes, draws)
-        return fresh.to(data.device)
-
-    fixed = network()
-    targets = [literal.gradient(fixed, few[:8], label) for label, few in enumerate(real)]
-
-    def real_side(_: int) -> list[Tensor]:
-        gradients = [literal.gradient(fixed, batch, label) for label, batch in enumerate(real)]
+    def real_side(self, _: int) -> list[Tensor]:
+        """The gradients of the real images of every class."""
+        gradients = [
+            literal.gradient(self.network, batch, label) for label, batch in enumerate(self.real)
+        ]
         return [torch.stack(rows) for rows in zip(*gradients, strict=True)]
 
-    def synthetic_side(_: int) -> list[Tensor]:
-        moved = images.clone().requires_grad_()
-        for label, target in enumerate(targets):
-            gradient = literal.gradient(fixed, moved[label], label, graph=True)
+    def synthetic_side(self, _: int) -> list[Tensor]:
+        """The gradient of D with respect to the synthetic images, for gradients to match."""
+        moved = self._to_move()
+        for label, target in enumerate(self.targets):
+            gradient = literal.gradient(self.network, moved[label], label, graph=True)
             literal.distance(gradient, target).backward(inputs=[moved])
         return _gradient(moved)
 
-    def class_sweep(number: int) -> list[Tensor]:
-        moved = images.clone().requires_grad_()
-        literal.class_sweep(fixed, moved, data, matching, generator(number, "sweep"))
+    def class_sweep(self, number: int) -> list[Tensor]:
+        """Both, from the drawing of real images on."""
+        moved, draws = self._to_move(), generator(number, "sweep")
+        literal.class_sweep(self.network, moved, self.data, self.matching, draws)
         return _gradient(moved)
 
-    def siamese(number: int) -> list[Tensor]:
+    def siamese_augmentation(self, number: int) -> list[Tensor]:
+        """Every operation on both sides of one class."""
         draws, out = generator(number, "siamese"), []
-        for name in strategy:
+        for name in self.strategy:
             ((_, rows),) = literal.draw((name,), draws, 1, 1)
-            out += [literal.augment(batch, name, rows) for batch in (real[0], images[0])]
+            out += [literal.augment(x, name, rows) for x in (self.real[0], self.images[0])]
         return out
 
-    def independent(number: int) -> list[Tensor]:
-        draws, flat = generator(number, "independent"), images.flatten(0, 1)
-        drawn = [literal.draw((name,), draws, 1, len(flat))[0] for name in strategy]
-        return [literal.augment(flat, name, rows) for name, rows in drawn]
+    def independent_augmentation(self, number: int) -> list[Tensor]:
+        """Every operation on all synthetic images."""
+        draws = generator(number, "independent")
+        drawn = [literal.draw((name,), draws, 1, len(self.flat))[0] for name in self.strategy]
+        return [literal.augment(self.flat, name, rows) for name, rows in drawn]
 
-    def inner_loop(number: int) -> list[Tensor]:
-        learner = network()
+    def inner_loop(self, number: int) -> list[Tensor]:
+        """Epochs of the network on the synthetic images."""
+        learner = self._fresh()
         literal.train(
             learner,
-            images.flatten(0, 1),
-            labels,
-            SGD(learner.parameters(), matching.network_lr),
-            settings.updates,
-            matching.network_batch,
+            self.flat,
+            self.labels,
+            SGD(learner.parameters(), self.matching.network_lr),
+            self.settings.updates,
+            self.matching.network_batch,
             generator(number, "inner"),
-            strategy,
+            self.strategy,
         )
         return list(learner.parameters())
 
-    def evaluate(number: int) -> list[Tensor]:
-        flat = images.flatten(0, 1)
-        return [torch.tensor(literal.evaluate(flat, labels, data, evaluation, number))]
+    def evaluation(self, number: int) -> list[Tensor]:
+        """Fresh networks trained on the synthetic images and tested."""
+        settings = self.settings.evaluation()
+        found = literal.evaluate(self.flat, self.labels, self.data, settings, number)
+        return [torch.tensor(found)]
 
-    def outer_iteration(number: int) -> list[Tensor]:
-        moved = images.clone().requires_grad_()
-        optimizer = SGD([moved], matching.image_lr, momentum=matching.image_momentum)
-        literal.outer_iteration(data, matching, moved, optimizer, 0, number)
+    def outer_iteration(self, number: int) -> list[Tensor]:
+        """One network from its beginning to its end."""
+        moved, settings = self._to_move(), self.matching
+        optimizer = SGD([moved], settings.image_lr, momentum=settings.image_momentum)
+        literal.outer_iteration(self.data, settings, moved, optimizer, 0, number)
         return [moved.detach()]
 
-    return _named(
-        real_side,
-        synthetic_side,
-        class_sweep,
-        siamese,
-        independent,
-        inner_loop,
-        evaluate,
-        outer_iteration,
-    )
+    def _fresh(self) -> nn.Module:
+        draws = generator(0, "network")
+        network = self.matching.network
+        fresh = literal.network_of(network, self.data.shape, self.data.classes, draws)
+        return fresh.to(self.data.device)
+
+    def _to_move(self) -> Tensor:
+        return self.images.clone().requires_grad_()
 
 
-def engine_parts(settings: Speed) -> Parts:
-    """Each part, by the engine."""
-    import torch
+class Engine(Side):
+    """Each part as `condense` has it."""
 
-    from condense.augment import Omega, draw
-    from condense.condensed_set import CondensedSet
-    from condense.evaluation import evaluate as evaluate_set
-    from condense.matching import class_gradients, stacked_class_gradients
-    from condense.methods.gradient_matching import Matcher
-    from condense.networks import initialise
-    from condense.seeds import generator
+    def __init__(self, settings: Speed) -> None:
+        super().__init__(settings)
+        self.whole = Matcher(self.data, settings.matching(), seed=0)
+        short = settings.matching(network_epochs=settings.updates)
+        self.matcher = Matcher(self.data, short, seed=0)
+        self.condensed = CondensedSet.from_normalised(self.flat, self.labels, self.data)
+        draws = generator(0, "real")
+        chosen = [rows[torch.randperm(len(rows), generator=draws)] for rows in self.matcher.rows]
+        self.real = [
+            self.data.normalise(self.data.x_train[rows[: settings.real_batch]]) for rows in chosen
+        ]
+        self.targets = self._gradients([batch[:8] for batch in self.real])
 
-    data, images, labels = problem(settings)
-    evaluation = settings.evaluation()
-    whole = Matcher(data, settings.matching(), seed=0)
-    matcher = Matcher(data, settings.matching(network_epochs=settings.updates), seed=0)
-    condensed = CondensedSet.from_normalised(images.flatten(0, 1), labels, data)
-    draws = generator(0, "real")
-    chosen = [rows[torch.randperm(len(rows), generator=draws)] for rows in matcher.rows]
-    real = [data.normalise(data.x_train[rows[: settings.real_batch]]) for rows in chosen]
+    def real_side(self, _: int) -> list[Tensor]:
+        """As above."""
+        return list(self._gradients(self.real).values())
 
-    def fixed() -> torch.nn.Module:
-        initialise(matcher.network, generator(0, "network"))
-        return matcher.network
+    def synthetic_side(self, _: int) -> list[Tensor]:
+        """As above."""
+        moved = self.images.clone().requires_grad_()
+        gradients = class_gradients(self._fixed(), moved, self.matcher.classes)
+        distance = self.matcher.distance(gradients, self.targets).sum()
+        return list(torch.autograd.grad(distance, moved))
 
-    def real_gradients(batches: list[Tensor]) -> dict[str, Tensor]:
-        return stacked_class_gradients(fixed(), batches, matcher.classes, matcher.chunk)
+    def class_sweep(self, number: int) -> list[Tensor]:
+        """As above."""
+        self._fixed()
+        return [self.matcher.match(self.images, generator(number, "sweep"))[0]]
 
-    targets = real_gradients([batch[:8] for batch in real])
+    def siamese_augmentation(self, number: int) -> list[Tensor]:
+        """As above."""
+        drawn = self._omegas(generator(number, "siamese"), 1)
+        return [
+            side for one in drawn for x in (self.real[0], self.images[0]) for side in one.apply([x])
+        ]
 
-    def real_side(_: int) -> list[Tensor]:
-        return list(real_gradients(real).values())
+    def independent_augmentation(self, number: int) -> list[Tensor]:
+        """As above."""
+        drawn = self._omegas(generator(number, "independent"), len(self.flat))
+        return [one.apply([self.flat])[0] for one in drawn]
 
-    def synthetic_side(_: int) -> list[Tensor]:
-        moved = images.clone().requires_grad_()
-        gradients = class_gradients(fixed(), moved, matcher.classes)
-        return list(torch.autograd.grad(matcher.distance(gradients, targets).sum(), moved))
-
-    def class_sweep(number: int) -> list[Tensor]:
-        fixed()
-        return [matcher.match(images, generator(number, "sweep"))[0]]
-
-    def omegas(draws: torch.Generator, rows: int) -> list[Omega]:
-        return [draw((name,), draws, images=rows) for name in matcher.strategy]
-
-    def siamese(number: int) -> list[Tensor]:
-        drawn = omegas(generator(number, "siamese"), 1)
-        sides = (real[0], images[0])
-        return [side for one in drawn for batch in sides for side in one.apply([batch])]
-
-    def independent(number: int) -> list[Tensor]:
-        drawn = omegas(generator(number, "independent"), len(matcher.labels))
-        return [one.apply([images.flatten(0, 1)])[0] for one in drawn]
-
-    def inner_loop(number: int) -> list[Tensor]:
-        learner = fixed()
-        matcher.train_network(images, generator(number, "inner"))
+    def inner_loop(self, number: int) -> list[Tensor]:
+        """As above."""
+        learner = self._fixed()
+        self.matcher.train_network(self.images, generator(number, "inner"))
         return list(learner.parameters())
 
-    def evaluate(number: int) -> list[Tensor]:
-        return [torch.tensor(evaluate_set(condensed, data, evaluation, seed=number).values)]
+    def evaluation(self, number: int) -> list[Tensor]:
+        """As above."""
+        found = evaluate(self.condensed, self.data, self.settings.evaluation(), seed=number)
+        return [torch.tensor(found.values)]
 
-    def outer_iteration(number: int) -> list[Tensor]:
-        moved = images.clone()
-        whole.outer_iteration(moved, torch.zeros_like(moved), number)
+    def outer_iteration(self, number: int) -> list[Tensor]:
+        """As above."""
+        moved = self.images.clone()
+        self.whole.outer_iteration(moved, torch.zeros_like(moved), number)
         return [moved]
 
-    return _named(
-        real_side,
-        synthetic_side,
-        class_sweep,
-        siamese,
-        independent,
-        inner_loop,
-        evaluate,
-        outer_iteration,
-    )
+    def _fixed(self) -> nn.Module:
+        initialise(self.matcher.network, generator(0, "network"))
+        return self.matcher.network
 
+    def _gradients(self, batches: list[Tensor]) -> Gradients:
+        matcher = self.matcher
+        return stacked_class_gradients(self._fixed(), batches, matcher.classes, matcher.chunk)
 
-def _named(*functions: Callable[[int], list[Tensor]]) -> Parts:
-    return dict(zip(get_args(Part), functions, strict=True))
+    def _omegas(self, draws: torch.Generator, rows: int) -> list[Omega]:
+        return [draw((name,), draws, images=rows) for name in self.matcher.strategy]
 
 
 def _gradient(images: Tensor) -> list[Tensor]:
     assert images.grad is not None
     return [images.grad]
-
-
-_parts: Parts = {}
-"""Of the side whose process this is."""
-
-
-def worker(side: str, settings: Speed) -> ProcessPoolExecutor:
-    """A process of its own for one side."""
-    spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, spawn, _prepare, (side, settings))
-
-
-def _prepare(side: str, settings: Speed) -> None:
-    if side == "engine":
-        from condense.allocator import keep_freed_memory
-
-        keep_freed_memory()
-    import torch
-
-    torch.set_num_threads(settings.threads)
-    _parts.update((engine_parts if side == "engine" else literal_parts)(settings))
-
-
-def run(part: str, number: int, device: str) -> tuple[float, float]:
-    """Seconds that a part takes, and the norm of what it computes, by which sides are compared."""
-    import torch
-
-    from benchmarks.floor import synchronise
-
-    synchronise(torch.device(device))
-    started = time.perf_counter()
-    result = _parts[part](number)
-    synchronise(torch.device(device))
-    seconds = time.perf_counter() - started
-    return seconds, sum(float(x.detach().double().square().sum()) for x in result) ** 0.5
-
-
-def floor_of(settings: Speed) -> Floor:
-    """The floor of the network that is measured."""
-    from benchmarks.floor import measure
-    from condense.networks import build
-    from condense.seeds import generator
-
-    shape = (settings.channels, settings.size, settings.size)
-    network = build(settings.matching().network, shape, settings.classes, generator(0))
-    return measure(network.to(settings.device), shape, settings.real_batch)

@@ -20,7 +20,8 @@ import pandas as pd
 import tyro
 
 from benchmarks.commands import machine
-from benchmarks.sides import SIDES, Part, Speed, floor_of, run, worker
+from benchmarks.problem import Part, Speed
+from benchmarks.workers import SIDES, floor_of, run, worker
 from condense.files import atomic_write
 from condense.run_folder import provenance
 
@@ -52,7 +53,7 @@ def alternate(settings: Speed) -> tuple[dict[str, Measured], Floor]:
     with worker("literal", settings) as literal, worker("engine", settings) as engine:
         floor = engine.submit(floor_of, settings).result()
 
-        def both(part: str, number: int) -> list[tuple[float, float]]:
+        def both(part: Part, number: int) -> list[tuple[float, float]]:
             return [
                 x.submit(run, part, number, settings.device).result() for x in (literal, engine)
             ]

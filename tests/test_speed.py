@@ -1,6 +1,7 @@
 """The speed comparison: what it computes, and that a tiny one runs to its end."""
 
 from dataclasses import replace
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -8,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import floor, scaling, sides, speed
+from benchmarks import floor, problem, scaling, sides, speed
 from condense.networks import build
 from condense.seeds import generator
 from condense.settings import Network
 
-TINY = sides.Speed(
+TINY = problem.Speed(
     threads=1,
     minutes=0,
     width=4,
@@ -93,10 +94,10 @@ def test_an_outer_iteration_is_added_up():
 
 
 def test_both_sides_compute_the_same():
-    plain, ours = sides.literal_parts(TINY), sides.engine_parts(TINY)
-    for part, function in plain.items():
-        expected = [x.detach() for x in function(1)]
-        found = [x.detach() for x in ours[part](1)]
+    plain, ours = sides.Plain(TINY), sides.Engine(TINY)
+    for part in get_args(problem.Part):
+        expected = [x.detach() for x in plain.run(part, 1)]
+        found = [x.detach() for x in ours.run(part, 1)]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, msg=part)
 
 

@@ -1,0 +1,63 @@
+"""The two sides in processes of their own, where their parts are timed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING
+
+from benchmarks.problem import Part, Speed
+
+if TYPE_CHECKING:
+    from benchmarks.floor import Floor
+    from benchmarks.sides import Side
+
+SIDES = ("literal", "engine")
+
+_side: list[Side] = []
+"""Of this process."""
+
+
+def worker(side: str, settings: Speed) -> ProcessPoolExecutor:
+    """A process of its own for one side."""
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, spawn, _prepare, (side, settings))
+
+
+def _prepare(side: str, settings: Speed) -> None:
+    if side == "engine":
+        from condense.allocator import keep_freed_memory
+
+        keep_freed_memory()
+    import torch
+
+    from benchmarks.sides import Engine, Plain
+
+    torch.set_num_threads(settings.threads)
+    _side[:] = [(Engine if side == "engine" else Plain)(settings)]
+
+
+def run(part: Part, number: int, device: str) -> tuple[float, float]:
+    """Seconds that a part takes, and the norm of what it computes, by which sides are compared."""
+    import torch
+
+    from benchmarks.floor import synchronise
+
+    synchronise(torch.device(device))
+    started = time.perf_counter()
+    result = _side[0].run(part, number)
+    synchronise(torch.device(device))
+    seconds = time.perf_counter() - started
+    return seconds, sum(float(x.detach().double().square().sum()) for x in result) ** 0.5
+
+
+def floor_of(settings: Speed) -> Floor:
+    """The floor of the network that is measured."""
+    from benchmarks.floor import measure
+    from condense.networks import build
+    from condense.seeds import generator
+
+    shape = (settings.channels, settings.size, settings.size)
+    network = build(settings.matching().network, shape, settings.classes, generator(0))
+    return measure(network.to(settings.device), shape, settings.real_batch)
