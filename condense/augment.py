@@ -39,12 +39,14 @@ def color(images: Tensor, numbers: Tensor) -> Tensor:
 
 def crop(images: Tensor, numbers: Tensor) -> Tensor:
     """Shift by whole pixels, up to an eighth of the side on each axis; zeros come in."""
-    sides = images.new_tensor([images.shape[3], images.shape[2]])
-    reach = (0.125 * sides + 0.5).floor()
-    pixels = (numbers[:, :2] * (2 * reach + 1)).floor() - reach
-    matrix = torch.eye(2, 3, device=images.device).repeat(len(numbers), 1, 1)
-    matrix[:, :, 2] = 2 * pixels / sides
-    return _warp(images, matrix, mode="nearest")
+    n, channels, height, width = images.shape
+    across, down = int(0.125 * width + 0.5), int(0.125 * height + 0.5)
+    padded = F.pad(images, (across, across, down, down))
+    columns = _window(width, across, numbers[:, 0])
+    rows = _window(height, down, numbers[:, 1])
+    pixels = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).flatten(1)
+    pixels = pixels[:, None].expand(n, channels, -1)
+    return padded.flatten(2).gather(2, pixels).view_as(images)
 
 
 def cutout(images: Tensor, numbers: Tensor) -> Tensor:
@@ -52,7 +54,7 @@ def cutout(images: Tensor, numbers: Tensor) -> Tensor:
     height, width = images.shape[2:]
     rows = _span(height, numbers[:, 0])[:, None, :, None]
     columns = _span(width, numbers[:, 1])[:, None, None, :]
-    return images.masked_fill(rows & columns, 0.0)
+    return images * ~(rows & columns)
 
 
 def flip(images: Tensor, numbers: Tensor) -> Tensor:
@@ -135,11 +137,17 @@ def augment_batch(
     return draw(strategy, generator, images=1 if shared else len(images)).apply([images])[0]
 
 
-def _warp(images: Tensor, matrix: Tensor, mode: str = "bilinear") -> Tensor:
-    """Resample at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
+def _warp(images: Tensor, matrix: Tensor) -> Tensor:
+    """Bilinear at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
     grid = F.affine_grid(matrix, [len(matrix), *images.shape[1:]], align_corners=False)
     grid = grid.expand(len(images), -1, -1, -1)
-    return F.grid_sample(images, grid, mode=mode, padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def _window(side: int, reach: int, numbers: Tensor) -> Tensor:
+    """Positions [n, side] in a side that is padded by `reach` at both ends."""
+    first = (numbers * (2 * reach + 1)).long()
+    return first[:, None] + torch.arange(side, device=numbers.device)
 
 
 def _span(side: int, numbers: Tensor) -> Tensor:
