@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,8 +9,7 @@ from typing import Any
 
 import torch
 from avalanche.benchmarks import CLScenario
-from avalanche.evaluation.metrics import accuracy_metrics
-from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import SupervisedPlugin
 
 from condense import (
     Cache,
@@ -29,6 +27,8 @@ from continual.heads import with_heads
 from continual.memory import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer
 from continual.settings import Continual
 from continual.streams import make_stream
+from continual.tasks import augmentation
+from continual.testing import accuracies, evaluator
 
 LEARNERS_OWN: dict[str, type[RehearsalBuffer]] = {
     "herding": HerdingBuffer,
@@ -115,19 +115,15 @@ class Experiment:
         network = build(
             settings.learner.network, data.shape, data.classes, generator(seed, "learner")
         )
-        flip = ("flip",) if all(task.mirror for task in self.tasks) else ()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "No loggers specified")
-            evaluator = EvaluationPlugin(accuracy_metrics(experience=True))
         return EEIL(
             model=with_heads(settings.head, network, seed).to(self.device),
             memory=self._memory(seed),
             learner=settings.learner,
             distill=settings.distill,
-            augmentation=("color", "crop", *flip),
+            augmentation=augmentation(self.tasks),
             seed=seed,
             device=self.device,
-            evaluator=evaluator,
+            evaluator=evaluator(),
         )
 
     def _memory(self, seed: int) -> RehearsalBuffer:
@@ -168,13 +164,7 @@ class Experiment:
         """Accuracies on the test split of every task that the heads can be tested on."""
         stream = self.benchmark.test_stream
         known = len(stream) if self.settings.head == "domain" else stage + 1
-        results = strategy.eval(stream[:known])
-        accuracies: list[float | None] = [None] * len(stream)
-        for experience in stream[:known]:
-            number, task = experience.current_experience, experience.task_label
-            name = f"Top1_Acc_Exp/eval_phase/test_stream/Task{task:03d}/Exp{number:03d}"
-            accuracies[number] = results[name]
-        return accuracies
+        return accuracies(strategy, stream, known)
 
     def _epochs_until(self, experiences: int) -> int:
         learner = self.settings.learner

@@ -53,6 +53,13 @@ def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:
     ]
 
 
+def short_names(tasks: Sequence[str]) -> list[str]:
+    """The tasks' names without the data set's where that is the same: `cifar10 0,1` is `0,1`."""
+    first = {name.partition(" ")[0] for name in tasks}
+    rests = [name.partition(" ")[2] for name in tasks]
+    return rests if len(first) == 1 and all(rests) else list(tasks)
+
+
 def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> str:
     """The stage averages in per cent, a column for each stage."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from condense import RunFolder, UserError, command_line, method_named
-from continual.settings import Continual, learner_preset
+from continual.settings import STREAMS, Continual, learner_preset
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -35,6 +35,7 @@ def run(argv: list[str]) -> None:
     from continual.tasks import load_tasks
 
     stream, tasks = load_tasks(settings.stream, settings.common.data_root)
+    settings = settings.on(STREAMS[stream])
     check_fits(settings, tasks)
     about = {
         "stream": stream,
@@ -81,7 +82,7 @@ def finish(
     """Write the pictures and the summary, and say on the screen what came out and where it is."""
     from continual import report
 
-    names = [task.name for task in tasks]
+    names = report.short_names([task.name for task in tasks])
     averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
     mean, std = report.mean_and_std(averages)
     matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])

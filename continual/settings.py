@@ -6,7 +6,7 @@ command line is generated from these classes, so nothing here imports torch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import tyro
@@ -83,6 +83,9 @@ def learner_preset(name: str, **changes: Any) -> Learner:
     return Learner(**{**_PRESETS[name], **changes})
 
 
+Head = Literal["domain", "task", "class"]
+
+
 @dataclass(frozen=True)
 class Part:
     """One task of a stream: a data set, or some classes of one."""
@@ -99,10 +102,18 @@ class Stream:
     size: int = 32
     """Height and width."""
     channels: int = 3
+    head: Head = "domain"
+    """What its learners have unless they ask for another."""
 
 
 def _whole(*names: str) -> Stream:
     return Stream(tuple(Part(name) for name in names))
+
+
+def _split(name: str, size: int, channels: int) -> Stream:
+    """Ten classes in five tasks of two, in the order of their labels, as they are in the set."""
+    parts = tuple(Part(name, (label, label + 1)) for label in range(0, 10, 2))
+    return Stream(parts, size, channels, "class")
 
 
 REAL = "svhn-mnist-usps"
@@ -110,6 +121,8 @@ EMBEDDED = "synthdigits-mnist5k-digits"
 STREAMS: dict[str, Stream] = {
     REAL: _whole("svhn", "mnist", "usps"),
     EMBEDDED: _whole("synthdigits", "mnist5k", "digits"),
+    "split-fashionmnist": _split("fashionmnist", 28, 1),
+    "split-cifar10": _split("cifar10", 32, 3),
 }
 
 
@@ -118,13 +131,15 @@ class Continual:
     """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
 
     stream: str = "auto"
-    """svhn-mnist-usps or synthdigits-mnist5k-digits. auto: the first where its images can be had,
-    else the second."""
+    """svhn-mnist-usps or synthdigits-mnist5k-digits: a data set for each task.
+    split-fashionmnist or split-cifar10: two classes of one for each. auto: the first where its
+    images can be had, else the second."""
     memory: str = "dsa"
     """How the images to remember are made: dsa, dc, or chosen: herding, random."""
-    head: Literal["domain", "task", "class"] = "domain"
+    head: Literal["auto", Head] = "auto"
     """domain: the tasks share one head, and nobody says which task an image is from. task: a head
-    for each, and the task is told. class: each task brings new classes."""
+    for each, and the task is told. class: each task brings new classes. auto: class on split
+    streams, domain on the others."""
     distill: bool = True
     """Distil old heads from the network as it was (EEIL's cross-distilled loss)."""
     images_per_class: int = 10
@@ -144,3 +159,7 @@ class Continual:
         at_least(1, self, "images_per_class", "memory_size", "seeds")
         if self.condensing is not None and self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
+
+    def on(self, stream: Stream) -> Continual:
+        """The same settings with the head that `auto` stands for on this stream."""
+        return replace(self, head=stream.head) if self.head == "auto" else self

@@ -14,7 +14,9 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
     """The images of each task of a stream, of one shape and under one normalisation.
 
     The normalisation is that of the first task, which is all that the learner knows when it
-    starts; one for all, so that no task can be told by it at test.
+    starts; one for all, so that no task can be told by it at test. Where the tasks are classes of
+    one data set it is that set's, whose published constants are known beforehand: to measure it
+    anew on the images of the first classes alone would only make results hard to compare.
 
     Args:
         name: one of `STREAMS`; or `auto`, the first of them, or loudly the last where a data set
@@ -34,7 +36,9 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         sets = load_or_embedded(real, embedded, root)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif name in STREAMS:
-        sets = [load(part.dataset, root) for part in STREAMS[name].parts]
+        names = [part.dataset for part in STREAMS[name].parts]
+        loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
+        sets = [loaded[dataset] for dataset in names]
     else:
         raise unknown("stream", name, ["auto", *STREAMS])
     return name, prepare(STREAMS[name], sets)
@@ -43,9 +47,19 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
 def prepare(stream: Stream, sets: Sequence[ImageData]) -> list[ImageData]:
     """The data sets of a stream's parts as its tasks: classes chosen, resized, normalised alike."""
     tasks = [
-        (data if part.classes is None else data.with_classes(part.classes)).resized(
-            stream.size, stream.channels
-        )
+        _chosen(data, part.classes).resized(stream.size, stream.channels)
         for part, data in zip(stream.parts, sets, strict=True)
     ]
     return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
+
+
+def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
+    """EEIL's operations for all tasks; flip where a mirrored image still shows its class."""
+    return ("color", "crop", "flip") if all(data.mirror for data in tasks) else ("color", "crop")
+
+
+def _chosen(data: ImageData, classes: Sequence[int] | None) -> ImageData:
+    """Some classes of a data set, under a name that says which."""
+    if classes is None:
+        return data
+    return replace(data.with_classes(classes), name=f"{data.name} {','.join(map(str, classes))}")

@@ -12,12 +12,21 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from split_images import write_images
 from tiny_streams import tasks
 
 from condense import CondensedSet, Progress, UserError
 from condense.command_line import open_run, parse
-from continual.report import forgetting, mean_and_std, mean_matrix, stage_averages, table
+from continual.report import (
+    forgetting,
+    mean_and_std,
+    mean_matrix,
+    short_names,
+    stage_averages,
+    table,
+)
 from continual.run import PROG, check_fits, defaults, finish
+from continual.settings import Stream
 
 TINY = [
     *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
@@ -29,7 +38,7 @@ def learn(arguments: list[str]) -> None:
     """The command on the tiny stream."""
     from continual.experiment import Experiment
 
-    settings = parse(defaults, arguments, PROG)
+    settings = parse(defaults, arguments, PROG).on(Stream(()))
     about = {"stream": "tiny", "data": [task.describe() for task in tasks()]}
     with open_run(PROG, settings, "continual", **about) as folder:
         outcomes = Experiment(settings, list(tasks()), folder, torch.device("cpu")).run()
@@ -112,6 +121,9 @@ def test_averages_and_forgetting_by_hand() -> None:
     assert std == pytest.approx([0.02**0.5, 0.0])  # n - 1
     assert mean_and_std([[0.1]]) == ([0.1], [0.0])
     assert mean_matrix([[[0.2, None]], [[0.4, None]]]) == [[pytest.approx(0.3), None]]
+    assert short_names(["svhn 0,1", "svhn 2,3"]) == ["0,1", "2,3"]
+    for whole in (["svhn", "mnist"], ["svhn"], ["svhn 0,1", "mnist 2,3"]):
+        assert short_names(whole) == whole
     assert table(["a"], [0.5], [0.012]).splitlines()[1].strip() == "50.0 ± 1.2 %"
 
 
@@ -179,3 +191,23 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     again = command(*flags, "--quiet", **places)
     assert again.returncode == 2
     assert len(again.stderr.splitlines()) == 1
+
+
+def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
+    write_images(tmp_path, "fashionmnist", (28, 28))
+    flags = ("--preset", "smoke", "--stream", "split-fashionmnist", "--memory", "random")
+    places = {"CONDENSE_DATA": str(tmp_path), "CONDENSE_CACHE": str(tmp_path / "cache")}
+    out = tmp_path / "run"
+    made = command(*flags, "--images-per-class", "3", "--out", str(out), "--quiet", **places)
+    assert made.returncode == 0, made.stderr
+    assert "class head" in made.stdout
+    assert "T5 (+ 8,9)" in made.stdout
+    summary, config = (
+        json.loads((out / f"{name}.json").read_text()) for name in ("summary", "config")
+    )
+    assert (summary["head"], config["settings"]["head"]) == ("class", "class")
+    assert (summary["images_per_class"], summary["memory_images"]) == (3, 30)
+    assert summary["memory_bytes"] == 30 * 28 * 28
+    assert [row.count(None) for row in summary["accuracy_matrix"]] == [4, 3, 2, 1, 0]
+    kept = CondensedSet.load(out / "condensed.safetensors")
+    assert kept.class_names[1] == "fashionmnist 0,1 Trouser"

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from split_images import write_images
 from tiny_streams import LEARNER, learner, tasks
 
-from condense import Classifier, UserError, build, generator
-from continual import HEADS, Part, Stream, make_stream, with_heads
+from condense import Classifier, UserError, build, generator, load
+from continual import HEADS, STREAMS, Part, Stream, make_stream, with_heads
 from continual.loading import BatchLoader
 from continual.samples import Samples, as_dataset, read
-from continual.tasks import load_tasks, prepare
+from continual.settings import Continual
+from continual.tasks import augmentation, load_tasks, prepare
 
 
 @pytest.mark.parametrize(
@@ -46,8 +50,52 @@ def test_one_shape_and_one_normalisation_for_all_tasks() -> None:
     first, second = prepare(split, [data, data])
     assert first.shape == second.shape == (3, 12, 12)
     assert first.mean == second.mean == data.mean
+    assert (first.name, second.name) == ("digits 0,1", "digits 5,3,8")
     assert second.class_names == ("5", "3", "8")
     assert second.classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "shape", "mean"),
+    [
+        ("fashionmnist", (28, 28), (1, 28, 28), (0.2861,)),
+        ("cifar10", (32, 32, 3), (3, 32, 32), (0.4914, 0.4822, 0.4465)),
+    ],
+)
+def test_split_streams_are_two_classes_a_task_as_they_are_in_the_set(
+    name: str,
+    stored: tuple[int, ...],
+    shape: tuple[int, ...],
+    mean: tuple[float, ...],
+    tmp_path: Path,
+) -> None:
+    write_images(tmp_path, name, stored)
+    found, split = load_tasks(f"split-{name}", tmp_path)
+    whole = load(name, tmp_path)
+    assert found == f"split-{name}"
+    assert [task.name for task in split] == [f"{name} {k},{k + 1}" for k in range(0, 10, 2)]
+    names = [class_name for task in split for class_name in task.class_names]
+    assert tuple(names) == whole.class_names
+    assert len({task.fingerprint() for task in split}) == 5
+    for number, task in enumerate(split):
+        assert (task.shape, task.mean, task.classes) == (shape, mean, 2)
+        for label in range(2):
+            ours, theirs = task.y_train == label, whole.y_train == 2 * number + label
+            assert torch.equal(task.x_train[ours], whole.x_train[theirs])
+    assert augmentation(split) == ("color", "crop", "flip")
+    assert augmentation([*split, tasks()[0]]) == ("color", "crop")
+
+
+def test_the_head_follows_the_stream_unless_one_is_asked_for() -> None:
+    follows = {name: Continual().on(stream).head for name, stream in STREAMS.items()}
+    assert follows == {
+        "svhn-mnist-usps": "domain",
+        "synthdigits-mnist5k-digits": "domain",
+        "split-fashionmnist": "class",
+        "split-cifar10": "class",
+    }
+    for head in ("domain", "task", "class"):
+        assert {Continual(head=head).on(stream).head for stream in STREAMS.values()} == {head}
 
 
 def test_an_unknown_stream_names_the_known() -> None:

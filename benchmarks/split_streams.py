@@ -1,0 +1,249 @@
+"""EEIL and its memories beside Avalanche's strategies: `python -m benchmarks.split_streams`.
+
+Learns a class-incremental stream by EEIL with each of our memories, through `continual.run`, and by
+each competitor of `benchmarks.competitors`, seed after seed. Every run that is over is a row of
+results/split_streams.csv; what has a row for the same images and settings is not measured again,
+and an interrupted EEIL run is resumed. At the end the rows are printed as a table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+from benchmarks.main_job import MEMORIES, machine
+from condense import command_line
+from condense.errors import at_least, unknown
+from condense.files import read_json, writing
+from condense.run_folder import provenance
+from continual import run as continual_run
+from continual.settings import learner_preset
+
+if TYPE_CHECKING:
+    from condense.data import ImageData
+
+PROG = "python -m benchmarks.split_streams"
+RESULTS = Path(__file__).parent / "results" / "split_streams.csv"
+LEARNERS = {
+    **dict.fromkeys(MEMORIES, "EEIL"),
+    **{"reservoir": "Naive", "class-balanced": "Naive", "icarl": "iCaRL", "gdumb": "GDumb"},
+}
+GROUPS = {
+    "all": tuple(LEARNERS),
+    "ours": MEMORIES,
+    "theirs": tuple(name for name in LEARNERS if name not in MEMORIES),
+}
+
+NOTES = {
+    "reservoir": "Naive with ReplayPlugin, cross-entropy, half of each batch from the memory, "
+    "whose images are drawn from all so far whatever their class",
+    "class-balanced": "the same with equal shares for the classes so far",
+    "icarl": "its own loss (binary cross-entropy and distillation) at its own learning rate, all "
+    "outputs from the start, nearest class mean at test",
+    "gdumb": "a fresh network for each task, trained on the memory alone",
+}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SplitStreams:
+    """Measure memories on a class-incremental stream."""
+
+    stream: Literal["split-fashionmnist", "split-cifar10"] = "split-fashionmnist"
+    memory: str = "all"
+    """random, herding, dc or dsa: ours, with EEIL. reservoir, class-balanced, icarl or gdumb:
+    theirs. Or all of ours, all of theirs, or all."""
+    images_per_class: int = 10
+    """Remembered images of each class; theirs hold as many in all."""
+    seeds: int = 3
+    """Measure so many, from 0 on."""
+    preset: Literal["paper", "cpu", "smoke"] = "cpu"
+    device: str = "auto"
+    data_root: Path | None = None
+    """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
+    runs: Path = Path("runs/split_streams")
+    """Where the run folders of EEIL go."""
+    results: Path = RESULTS
+    """The table to which rows are added."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "images_per_class", "seeds")
+        if self.memory not in (*GROUPS, *GROUPS["all"]):
+            raise unknown("memory", self.memory, (*GROUPS, *GROUPS["all"]))
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """Those that are asked for."""
+        return GROUPS.get(self.memory, (self.memory,))
+
+
+def key(settings: SplitStreams, images: str) -> Row:
+    """What rows that may be compared have in common."""
+    return {
+        "stream": settings.stream,
+        "images_per_class": settings.images_per_class,
+        "preset": settings.preset,
+        "images": images,
+    }
+
+
+def kept(settings: SplitStreams, images: str) -> pd.DataFrame:
+    """The rows that have been measured with these settings on these images."""
+    if not settings.results.exists():
+        return pd.DataFrame(columns=["memory", "seed"])
+    table = pd.read_csv(settings.results)
+    for name, value in key(settings, images).items():
+        table = table[table[name] == value]
+    return table
+
+
+def measure(settings: SplitStreams) -> str:
+    """Run what has no row yet, row by row; give the hash of the images.
+
+    Raises:
+        UserError: where images cannot be had or are too few, and as `continual.run`.
+    """
+    device = command_line.choose_device(settings.device)
+    from condense.methods.coresets import require_images
+    from continual.tasks import load_tasks
+
+    tasks = [task.to(device) for task in load_tasks(settings.stream, settings.data_root)[1]]
+    for task in tasks:
+        require_images(task, settings.images_per_class)
+    images = images_hash(tasks)
+    for seed in range(settings.seeds):
+        for memory in settings.memories:
+            done = kept(settings, images)
+            if ((done["memory"] == memory) & (done["seed"] == seed)).any():
+                continue
+            if memory in MEMORIES:
+                found = _ours(settings, images, memory, seed)
+            else:
+                found = _theirs(settings, tasks, memory, seed)
+            _add(settings.results, {"memory": memory, "seed": seed, **found}, key(settings, images))
+    return images
+
+
+def images_hash(tasks: Sequence[ImageData]) -> str:
+    """SHA-256 over both splits of all tasks, their normalisation and their order."""
+    described = [task.describe() for task in tasks]
+    parts = [f"{about['sha256']} {about['sha256_test']}" for about in described]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _ours(settings: SplitStreams, images: str, memory: str, seed: int) -> Row:
+    """EEIL, by the ordinary command; its folder is gone on with where it is there."""
+    parts = settings.stream, memory, settings.images_per_class, settings.preset, images[:8]
+    out = settings.runs / f"{'-'.join(map(str, parts))}-s{seed}"
+    root = ["--data-root", str(settings.data_root)] if settings.data_root else []
+    if not (out / "config.json").exists():
+        flags = ["--stream", settings.stream, "--memory", memory, "--seed", str(seed)]
+        flags += ["--images-per-class", str(settings.images_per_class)]
+        flags += ["--preset", settings.preset, "--device", settings.device, "--out", str(out)]
+        continual_run.run([*flags, *root, "--quiet"])
+    elif not (out / "summary.json").exists():
+        continual_run.run(["--resume", str(out), *root, "--quiet"])
+    summary, config = (read_json(out / f"{name}.json") for name in ("summary", "config"))
+    return {**summary, "commit": config["commit"]}
+
+
+def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, seed: int) -> Row:
+    """A competitor, from its beginning to its end."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
+        from benchmarks.competitors import Job, learn
+    from continual.report import forgetting, stage_averages
+
+    job = Job(tasks, learner_preset(settings.preset), settings.images_per_class, seed)
+    outcome = learn(memory, job)
+    return {
+        **asdict(outcome),
+        "memory": memory,
+        "average_accuracy": stage_averages(outcome.matrix),
+        "forgetting": forgetting(outcome.matrix),
+        "device": str(tasks[0].device),
+        "commit": provenance()["commit"],
+    }
+
+
+def _add(path: Path, found: Row, settings: Row) -> None:
+    """Append a row; accuracies are fractions of one, times seconds."""
+    import torch
+
+    stages = found["average_accuracy"]
+    about = machine(torch.get_num_threads())
+    row = {
+        **{"stream": settings["stream"], "memory": found["memory"]},
+        "learner": LEARNERS[found["memory"]],
+        **{"images_per_class": settings["images_per_class"], "seed": found["seed"]},
+        "preset": settings["preset"],
+        "accuracies": " ".join(f"{value:.4f}" for value in stages),
+        "final_average": f"{stages[-1]:.4f}",
+        "forgetting": f"{found['forgetting']:.4f}",
+        **{"memory_images": found["memory_images"], "memory_bytes": found["memory_bytes"]},
+        **{"seconds": f"{found['seconds']:.1f}", "device": found["device"], **about},
+        **{"avalanche": version("avalanche-lib"), "version": provenance()["version"]},
+        **{"commit": found["commit"], "images": settings["images"]},
+    }
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
+    print(f"{row['memory']}, seed {row['seed']}: {row['accuracies']}", flush=True)
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Ours above theirs, accuracies in per cent: mean ± standard deviation (n − 1)."""
+    lines = []
+    for memory in GROUPS["all"]:
+        found = rows[rows["memory"] == memory]
+        if found.empty:
+            continue
+        stages = found["accuracies"].str.split(expand=True).astype(float)
+        line = {"memory": memory, "learner": LEARNERS[memory], "n": len(found)}
+        line |= {f"T{n}": _spread(stages[column]) for n, column in enumerate(stages, 1)}
+        line |= {
+            "forgetting": _spread(found["forgetting"]),
+            "images": found["memory_images"].iloc[0],
+            "kB": round(found["memory_bytes"].iloc[0] / 1000),
+            "seconds": round(found["seconds"].mean()),
+        }
+        lines.append(line)
+    return pd.DataFrame(lines).to_string(index=False)
+
+
+def notes(memories: Sequence[str]) -> str:
+    """What has to be known to compare the rows of these memories."""
+    general = (
+        "Accuracy over the classes so far after each task, without task labels. Theirs make as "
+        "many updates as EEIL's two stages, of the same batch, network, start and augmentation, "
+        "their learning rate divided by ten at each quarter. Reservoir, class-balanced and gdumb "
+        "have their whole memory from the first task on, the others so much for each class. Real "
+        "images are counted as a byte a pixel and channel, condensed ones as four."
+    )
+    theirs = [f"{name}: {NOTES[name]}." for name in memories if name in NOTES]
+    return "\n".join([general, *theirs])
+
+
+def _spread(values: pd.Series[float]) -> str:
+    mean = f"{100 * values.mean():.1f}"
+    return mean if len(values) == 1 else f"{mean} ± {100 * values.std():.1f}"
+
+
+def run(argv: list[str]) -> None:
+    """Measure what has not been measured, and print all that has been."""
+    settings = command_line.read_flags(SplitStreams, argv, PROG)
+    rows = kept(settings, measure(settings))
+    about = f"{settings.stream}, {settings.images_per_class} images per class, {settings.preset}"
+    print(f"\n{about}\n{table(rows)}\n\n{notes(list(rows['memory'].unique()))}")
+
+
+if __name__ == "__main__":
+    command_line.main(run)

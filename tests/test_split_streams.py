@@ -1,0 +1,180 @@
+"""Avalanche's strategies beside ours: what each is given, and the table that goes on growing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from avalanche.training.plugins import SupervisedPlugin
+from split_images import write_images
+from tiny_streams import LEARNER, learner, tasks
+
+from benchmarks import competitors, split_streams
+from benchmarks.competitors import COMPETITORS, Job, learn, updates
+from benchmarks.split_streams import GROUPS, LEARNERS, NOTES, SplitStreams, kept, measure, table
+from condense import Progress, UserError
+from continual import RandomBuffer, make_stream
+from continual.settings import Learner
+
+JOB = Job(tasks(), LEARNER, images_per_class=2, seed=0)
+WITHOUT = replace(LEARNER, updates_per_epoch=None, batch=16, epochs_first=3, finetune_epochs=0)
+
+
+@pytest.mark.filterwarnings("ignore:No loggers specified")
+@pytest.mark.parametrize("settings", [LEARNER, WITHOUT], ids=["limited", "whole epochs"])
+def test_updates_are_those_of_eeil(settings: Learner) -> None:
+    class Count(SupervisedPlugin):  # type: ignore[misc]
+        made = 0
+
+        def after_update(self, strategy: Any, **kwargs: Any) -> None:
+            self.made += 1
+
+    count, made = Count(), []
+    memory = RandomBuffer(images_per_class=2)
+    strategy = learner("class", learner=settings, memory=memory, plugins=[count])
+    for experience in make_stream(tasks(), "class").train_stream:
+        before = count.made
+        strategy.train(experience, eval_streams=[])
+        made.append(count.made - before)
+    assert updates(replace(JOB, learner=settings)) == made
+
+
+@pytest.mark.parametrize("name", COMPETITORS)
+def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, sizes = [0, 0, 0], set()
+
+    def count(self: Any, strategy: Any, **kwargs: Any) -> None:
+        made[strategy.experience.current_experience] += 1
+        sizes.add(len(strategy.mb_x))
+        original(self, strategy, **kwargs)
+
+    original = competitors.Lessons.after_update
+    with monkeypatch.context() as patch:
+        patch.setattr(competitors.Lessons, "after_update", count)
+        first = learn(name, JOB)
+    assert made == updates(JOB)
+    assert max(sizes) <= LEARNER.batch
+    assert first.memory_images == JOB.memory == 60
+    assert first.memory_bytes == 60 * 3 * 16 * 16
+    assert [row.count(None) for row in first.matrix] == [2, 1, 0]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    assert replace(learn(name, JOB), seconds=0) == replace(first, seconds=0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert learn(name, replace(JOB, seed=1)).matrix != first.matrix
+
+
+def test_a_competitor_learns() -> None:
+    longer = replace(LEARNER, epochs_first=30, epochs=20, updates_per_epoch=None)
+    for name in COMPETITORS:
+        outcome = learn(name, Job(tasks()[:1], longer, images_per_class=10, seed=0))
+        assert outcome.matrix[0][0] is not None
+        assert outcome.matrix[0][0] > 0.4, name
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> SplitStreams:
+    write_images(tmp_path / "data", "fashionmnist", (28, 28))
+    return SplitStreams(
+        memory="gdumb",
+        images_per_class=2,
+        seeds=1,
+        preset="smoke",
+        device="cpu",
+        data_root=tmp_path / "data",
+        runs=tmp_path / "runs",
+        results=tmp_path / "results" / "split.csv",
+    )
+
+
+def test_what_has_a_row_is_not_measured_again(
+    settings: SplitStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[tuple[str, int]] = []
+    theirs = split_streams._theirs
+
+    def noted(settings: SplitStreams, found: Any, memory: str, seed: int) -> dict[str, Any]:
+        measured.append((memory, seed))
+        return theirs(settings, found, memory, seed)
+
+    monkeypatch.setattr(split_streams, "_theirs", noted)
+    images = measure(settings)
+    (row,) = kept(settings, images).to_dict("records")
+    assert len(row["accuracies"].split()) == 5
+    assert float(row["accuracies"].split()[-1]) == row["final_average"]
+    assert (row["learner"], row["memory_images"], row["memory_bytes"]) == ("GDumb", 20, 20 * 784)
+    for column in ("forgetting", "seconds", "device", "torch", "avalanche", "version", "date"):
+        assert str(row[column])
+    measure(settings)
+    assert measured == [("gdumb", 0)]
+    measure(replace(settings, seeds=2))
+    assert measured == [("gdumb", 0), ("gdumb", 1)]
+    assert settings.data_root is not None
+    write_images(settings.data_root, "fashionmnist", (28, 28), per_class=3)
+    assert measure(settings) != images
+    assert measured[2:] == [("gdumb", 0)]
+    assert len(kept(settings, images)) == 2
+
+
+def test_an_interrupted_run_of_ours_goes_on(
+    settings: SplitStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(settings, memory="random")
+    report, steps = Progress.report, []
+
+    def stopping(self: Progress, done: int, total: int, **figures: float) -> None:
+        steps.append(done)
+        report(self, done, total, **figures)
+        if len(steps) == 8:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Progress, "report", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        measure(settings)
+    assert not settings.results.exists()
+    (row,) = kept(settings, measure(settings)).to_dict("records")
+    assert (row["learner"], row["memory_images"], row["memory_bytes"]) == ("EEIL", 20, 20 * 784)
+    assert steps[8] > 1, "it has begun anew"
+    assert steps[-1] == 2 + 4 * 4
+
+
+def test_the_table_by_hand() -> None:
+    about = {"memory_images": 100, "memory_bytes": 78400, "seconds": 60.0}
+    rows = [
+        {"memory": "icarl", "accuracies": "1.0 0.50", "forgetting": 0.25, **about},
+        {"memory": "dsa", "accuracies": "1.0 0.60", "forgetting": 0.10, **about},
+        {"memory": "dsa", "accuracies": "1.0 0.80", "forgetting": 0.30, **about},
+    ]
+    lines = [" ".join(line.split()) for line in table(pd.DataFrame(rows)).splitlines()]
+    assert lines == [
+        "memory learner n T1 T2 forgetting images kB seconds",
+        "dsa EEIL 2 100.0 ± 0.0 70.0 ± 14.1 20.0 ± 14.1 100 78 60",
+        "icarl iCaRL 1 100.0 50.0 25.0 100 78 60",
+    ]
+
+
+def test_names_are_those_of_the_strategies() -> None:
+    assert GROUPS["theirs"] == tuple(COMPETITORS) == tuple(NOTES)
+    assert SplitStreams(memory="ours").memories == ("random", "herding", "dc", "dsa")
+    assert SplitStreams().memories == tuple(LEARNERS)
+    with pytest.raises(UserError, match="unknown memory 'resevoir'; known: reservoir"):
+        SplitStreams(memory="resevoir")
+
+
+def test_the_command_as_a_user_runs_it(settings: SplitStreams, command: Any) -> None:
+    flags = ["--preset", "smoke", "--memory", "reservoir", "--seeds", "1"]
+    flags += ["--images-per-class", "2", "--results", str(settings.results)]
+    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    made = command("benchmarks.split_streams", *flags, **here)
+    assert made.stderr == ""
+    assert "split-fashionmnist, 2 images per class, smoke" in made.stdout
+    assert "reservoir: Naive with ReplayPlugin" in made.stdout
+    assert len(pd.read_csv(settings.results)) == 1
+    wrong = command("benchmarks.split_streams", "--seeds", "0", code=2, **here)
+    assert wrong.stderr == "seeds must be at least 1, not 0\n"
