@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
-from benchmarks.main_job import MEMORIES, machine
+from benchmarks.commands import machine
+from benchmarks.main_job import MEMORIES
 from condense import command_line
 from condense.errors import at_least, unknown
 from condense.files import read_json, writing
