@@ -214,7 +214,9 @@ def engine_parts(settings: Speed) -> Parts:
     matcher = Matcher(data, settings.matching(network_epochs=settings.updates), seed=0)
     condensed = CondensedSet.from_normalised(images.flatten(0, 1), labels, data)
     draws = generator(0, "real")
-    chosen = [rows[torch.randperm(len(rows), generator=draws)] for rows in matcher.rows]
+    chosen = [
+        rows[torch.randperm(len(rows), generator=draws)] for rows in data.train_indices_by_class()
+    ]
     real = [data.normalise(data.x_train[rows[: settings.real_batch]]) for rows in chosen]
 
     def fixed() -> torch.nn.Module:
