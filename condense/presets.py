@@ -17,6 +17,7 @@ from condense.settings import (
     GradientMatching,
     Network,
 )
+from condense.unrolled_settings import DatasetDistillation, LabelDistillation
 
 _CPU_NETWORK = Network(width=32)
 _SMOKE_NETWORK = Network(width=8)
@@ -44,6 +45,23 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _CPU_NETWORK,
         },
         Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
+        DatasetDistillation: {
+            "iterations": 100,
+            "image_lr": 0.05,
+            "epochs": 1,
+            "networks": 1,
+            "real_batch": 256,
+            "init": "herding",
+            "herding_updates": 200,
+            "network": _CPU_NETWORK,
+        },
+        LabelDistillation: {
+            "iterations": 200,
+            "label_init": "class",
+            "label_lr": 0.01,
+            "real_batch": 256,
+            "network": _CPU_NETWORK,
+        },
         Coreset: {"updates": 200, "network": _CPU_NETWORK},
         Evaluation: {"networks": 5, "epochs": 300, "network": _CPU_NETWORK},
     },
@@ -57,6 +75,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         DistributionMatching: {"iterations": 5, "real_batch": 16, "network": _SMOKE_NETWORK},
         Forgetting: {"epochs": 2, "network": _SMOKE_NETWORK},
+        DatasetDistillation: {
+            "iterations": 3,
+            "networks": 1,
+            "real_batch": 64,
+            "network": _SMOKE_NETWORK,
+        },
+        LabelDistillation: {"iterations": 5, "real_batch": 64, "network": _SMOKE_NETWORK},
         Coreset: {"updates": 10, "network": _SMOKE_NETWORK},
         Evaluation: {"networks": 2, "epochs": 20, "network": _SMOKE_NETWORK},
     },

@@ -19,6 +19,7 @@ from condense.settings import (
     GradientMatching,
     MethodSettings,
 )
+from condense.unrolled_settings import DatasetDistillation, LabelDistillation
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,18 @@ METHODS: dict[str, Method] = {
         "Zhao & Bilen 2023",
         DistributionMatching,
         "condense.methods.distribution_matching:condense_by_distribution_matching",
+    ),
+    "dd": Method(
+        "images and learning rates learnt through the training of a network",
+        "Wang et al. 2018, Algorithm 1",
+        DatasetDistillation,
+        "condense.methods.dataset_distillation:condense_by_dataset_distillation",
+    ),
+    "ld": Method(
+        "learnt soft labels for real images",
+        "Bohdal et al. 2020, Algorithm 1",
+        LabelDistillation,
+        "condense.methods.label_distillation:condense_by_label_distillation",
     ),
     "herding": Method(
         "real images whose mean feature is that of their class",
