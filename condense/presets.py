@@ -38,7 +38,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _CPU_NETWORK,
         },
         DistributionMatching: {
-            "iterations": 600,
+            "iterations": 400,
             "real_batch": 64,
             "init": "herding",
             "herding_updates": 200,
@@ -56,9 +56,10 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _CPU_NETWORK,
         },
         LabelDistillation: {
-            "iterations": 200,
+            "iterations": 150,
             "label_init": "class",
-            "label_lr": 0.01,
+            "label_lr": 0.003,
+            "network_lr": 0.003,
             "real_batch": 256,
             "network": _CPU_NETWORK,
         },

@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from methods import assert_resumes, same_sets
+from methods import assert_resumes, same_sets, score
 
 from condense.condensing import condense
 from condense.errors import UserError
 from condense.methods.label_distillation import LabelDistiller, Patience
 from condense.networks import build
 from condense.seeds import generator
-from condense.settings import Coreset, Network
+from condense.settings import Coreset, Evaluation, Network
 from condense.unrolled_settings import LabelDistillation
 
 TINY = LabelDistillation(
@@ -147,3 +147,13 @@ def test_settings_that_make_no_sense(data):
         condense(data, "ld", patience=0)
     with pytest.raises(UserError, match="fewer than the 99 per class"):
         condense(data, "ld", ipc=99)
+
+
+def test_the_labels_teach_better_than_the_images_own_classes():
+    network = Network("mlp")
+    settings = LabelDistillation(
+        ipc=1, network=network, iterations=600, label_init="class", label_lr=0.003,
+        batch=10, real_batch=256, network_lr=0.003,
+    )  # fmt: skip
+    test = Evaluation(networks=3, epochs=100, batch=10, lr=0.02, network=network, augment="none")
+    assert score("ld", settings, test) > score("random", Coreset(ipc=1), test) + 0.02
