@@ -13,6 +13,7 @@ from condense.condensed_set import CondensedSet
 from condense.evaluation import evaluate
 from condense.matching import Gradients, class_gradients, stacked_class_gradients
 from condense.methods.gradient_matching import Matcher
+from condense.methods.images import real_images
 from condense.networks import initialise
 from condense.seeds import generator
 
@@ -129,11 +130,7 @@ class Engine(Side):
         short = settings.matching(network_epochs=settings.updates)
         self.matcher = Matcher(self.data, short, seed=0)
         self.condensed = CondensedSet.from_normalised(self.flat, self.labels, self.data)
-        draws = generator(0, "real")
-        chosen = [rows[torch.randperm(len(rows), generator=draws)] for rows in self.matcher.rows]
-        self.real = [
-            self.data.normalise(self.data.x_train[rows[: settings.real_batch]]) for rows in chosen
-        ]
+        self.real = real_images(self.data, settings.real_batch, generator(0, "real"))
         self.targets = self._gradients([batch[:8] for batch in self.real])
 
     def real_side(self, _: int) -> list[Tensor]:

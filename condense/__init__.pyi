@@ -30,13 +30,13 @@ from .methods.coresets import require_images as require_images
 from .networks import Classifier as Classifier
 from .networks import build as build
 from .networks import initialise as initialise
+from .presets import preset as preset
 from .run_folder import RunFolder as RunFolder
 from .seeds import generator as generator
 from .settings import Coreset as Coreset
 from .settings import Evaluation as Evaluation
 from .settings import GradientMatching as GradientMatching
 from .settings import Network as Network
-from .settings import preset as preset
 from .training import Schedule as Schedule
 from .training import in_chunks as in_chunks
 from .training import train as train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -21,9 +21,9 @@ from condense.command_line import (
 from condense.errors import UserError
 from condense.journal import FileJournal, Progress
 from condense.methods import METHODS, method_named
+from condense.presets import preset as preset_of
 from condense.run_folder import RunFolder
 from condense.settings import Evaluation, GradientMatching, MethodSettings
-from condense.settings import preset as preset_of
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
+METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,7 @@ class Run:
     dataset: str = "auto"
     """A known name (mnist fashionmnist svhn usps cifar10 cifar100 digits mnist5k synthdigits), or
     the path of an .npz or a folder. auto: cifar10 where it can be had, else mnist5k."""
-    method: str = "dsa"
-    """dsa, dc, herding, random; `python -m condense methods` says what each is."""
+    method: Annotated[str, tyro.conf.arg(help=METHOD_HELP)] = "dsa"
     settings: tyro.conf.OmitArgPrefixes[MethodSettings] = field(default_factory=GradientMatching)
     evaluation: Evaluation = field(default_factory=Evaluation)
     """How the set is tested; --evaluation.networks 0 does without."""
@@ -166,7 +166,7 @@ def methods(argv: list[str]) -> None:
     """List the methods."""
     read_flags(Methods, argv, f"{PROG} methods")
     for name, method in METHODS.items():
-        print(f"{name:8}  {method.summary} ({method.source})")
+        print(f"{name:10}  {method.summary} ({method.source})")
 
 
 def zoo(argv: list[str]) -> None:

@@ -45,9 +45,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 from condense.allocator import keep_freed_memory
 from condense.errors import UserError, unknown
 from condense.files import FULL, explain, read_json
+from condense.presets import preset_for
 from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
-from condense.settings import preset_for
 
 if TYPE_CHECKING:
     import torch

@@ -19,6 +19,9 @@ from condense.files import atomic_write, read_tensors, write_tensors
 
 FORMAT = "condensed-set-1"
 
+SUM_TOLERANCE = 1e-4
+"""How far from 1 the sum of a soft label may be."""
+
 
 @dataclass(frozen=True, eq=False)
 class CondensedSet:
@@ -26,7 +29,8 @@ class CondensedSet:
 
     Attributes:
         images: float32 [n, c, h, w]; 0 is black and 1 white, values outside are kept as they are.
-        labels: int64 [n].
+        labels: int64 [n], or soft: float32 [n, classes], rows of probabilities. A set with soft
+            labels holds as many images of each class, class after class.
         mean, std: per channel, the normalisation that the images were made under.
         class_names: one for each label.
         provenance: dataset, method, ipc, network, seed, version, …; accuracy where measured.
@@ -54,6 +58,17 @@ class CondensedSet:
     def ipc(self) -> int:
         """Images per class."""
         return len(self.images) // self.classes
+
+    @property
+    def hard_labels(self) -> Tensor:
+        """The class that each image was made for, int64 [n].
+
+        That of an image with a soft label follows from its place in the set and not from the
+        label, whose most probable class may be another.
+        """
+        if self.labels.ndim == 1:
+            return self.labels
+        return torch.arange(self.classes).repeat_interleave(self.ipc)
 
     def normalised(self, data: ImageData | None = None) -> Tensor:
         """The images as networks take them, [n, c, h, w]: (pixels − mean) / std.
@@ -147,14 +162,11 @@ def _checked(
         )
     if not images.numel():
         raise ValueError("images are empty")
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}, not int64, one an image")
     if not images.isfinite().all():
         raise ValueError("images hold NaN or infinite values")
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names are not a list of names")
-    if sorted(set(labels.tolist())) != list(range(len(names))):
-        raise ValueError(f"labels are not 0 to {len(names) - 1}, each at least once")
+    _check_labels(labels, len(images), len(names))
     if len(mean) != images.shape[1] or len(std) != images.shape[1]:
         raise ValueError("mean and std are not one number a channel")
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
@@ -169,17 +181,37 @@ def _checked(
     return cls(images, labels, mean, std, names, provenance)
 
 
+def _check_labels(labels: Tensor, images: int, classes: int) -> None:
+    """ValueError where these are no labels, hard or soft, for so many images and classes."""
+    if labels.dtype == torch.int64 and labels.shape == (images,):
+        if sorted(set(labels.tolist())) != list(range(classes)):
+            raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
+    elif labels.dtype == torch.float32 and labels.shape == (images, classes):
+        sums = labels.double().sum(1)
+        if not (labels >= 0).all() or not ((sums - 1).abs() <= SUM_TOLERANCE).all():
+            raise ValueError("soft labels are not rows of probabilities that sum to 1")
+        if images % classes:
+            raise ValueError(
+                f"{images} images with soft labels are not as many of {classes} classes"
+            )
+    else:
+        raise ValueError(
+            f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
+            f"[{images}, {classes}]"
+        )
+
+
 def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:
     """The images in a grid, enlarged by a whole factor so that small ones can be seen."""
-    order = condensed.labels.argsort(stable=True)
-    columns = int(condensed.labels.bincount().max())
+    labels = condensed.hard_labels
+    columns = int(labels.bincount().max())
     channels, height, width = condensed.shape
     canvas = torch.ones(
         channels, condensed.classes * (height + gap) + gap, columns * (width + gap) + gap
     )
     filled = [0] * condensed.classes
-    for index in order.tolist():
-        row, column = int(condensed.labels[index]), filled[int(condensed.labels[index])]
+    for index, row in enumerate(labels.tolist()):
+        column = filled[row]
         filled[row] += 1
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]

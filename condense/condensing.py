@@ -13,8 +13,8 @@ from condense.errors import UserError
 from condense.files import plain
 from condense.journal import Journal
 from condense.methods import method_named
+from condense.presets import preset_for
 from condense.run_folder import version
-from condense.settings import preset_for
 from condense.zoo import find
 
 
@@ -33,7 +33,7 @@ def condense(
 
     Args:
         data: the images; its device is the one that is computed on.
-        method: `dsa`, `dc`, `herding` or `random`; `python -m condense methods` lists them.
+        method: a name in `METHODS`, which `python -m condense methods` lists.
         settings: the method's dataclass, in place of a preset and changes.
         preset: paper, cpu or smoke; auto is the paper's where `data` is on a GPU, else cpu.
         seed: all that is random follows from it.

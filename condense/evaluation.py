@@ -13,8 +13,9 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
+from condense.presets import preset, preset_for
 from condense.seeds import generator
-from condense.settings import Evaluation, preset, preset_for
+from condense.settings import Evaluation
 from condense.training import Schedule, in_chunks, train
 
 

@@ -1,16 +1,15 @@
 """The engine's settings, named and documented once.
 
-A default is the value of the published experiments. `PRESETS` says what the other presets change.
-The command lines are generated from these classes, so nothing here imports torch.
+A default is the value of the published experiments; `condense/presets.py` says what the other
+presets change. The command lines are generated from these classes, so nothing here imports torch.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-from condense.errors import UserError, at_least, unknown
+from condense.errors import UserError, at_least
 
 Side = Literal["none", "siamese", "independent"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -49,14 +48,28 @@ class MethodSettings:
     ipc: int = 10
     """Images per class."""
     network: Network = field(default_factory=Network)
-    """That gradients or features are taken of."""
+    """That looks at the images: its gradients are taken, or its features, or what it forgets."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "ipc")
 
 
 @dataclass(frozen=True)
-class GradientMatching(MethodSettings):
+class LearnedImages(MethodSettings):
+    """What every method has that learns images."""
+
+    init: Literal["real", "herding", "noise"] = "real"
+    """What the synthetic images start from."""
+    herding_updates: int = 5000
+    """Updates of the network in whose features herding chooses, where they start from that."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "herding_updates")
+
+
+@dataclass(frozen=True)
+class GradientMatching(LearnedImages):
     """Gradient matching: DSA (Algorithm 1 of the paper), and DC, which is the same unaugmented."""
 
     outer: int = 1000
@@ -75,10 +88,6 @@ class GradientMatching(MethodSettings):
     """Synthetic images in a batch when the network in the loop is trained."""
     real_batch: int = 256
     """Real images per class in a step."""
-    init: Literal["real", "herding", "noise"] = "real"
-    """What the synthetic images start from."""
-    herding_updates: int = 5000
-    """Updates of the network in whose features herding chooses, where they start from that."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
     """Between gradients: the paper's, per output node; one cosine over all; squared error."""
     strategy: tuple[Operation, ...] = ()
@@ -91,7 +100,7 @@ class GradientMatching(MethodSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "outer", "inner", "network_batch", "real_batch", "herding_updates")
+        at_least(1, self, "outer", "inner", "network_batch", "real_batch")
         at_least(0, self, "network_epochs")
 
     def loops(self) -> tuple[int, int]:
@@ -119,6 +128,43 @@ def published_loops(ipc: int) -> tuple[int, int]:
     above = min(known for known in _PUBLISHED_LOOPS if known > ipc)
     low, high = _PUBLISHED_LOOPS[below][1], _PUBLISHED_LOOPS[above][1]
     return ipc, round(low + (high - low) * (ipc - below) / (above - below))
+
+
+@dataclass(frozen=True)
+class DistributionMatching(LearnedImages):
+    """Distribution matching (DM): mean embeddings in random networks."""
+
+    iterations: int = 20000
+    """Random networks that the images are matched on, one step of the images on each."""
+    image_lr: float = 1.0
+    image_momentum: float = 0.5
+    real_batch: int = 256
+    """Real images per class in a step."""
+    strategy: tuple[Operation, ...] = ()
+    """The operations of which one is drawn each time, as for gradient matching."""
+    augment: Literal["none", "siamese"] = "siamese"
+    """siamese: one draw for the real and the synthetic images of a class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "iterations", "real_batch")
+
+
+@dataclass(frozen=True)
+class Forgetting(MethodSettings):
+    """The real images that a network forgets most often while it learns all of them."""
+
+    epochs: int = 200
+    """Passes over the training split; an image can be forgotten once in two of them."""
+    batch: int = 128
+    lr: float = 0.1
+    """Divided by five after 30, 60 and 80 per cent of the epochs."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "epochs", "batch")
 
 
 @dataclass(frozen=True)
@@ -155,62 +201,3 @@ class Evaluation:
     def __post_init__(self) -> None:
         at_least(0, self, "networks")
         at_least(1, self, "epochs", "batch")
-
-
-_CPU_NETWORK = Network(width=32)
-_SMOKE_NETWORK = Network(width=8)
-
-PRESETS: dict[str, dict[type, dict[str, Any]]] = {
-    "paper": {},
-    "cpu": {
-        GradientMatching: {
-            "outer": 20,
-            "inner": 10,
-            "network_epochs": 4,
-            "network_lr": 0.2,
-            "image_lr": 3.0,
-            "image_schedule": "cosine",
-            "real_batch": 64,
-            "init": "herding",
-            "herding_updates": 200,
-            "network": _CPU_NETWORK,
-        },
-        Coreset: {"updates": 200, "network": _CPU_NETWORK},
-        Evaluation: {"networks": 5, "epochs": 300, "network": _CPU_NETWORK},
-    },
-    "smoke": {
-        GradientMatching: {
-            "outer": 2,
-            "inner": 2,
-            "network_epochs": 1,
-            "real_batch": 16,
-            "network": _SMOKE_NETWORK,
-        },
-        Coreset: {"updates": 10, "network": _SMOKE_NETWORK},
-        Evaluation: {"networks": 2, "epochs": 20, "network": _SMOKE_NETWORK},
-    },
-}
-
-SettingsT = TypeVar("SettingsT")
-
-
-def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
-    """The settings that preset `name` stands for, with `changes` on top.
-
-    Raises:
-        UserError: for a preset or a setting that does not exist.
-    """
-    if name not in PRESETS:
-        raise unknown("preset", name, PRESETS)
-    fields = {item.name for item in dataclasses.fields(settings)}  # type: ignore[arg-type]
-    for change in changes:
-        if change not in fields:
-            raise unknown("setting", change, fields)
-    return settings(**{**PRESETS[name].get(settings, {}), **changes})
-
-
-def preset_for(device: str, name: str = "auto") -> str:
-    """The preset that `name` means on a kind of device: auto is cpu on a CPU, paper elsewhere."""
-    if name != "auto":
-        return name
-    return "cpu" if device == "cpu" else "paper"

@@ -216,6 +216,9 @@ class CondensedBuffer(RehearsalBuffer):
 
     A smaller share keeps, of each class, those images that come first in a herding order of the
     condensed images' pixels: the first k have nearly the mean of all.
+
+    Avalanche rehearses hard labels, so an image is remembered as of the class that it was made
+    for, and what a method learnt beside the images, as soft labels, is not kept.
     """
 
     def __init__(
@@ -259,7 +262,8 @@ class CondensedBuffer(RehearsalBuffer):
             condensed = condense(
                 data, self.method, **size, seed=self.seed, journal=journal, cache=self.cache
             )
-        kept = [condensed.images[condensed.labels == label] for label in range(condensed.classes)]
+        labels = condensed.hard_labels
+        kept = [condensed.images[labels == label] for label in range(condensed.classes)]
         return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
 
 

@@ -7,11 +7,11 @@ command line is generated from these classes, so nothing here imports torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from condense import GradientMatching, Network, UserError, at_least, command_line, unknown
+from condense import METHODS, GradientMatching, Network, UserError, at_least, command_line, unknown
 
 
 @dataclass(frozen=True)
@@ -126,6 +126,12 @@ STREAMS: dict[str, Stream] = {
 }
 
 
+MEMORY_HELP = (
+    f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
+    "`python -m condense methods` says what each is."
+)
+
+
 @dataclass(frozen=True)
 class Continual:
     """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
@@ -134,8 +140,7 @@ class Continual:
     """svhn-mnist-usps or synthdigits-mnist5k-digits: a data set for each task.
     split-fashionmnist or split-cifar10: two classes of one for each. auto: the first where its
     images can be had, else the second."""
-    memory: str = "dsa"
-    """How the images to remember are made: dsa, dc, or chosen: herding, random."""
+    memory: Annotated[str, tyro.conf.arg(help=MEMORY_HELP)] = "dsa"
     head: Literal["auto", Head] = "auto"
     """domain: the tasks share one head, and nobody says which task an image is from. task: a head
     for each, and the task is told. class: each task brings new classes. auto: class on split

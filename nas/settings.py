@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
-from condense import GradientMatching, UserError, at_least, command_line, unknown
+from condense import METHODS, GradientMatching, UserError, at_least, command_line, unknown
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,18 @@ class Training:
 
 
 PROXIES: dict[str, str] = {
-    "random": "a few real images of each class, drawn at random",
-    "herding": "a few real images of each class, chosen by herding",
-    "dsa": "a few images of each class, condensed by DSA",
-    "dc": "a few images of each class, condensed by DC",
+    **{name: f"a few images of each class: {method.summary}" for name, method in METHODS.items()},
     "early-stopping": "all images, for as many updates as on a small set",
     "whole": "all images, for long: the truth",
     "parameters": "no training: the larger network is thought to be the better",
 }
 """What each is. Any other proxy is the path of a condensed set."""
+
+PROXY_HELP = (
+    f"{', '.join(METHODS)}: a few images per class. early-stopping: all images, briefly. "
+    "whole: all images, for long; the truth. parameters: no training, rank by size. "
+    "Or the path of a condensed set."
+)
 
 UNCONDENSED = ("early-stopping", "whole", "parameters")
 
@@ -117,10 +120,7 @@ class Search:
     dataset: str = "auto"
     """A known name (cifar10, mnist, …), or the path of an .npz or a folder. auto: cifar10 where it
     can be had, else mnist5k."""
-    proxy: str = "dsa"
-    """random, herding, dsa, dc: a few images per class. early-stopping: all images, briefly.
-    whole: all images, for long; the truth. parameters: no training, rank by size. Or the path of a
-    condensed set."""
+    proxy: Annotated[str, tyro.conf.arg(help=PROXY_HELP)] = "dsa"
     space: str = "convnets"
     """convnets: the 720 of the paper. Or MODULE:NAME for one's own: a nas.Space, or an iterable of
     condense.Network."""

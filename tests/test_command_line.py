@@ -26,8 +26,8 @@ from condense.command_line import (
     parse,
 )
 from condense.errors import UserError, unknown
+from condense.presets import preset as at
 from condense.settings import Coreset, Evaluation, GradientMatching, Network
-from condense.settings import preset as at
 
 PROG = "python -m example run"
 SETTINGS = {"dsa": GradientMatching, "random": Coreset}

@@ -12,8 +12,10 @@ from PIL import Image
 
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
+from condense.evaluation import evaluate
 from condense.files import write_tensors
 from condense.seeds import generator
+from condense.settings import Evaluation, Network
 
 
 def a_set(classes=3, ipc=2, shape=(3, 8, 8)):
@@ -28,8 +30,16 @@ def a_set(classes=3, ipc=2, shape=(3, 8, 8)):
     )
 
 
-def test_save_and_load_give_the_same_bits(tmp_path):
-    before = a_set()
+def soft_labels(classes=3, ipc=2):
+    return torch.randn(classes * ipc, classes, generator=generator(1)).softmax(1)
+
+
+def a_soft_set(**rest):
+    return replace(a_set(**rest), labels=soft_labels())
+
+
+@pytest.mark.parametrize("before", [a_set(), a_soft_set()], ids=["hard", "soft"])
+def test_save_and_load_give_the_same_bits(tmp_path, before):
     before.save(tmp_path / "set.safetensors")
     after = CondensedSet.load(tmp_path / "set.safetensors")
     assert torch.equal(after.images, before.images)
@@ -95,6 +105,32 @@ def test_grid_has_a_row_per_class(tmp_path):
     assert centres == [0, 128, 255]
 
 
+def test_soft_labels_go_with_the_images():
+    small = a_soft_set()
+    image, label = small.as_dataset()[3]
+    assert torch.equal(label, small.labels[3])
+    torch.testing.assert_close(image, small.normalised()[3])
+    assert small.ipc == 2
+
+
+def test_the_class_of_an_image_with_a_soft_label_is_that_it_was_made_for():
+    assert a_set().hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    misleading = torch.eye(3)[[2, 1, 0, 0, 2, 1]]
+    small = replace(a_set(), labels=misleading)
+    assert small.hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert small.grid().tobytes() == a_set().grid().tobytes()
+
+
+def test_certain_soft_labels_teach_what_hard_ones_do():
+    data = blobs()
+    hard = CondensedSet.from_normalised(data.normalise(data.x_train[:6]), data.y_train[:6], data)
+    test = Evaluation(networks=2, epochs=20, lr=0.1, batch=6, network=Network("mlp"))
+    certain = replace(hard, labels=torch.eye(3)[hard.labels])
+    assert evaluate(certain, data, test) == evaluate(hard, data, test)
+    uncertain = replace(hard, labels=torch.full((6, 3), 1 / 3))
+    assert evaluate(uncertain, data, test).mean < evaluate(hard, data, test).mean
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -135,6 +171,14 @@ def broken(**changes):
         {"images": torch.full((6, 3, 8, 8), torch.nan)},
         {"labels": torch.zeros(6)},
         {"labels": torch.zeros(5, dtype=torch.int64)},
+        {"labels": soft_labels().double()},
+        {"labels": soft_labels()[:5]},
+        {"labels": soft_labels(classes=6, ipc=1)},
+        {"labels": soft_labels() * 1.001},
+        {"labels": soft_labels() * torch.nan},
+        {"labels": torch.tensor([[1.5, -0.5, 0.0]] * 6)},
+        {"labels": torch.tensor([[torch.inf, 0.0, 0.0]] * 6)},
+        {"labels": soft_labels(ipc=3)[:7], "images": torch.zeros(7, 3, 8, 8)},
         {"labels": torch.tensor([0, 0, 1, 1, 3, 3])},
         {"labels": torch.tensor([0, 0, 0, 1, 1, 1])},
         {"format": "something"},
@@ -165,10 +209,18 @@ def test_a_missing_file():
         CondensedSet.load("nowhere.safetensors")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+@pytest.mark.parametrize("error", [0.9e-4, -0.9e-4])
+def test_soft_labels_may_be_rounded(tmp_path, error):
+    path = tmp_path / "set.safetensors"
+    labels = torch.tensor([[0.5 + error, 0.25, 0.25]] * 6)
+    write_tensors(path, *broken(labels=labels))
+    assert torch.equal(CondensedSet.load(path).labels, labels)
+
+
+@pytest.fixture(scope="module", params=[a_set, a_soft_set])
+def whole(tmp_path_factory, request):
     path = tmp_path_factory.mktemp("sets") / "whole.safetensors"
-    a_set().save(path)
+    request.param().save(path)
     return path.read_bytes()
 
 

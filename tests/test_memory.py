@@ -122,6 +122,18 @@ def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
+def test_an_image_with_a_soft_label_is_remembered_as_of_the_class_it_was_made_for() -> None:
+    settings = method_named("ld").preset("smoke", label_lr=0.3, network=LEARNER.network)
+    buffer = CondensedBuffer(images_per_class=2, method="ld", settings=settings)
+    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
+    made = condense(tasks()[0], "ld", replace(settings, ipc=2))
+    assert made.labels.argmax(1).tolist() != made.hard_labels.tolist()
+    for group, kept in buffer.groups.items():
+        expected = made.images[2 * group.label : 2 * group.label + 2]
+        assert sorted(kept.images.sum((1, 2, 3))) == sorted(expected.sum((1, 2, 3)))
+        assert kept.labels.tolist() == [group.label] * 2
+
+
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_a_buffer_serves_replay_with_naive(kind: str) -> None:
     storage = BUFFERS[kind](60)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,20 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
         proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
     unranked = assess(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0)
     assert unranked.score == unranked.parameters > 0
+
+
+def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
+    hard = condense(data, "random", ipc=4)
+    turned = torch.eye(3)[(hard.labels + 1) % 3]
+    proxy = make_proxy("set", data, replace(hard, labels=turned), BRIEF, 0)
+    assert proxy.labels is not None
+    assert torch.equal(proxy.labels, turned)
+    training = Training(epochs=40, batch=6, lr=0.05)
+    misled = assess(SPACE, 0, proxy, data, training, 0).score
+    taught = assess(SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0).score
+    assert misled is not None
+    assert taught is not None
+    assert misled + 0.3 < taught
 
 
 def test_test_images_are_the_same_for_all(data: ImageData) -> None:

@@ -11,7 +11,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from condense.errors import unknown
-from condense.settings import Coreset, GradientMatching, MethodSettings, preset
+from condense.presets import preset
+from condense.settings import (
+    Coreset,
+    DistributionMatching,
+    Forgetting,
+    GradientMatching,
+    MethodSettings,
+)
+from condense.unrolled_settings import DatasetDistillation, LabelDistillation
 
 
 @dataclass(frozen=True)
@@ -51,11 +59,35 @@ METHODS: dict[str, Method] = {
         "condense.methods.gradient_matching:condense_by_gradient_matching",
         {"augment_real": "none", "augment_synthetic": "none"},
     ),
+    "dm": Method(
+        "matching of mean embeddings in random networks",
+        "Zhao & Bilen 2023",
+        DistributionMatching,
+        "condense.methods.distribution_matching:condense_by_distribution_matching",
+    ),
+    "dd": Method(
+        "images and learning rates learnt through the training of a network",
+        "Wang et al. 2018, Algorithm 1",
+        DatasetDistillation,
+        "condense.methods.dataset_distillation:condense_by_dataset_distillation",
+    ),
+    "ld": Method(
+        "learnt soft labels for real images",
+        "Bohdal et al. 2020, Algorithm 1",
+        LabelDistillation,
+        "condense.methods.label_distillation:condense_by_label_distillation",
+    ),
     "herding": Method(
         "real images whose mean feature is that of their class",
         "Chen, Welling & Smola 2010; Rebuffi et al. 2017",
         Coreset,
         "condense.methods.coresets:herding_coreset",
+    ),
+    "forgetting": Method(
+        "real images that a network forgets most often while it learns",
+        "Toneva et al. 2019",
+        Forgetting,
+        "condense.methods.forgetting:forgetting_coreset",
     ),
     "random": Method(
         "real images drawn at random",

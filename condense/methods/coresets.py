@@ -18,14 +18,14 @@ from condense.training import Schedule, in_chunks, train
 
 def random_coreset(data: ImageData, settings: Coreset, seed: int, journal: Journal) -> CondensedSet:
     """Images drawn at random from each class."""
-    return _chosen(data, choose_randomly(data, settings.ipc, seed))
+    return set_of_rows(data, choose_randomly(data, settings.ipc, seed))
 
 
 def herding_coreset(
     data: ImageData, settings: Coreset, seed: int, journal: Journal
 ) -> CondensedSet:
     """Images whose mean feature stays closest to the mean of their class (Chen et al. 2010)."""
-    return _chosen(data, herd(data, settings, seed))
+    return set_of_rows(data, herd(data, settings, seed))
 
 
 def choose_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
@@ -112,7 +112,7 @@ def require_images(data: ImageData, ipc: int) -> None:
         )
 
 
-def _chosen(data: ImageData, rows: Tensor) -> CondensedSet:
+def set_of_rows(data: ImageData, rows: Tensor) -> CondensedSet:
     """The set of these rows [classes, ipc] of the training split."""
     rows = rows.flatten()
     return CondensedSet(

@@ -18,10 +18,11 @@ from condense.data import ImageData
 from condense.errors import unknown
 from condense.journal import Checkpoint, Journal
 from condense.matching import DISTANCES, class_gradients, stacked_class_gradients
-from condense.methods.coresets import choose_randomly, herd, require_images
+from condense.methods.coresets import require_images
+from condense.methods.images import initial_images, real_images
 from condense.networks import build, initialise
 from condense.seeds import generator
-from condense.settings import Coreset, GradientMatching, Side
+from condense.settings import GradientMatching, Side
 from condense.training import Schedule, train
 
 CALIBRATION_IMAGES = 16
@@ -70,7 +71,6 @@ class Matcher:
         self.strategy = settings.strategy or default_strategy(data.mirror)
         check_strategy(self.strategy)
         self.inner, self.network_epochs = settings.loops()
-        self.rows = data.train_indices_by_class()
         require_images(data, settings.ipc)
         self.classes = torch.arange(data.classes, device=data.device)
         self.labels = self.classes.repeat_interleave(settings.ipc)
@@ -80,17 +80,7 @@ class Matcher:
 
     def initial_images(self) -> Tensor:
         """What the synthetic images start from, [classes, ipc, c, h, w], normalised."""
-        data, settings = self.data, self.settings
-        draws = generator(self.seed, "init")
-        size = (data.classes, settings.ipc, *data.shape)
-        if settings.init == "noise":
-            return torch.randn(size, generator=draws).to(data.device)
-        if settings.init == "herding":
-            like = Coreset(settings.ipc, settings.network, settings.herding_updates)
-            rows = herd(data, like, self.seed)
-        else:
-            rows = choose_randomly(data, settings.ipc, self.seed)
-        return data.normalise(data.x_train[rows]).view(size)
+        return initial_images(self.data, self.settings, self.seed)
 
     def outer_iteration(self, images: Tensor, velocity: Tensor, k: int) -> float:
         """One network initialisation and T steps along its training; moves `images` in place.
@@ -126,8 +116,10 @@ class Matcher:
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
         if any(isinstance(module, nn.BatchNorm2d) for module in self.network.modules()):
-            freeze_batch_norm(self.network, torch.cat(self._sample(CALIBRATION_IMAGES, draws)))
-        real = self._sample(self.settings.real_batch, draws)
+            freeze_batch_norm(
+                self.network, torch.cat(real_images(self.data, CALIBRATION_IMAGES, draws))
+            )
+        real = real_images(self.data, self.settings.real_batch, draws)
         largest = max(map(len, real))
         shared = draw(self.strategy, draws, groups=len(real))
         on_real = self._omega(self.settings.augment_real, shared, largest, draws)
@@ -150,11 +142,6 @@ class Matcher:
         strategy = self.strategy if settings.augment_synthetic != "none" else ()
         train(self.network, images.flatten(0, 1), self.labels, schedule, draws, strategy=strategy)
 
-    def _sample(self, count: int, draws: torch.Generator) -> list[Tensor]:
-        """Real images of each class, [n, c, h, w], normalised; all of a class that has fewer."""
-        chosen = [rows[torch.randperm(len(rows), generator=draws)[:count]] for rows in self.rows]
-        return [self.data.normalise(self.data.x_train[rows]) for rows in chosen]
-
     def _omega(
         self, side: Side, shared: Omega, images: int, draws: torch.Generator
     ) -> Omega | None:
@@ -163,7 +150,7 @@ class Matcher:
             return None
         if side == "siamese":
             return shared
-        return draw(self.strategy, draws, groups=len(self.rows), images=images)
+        return draw(self.strategy, draws, groups=self.data.classes, images=images)
 
     def _chunk(self) -> int:
         """Real images that go through the network at once."""

@@ -1,0 +1,104 @@
+"""Dataset condensation with distribution matching: DM (Zhao & Bilen 2023, Algorithm 1).
+
+The images of a set are moved so that their mean embedding is that of the real images of their
+class, over many networks with random weights. No network is trained, so a step is a cheap one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from condense.augment import check_strategy, default_strategy, draw
+from condense.condensed_set import CondensedSet
+from condense.data import ImageData
+from condense.journal import Checkpoint, Journal
+from condense.methods.coresets import require_images
+from condense.methods.images import initial_images, real_images
+from condense.networks import Classifier, build, initialise
+from condense.seeds import generator
+from condense.settings import DistributionMatching
+from condense.training import in_chunks
+
+
+def condense_by_distribution_matching(
+    data: ImageData, settings: DistributionMatching, seed: int, journal: Journal
+) -> CondensedSet:
+    """A set of `settings.ipc` synthetic images per class.
+
+    Args:
+        data: the training set 𝒯; its device is the one that is computed on.
+        settings: the number of steps, rates and augmentation.
+        seed: the k-th iteration draws from a stream of its own, made of the seed and k.
+        journal: told of every iteration; an interrupted run goes on from it.
+
+    Raises:
+        UserError: for a setting that makes no sense, or a class with too few images.
+    """
+    require_images(data, settings.ipc)
+    strategy = settings.strategy or default_strategy(data.mirror)
+    check_strategy(strategy)
+    network = build(settings.network, data.shape, data.classes).to(data.device)
+    before = journal.restore()
+    if before:
+        start = int(before.state["iteration"])
+        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
+    else:
+        start, images = 0, initial_images(data, settings, seed)
+        velocity = torch.zeros_like(images)
+    for k in range(start, settings.iterations):
+        draws = generator(seed, "iteration", k)
+        gradient, distance = match(network, images, data, settings, strategy, draws)
+        velocity.mul_(settings.image_momentum).add_(gradient)
+        images.sub_(velocity, alpha=settings.image_lr)
+        journal.report(k + 1, settings.iterations, distance=float(distance))
+        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1}))
+    labels = torch.arange(data.classes).repeat_interleave(settings.ipc)
+    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data)
+
+
+def match(
+    network: Classifier,
+    images: Tensor,
+    data: ImageData,
+    settings: DistributionMatching,
+    strategy: tuple[str, ...],
+    draws: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """The gradient with respect to `images` of the embeddings' distance, and its value.
+
+    Args:
+        network: its weights are drawn anew.
+        images: [classes, ipc, c, h, w], normalised.
+        data: what they are compared with.
+        settings: the real batch, and whether to augment.
+        strategy: the operations of which one is drawn for each class.
+        draws: for weights, real images and augmentation, in this order.
+    """
+    initialise(network, draws)
+    images = images.detach().requires_grad_()
+    real: Sequence[Tensor] = real_images(data, settings.real_batch, draws)
+    synthetic: Sequence[Tensor] = list(images)
+    if settings.augment == "siamese":
+        omega = draw(strategy, draws, groups=data.classes)
+        real, synthetic = omega.apply(real), omega.apply(synthetic)
+    distance = embedding_distance(network.features, real, torch.stack(list(synthetic)))
+    return torch.autograd.grad(distance, images)[0], distance.detach()
+
+
+def embedding_distance(
+    embed: Callable[[Tensor], Tensor], real: Sequence[Tensor], synthetic: Tensor
+) -> Tensor:
+    """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
+
+    Args:
+        embed: [n, c, h, w] -> [n, d].
+        real: for each class [n_class, c, h, w]; the numbers of images may differ.
+        synthetic: [classes, ipc, c, h, w]; the distance can be differentiated in these alone.
+    """
+    target = torch.stack([in_chunks(embed, images).mean(0) for images in real])
+    classes, ipc = synthetic.shape[:2]
+    means = embed(synthetic.flatten(0, 1)).view(classes, ipc, -1).mean(1)
+    return (target - means).square().sum()

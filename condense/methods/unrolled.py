@@ -1,0 +1,37 @@
+"""Gradient descent that can itself be differentiated, which DD and LD learn through."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+Weights = dict[str, Tensor]
+"""A network's parameters by name."""
+
+
+def logits_at(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:
+    """What `network` says of images [n, c, h, w] with these weights for its own: [n, classes]."""
+    logits: Tensor = functional_call(network, weights, (images,))
+    return logits
+
+
+def descend(
+    network: nn.Module, weights: Weights, images: Tensor, labels: Tensor, rate: Tensor | float
+) -> Weights:
+    """θ − rate · ∇_θ L(images, labels): a step that can be differentiated in all that it is of.
+
+    Args:
+        network: whose weights are replaced by `weights`.
+        weights: θ; each requires a gradient, or is the outcome of an earlier step.
+        images: [n, c, h, w].
+        labels: int64 [n], or float [n, classes] for soft labels.
+        rate: the learning rate.
+    """
+    loss = F.cross_entropy(logits_at(network, weights, images), labels)
+    gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
+    return {
+        name: weight - rate * gradient
+        for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+    }
