@@ -131,6 +131,7 @@ class Experiment:
         size: dict[str, Any] = {"images_per_class": settings.images_per_class}
         if settings.memory_size is not None:
             size = {"max_size": settings.memory_size}
+        size["formation"] = settings.formation
         if settings.memory in LEARNERS_OWN:
             return LEARNERS_OWN[settings.memory](**size, seed=seed)
         return CondensedBuffer(
@@ -157,8 +158,7 @@ class Experiment:
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
         strategy.model.load_state_dict(parts["model"])
-        data = self.tasks[0]
-        strategy.memory.restore(parts["memory"], data.mean, data.std)
+        strategy.memory.restore(parts["memory"], self.tasks[0])
 
     def _test(self, strategy: EEIL, stage: int) -> list[float | None]:
         """Accuracies on the test split of every task that the heads can be tested on."""
@@ -177,7 +177,6 @@ class Experiment:
         """The whole memory as one set, a class for each class of each task; drawn for one seed."""
         samples = memory.samples
         assert samples is not None
-        images = samples.images / 255 if samples.images.dtype == torch.uint8 else samples.images
         counts = torch.tensor([len(kept) for kept in memory.groups.values()])
         experiences = list(self.benchmark.train_stream)
         names = [
@@ -188,7 +187,7 @@ class Experiment:
             for group in memory.groups
         ]
         kept = CondensedSet(
-            images=images,
+            images=samples.pixels(),
             labels=torch.arange(len(counts)).repeat_interleave(counts),
             mean=samples.mean,
             std=samples.std,

@@ -3,6 +3,10 @@
 They are Avalanche `ExemplarsBuffer`s: they serve `EEIL`, and with a fixed total also
 `ReplayPlugin(mem_size=N, storage_policy=buffer)` with any other strategy. What they hold is
 ordered by rank within each class, so a smaller memory is the first images of a larger one.
+
+The bytes of an image may be spent on more, smaller images (multi-formation, Kim et al. 2022): with
+a formation of 2 a place for one image holds four of half its height and width. They are enlarged
+when they are rehearsed.
 """
 
 from __future__ import annotations
@@ -51,12 +55,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
     follows_network = False
     """Whether what is kept depends on the learner, so that EEIL chooses again after stage 2."""
+    span = (0.0, 1.0)
+    """What 0 and 255 stand for: a pixel is kept as a byte, whatever it was."""
 
     def __init__(
         self,
         max_size: int = 0,
         *,
         images_per_class: int | None = None,
+        formation: int = 1,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         mirror: bool = True,
@@ -68,6 +75,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             max_size: a fixed total; each (experience, class) has an equal share, so that shares
                 shrink as classes come.
             images_per_class: a fixed number for each (experience, class), and no limit in total.
+            formation: how many times smaller images are kept on a side; sizes count places for
+                whole images, each of which holds formation² such images.
             mean: per channel, what the images of other people's experiences are normalised with;
                 streams of this package know theirs.
             std: likewise.
@@ -79,7 +88,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             raise UserError("a memory needs a size: max_size images in all, or images_per_class")
         if images_per_class is not None and images_per_class < 1:
             raise UserError(f"images per class must be at least 1, not {images_per_class}")
+        if formation < 1:
+            raise UserError(f"the formation must be at least 1, not {formation}")
         self.images_per_class = images_per_class
+        self.formation = formation
         self.mean, self.std, self.mirror = mean, std, mirror
         self.seed = seed
         self.groups: dict[Group, Samples] = {}
@@ -95,7 +107,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             ipc: how many to keep of each class.
 
         Returns:
-            For each class [ipc, c, h, w]: uint8, or float32 from 0 to 1, unclamped.
+            For each class [ipc, c, h, w]: uint8, or float32 where 0 is black and 1 is white, which
+            is kept as uint8 over `span`. They are made smaller where they are not so small yet as
+            the formation has it.
         """
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
@@ -107,10 +121,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         ipc = self._share(len(others) + len(mine))
         self.groups = {group: kept[:ipc] for group, kept in others.items()}
         for task in tasks:
+            small = small_size(task.data, self.formation)
             chosen = self.choose(agent_state, task, ipc)
             for label, images in zip(task.classes, chosen, strict=True):
                 group = Group(number, task.task, label)
-                self.groups[group] = _labelled(images, group, task.data.mean, task.data.std)
+                self.groups[group] = self._kept(_shrunk(images, small), group, task.data)
         self._refresh()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
@@ -138,32 +153,40 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """The images of each group by name, for a checkpoint."""
         return {".".join(map(str, group)): kept.images for group, kept in self.groups.items()}
 
-    def restore(
-        self, tensors: Mapping[str, Tensor], mean: tuple[float, ...], std: tuple[float, ...]
-    ) -> None:
-        """Put back what `tensors` gave, of images under this normalisation."""
+    def restore(self, tensors: Mapping[str, Tensor], data: ImageData) -> None:
+        """Put back what `tensors` gave, of images of the size and normalisation of `data`."""
         self.groups = {}
         for name, images in tensors.items():
             group = Group(*map(int, name.split(".")))
-            self.groups[group] = _labelled(images, group, mean, std)
+            self.groups[group] = self._kept(images, group, data)
         self.groups = dict(sorted(self.groups.items()))
         self._refresh()
 
+    def _kept(self, images: Tensor, group: Group, data: ImageData) -> Samples:
+        if images.dtype != torch.uint8:
+            lowest, highest = self.span
+            coded = (images - lowest) * (255 / (highest - lowest))
+            images = coded.round().clamp(0, 255).to(torch.uint8)
+        labels, tasks = (torch.full((len(images),), value) for value in (group.label, group.task))
+        mean, std, size = data.mean, data.std, data.shape[1:]
+        return Samples(images.cpu(), labels, tasks, mean, std, size, self.span)
+
     def _share(self, groups: int) -> int:
-        ipc = self.images_per_class or self.max_size // groups
-        if ipc < 1:
+        """The images of each class."""
+        places = self.images_per_class or self.max_size // groups
+        if places < 1:
             raise UserError(
                 f"a memory of {self.max_size} images cannot hold {groups} classes: "
                 f"give it at least {groups}"
             )
-        return ipc
+        return places * self.formation**2
 
     def _refresh(self) -> None:
         samples = self.samples
         if samples is not None:
             self.buffer: AvalancheDataset = as_dataset(samples)
         if self.images_per_class is not None:
-            self.max_size = 0 if samples is None else len(samples)
+            self.max_size = 0 if samples is None else len(samples) // self.formation**2
 
 
 class RandomBuffer(RehearsalBuffer):
@@ -217,9 +240,13 @@ class CondensedBuffer(RehearsalBuffer):
     A smaller share keeps, of each class, those images that come first in a herding order of the
     condensed images' pixels: the first k have nearly the mean of all.
 
+    Their pixels leave the range of real ones a little, so that a byte spans more here.
+
     Avalanche rehearses hard labels, so an image is remembered as of the class that it was made
     for, and what a method learnt beside the images, as soft labels, is not kept.
     """
+
+    span = (-0.5, 1.5)
 
     def __init__(
         self,
@@ -253,8 +280,10 @@ class CondensedBuffer(RehearsalBuffer):
         self.cache = cache
 
     def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
-        """Condense the task's training images to `ipc` for each class."""
+        """Condense the task's training images, made small, to `ipc` for each class."""
         data = images.data.to(strategy.device)
+        if self.formation > 1:
+            data = data.resized(small_size(data, self.formation)[0], data.shape[0])
         size: dict[str, Any] = {"ipc": ipc}
         if self.settings is not None:
             size = {"settings": replace(self.settings, ipc=ipc)}
@@ -267,8 +296,15 @@ class CondensedBuffer(RehearsalBuffer):
         return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
 
 
-def _labelled(
-    images: Tensor, group: Group, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Samples:
-    labels, tasks = (torch.full((len(images),), value) for value in (group.label, group.task))
-    return Samples(images.cpu(), labels, tasks, mean, std)
+def small_size(data: ImageData, formation: int) -> tuple[int, int]:
+    """Height and width of what is kept of these images."""
+    _, height, width = data.shape
+    return height // formation, width // formation
+
+
+def _shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images [n, c, h, w] at this size, in their own type."""
+    if tuple(images.shape[2:]) == size:
+        return images
+    pixels = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
+    return pixels.round().to(torch.uint8) if images.dtype == torch.uint8 else pixels

@@ -23,6 +23,7 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
     chosen = memory in ("herding", "random")
     return Continual(
         memory=memory,
+        formation=1 if chosen or preset == "paper" else 2,
         learner=learner_preset(preset),
         condensing=None if chosen else method.preset(preset),
     )
@@ -61,14 +62,15 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
 
     if settings.memory_size is None:
         for task in tasks:
-            require_images(task, settings.images_per_class)
+            require_images(task, settings.images_per_class * settings.formation**2)
     classes = sum(task.classes for task in tasks)
     if settings.memory_size is not None and settings.memory_size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
-    networks = [settings.learner.network]
-    networks += [settings.condensing.network] if settings.condensing else []
-    for network in networks:
-        build(network, tasks[0].shape, tasks[0].classes)
+    channels, height, width = tasks[0].shape
+    build(settings.learner.network, tasks[0].shape, tasks[0].classes)
+    if settings.condensing:
+        small = channels, height // settings.formation, width // settings.formation
+        build(settings.condensing.network, small, tasks[0].classes)
 
 
 def finish(
@@ -113,13 +115,14 @@ def summary(
     averages = [report.stage_averages(matrix) for matrix in matrices]
     forgotten = [report.forgetting(matrix) for matrix in matrices]
     mean, std = report.mean_and_std(averages)
-    remembered = outcomes[0].memory_images
+    remembered, classes = outcomes[0].memory_images, sum(task.classes for task in tasks)
     return {
         "stream": stream,
         "memory": settings.memory,
         "head": settings.head,
         "distill": settings.distill,
-        "images_per_class": remembered // sum(task.classes for task in tasks),
+        "images_per_class": remembered // classes // settings.formation**2,
+        "formation": settings.formation,
         "seeds": [outcome.seed for outcome in outcomes],
         "average_accuracy": mean,
         "average_accuracy_std": std,

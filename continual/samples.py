@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from avalanche.benchmarks.utils import (
     AvalancheDataset,
     DataAttribute,
@@ -22,7 +23,7 @@ class Samples:
     """Labelled images with the task each belongs to."""
 
     images: Tensor
-    """[n, c, h, w]: uint8, or float32 where 0 is black and 1 is white (unclamped)."""
+    """[n, c, h, w]: float32 where 0 is black and 1 is white (unclamped), or uint8."""
     labels: Tensor
     """int64 [n]."""
     tasks: Tensor
@@ -31,6 +32,10 @@ class Samples:
     """Per channel, on the scale from 0 to 1; what `inputs` subtracts."""
     std: tuple[float, ...]
     """Per channel; what `inputs` divides by."""
+    size: tuple[int, int] | None = None
+    """Height and width that `inputs` enlarges the images to; None leaves them as they are."""
+    span: tuple[float, float] = (0.0, 1.0)
+    """What 0 and 255 stand for in uint8 images."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,10 +49,19 @@ class Samples:
             tasks=self.tasks[indices],
         )
 
+    def pixels(self) -> Tensor:
+        """The images as they are kept, float32 where 0 is black and 1 is white."""
+        if self.images.dtype != torch.uint8:
+            return self.images
+        lowest, highest = self.span
+        return self.images / 255 * (highest - lowest) + lowest
+
     def inputs(self) -> Tensor:
         """What a network sees: normalised float32 [n, c, h, w]."""
         mean, std = self.images.new_tensor([self.mean, self.std], dtype=torch.float32)
-        pixels = self.images / 255 if self.images.dtype == torch.uint8 else self.images
+        pixels = self.pixels()
+        if self.size not in (None, tuple(pixels.shape[2:])):
+            pixels = F.interpolate(pixels, self.size, mode="bilinear", align_corners=False)
         normalised: Tensor = (pixels - mean[:, None, None]) / std[:, None, None]
         return normalised
 
@@ -67,7 +81,7 @@ class Samples:
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """The samples of all parts, which have their mean and standard deviation in common."""
+    """The samples of all parts, which have all but images, labels and tasks in common."""
     return replace(
         parts[0],
         images=torch.cat([part.images for part in parts]),

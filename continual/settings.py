@@ -151,6 +151,10 @@ class Continual:
     """Remembered images of each class of each task."""
     memory_size: int | None = None
     """Remembered images in all, in place of so many for each class."""
+    formation: int = 1
+    """Remember the square of it in smaller images in the place of each, so many times smaller on a
+    side (multi-formation, Kim et al. 2022). By default 2 for condensed memories, 1 for chosen ones
+    and in the paper preset."""
     seeds: int = 1
     """Repeat with so many seeds, from --seed on, and average."""
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
@@ -161,7 +165,7 @@ class Continual:
     )
 
     def __post_init__(self) -> None:
-        at_least(1, self, "images_per_class", "memory_size", "seeds")
+        at_least(1, self, "images_per_class", "memory_size", "formation", "seeds")
         if self.condensing is not None and self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
 

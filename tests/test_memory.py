@@ -37,6 +37,15 @@ def agent() -> Any:
     return SimpleNamespace(model=model, device=torch.device("cpu"))
 
 
+def assert_same_images(kept: torch.Tensor, made: torch.Tensor) -> None:
+    """The same but for their order and the rounding to bytes that span from -0.5 to 1.5."""
+    assert kept.shape == made.shape
+    made = made.clamp(-0.5, 1.5)
+    furthest = (kept[:, None] - made[None]).abs().amax((2, 3, 4))
+    assert (furthest.argmin(1).sort().values == torch.arange(len(made))).all()
+    assert furthest.amin(1).max() <= 1.001 / 255
+
+
 def counts(buffer: RehearsalBuffer) -> list[int]:
     return [len(kept) for kept in buffer.groups.values()]
 
@@ -69,6 +78,39 @@ def test_a_fixed_total_is_shared_and_resized_by_rank(kind: str) -> None:
     assert counts(buffer) == [3] * 20
     with pytest.raises(UserError, match="cannot hold 20 classes"):
         buffer.resize(agent(), 19)
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_formation_keeps_more_and_smaller_images_in_the_same_bytes(kind: str) -> None:
+    whole, parts = (BUFFERS[kind](images_per_class=1, formation=side) for side in (1, 2))
+    experience = make_stream(tasks()).train_stream[0]
+    for buffer in (whole, parts):
+        buffer.post_adapt(agent(), experience)
+    assert counts(parts) == [4] * 10
+    assert parts.samples.images.shape == (40, 3, 8, 8)
+    assert parts.samples.images.dtype == whole.samples.images.dtype
+    assert parts.samples.bytes == whole.samples.bytes
+    assert parts.max_size == whole.max_size == 10
+    assert parts.samples.inputs().shape == (40, 3, 16, 16)
+    assert parts.buffer[0][0].shape == (3, 16, 16)
+
+
+def test_small_images_are_real_ones_made_small_and_enlarged_again() -> None:
+    buffer, data = RandomBuffer(images_per_class=1, formation=3), tasks()[0]
+    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
+    shrunk = F.interpolate(data.x_train.float(), (5, 5), mode="bilinear", antialias=True)
+    real = {image.numpy().tobytes() for image in shrunk.round().to(torch.uint8)}
+    assert {image.numpy().tobytes() for image in buffer.samples.images} <= real
+    enlarged = F.interpolate(buffer.samples.images / 255, (16, 16), mode="bilinear")
+    mean, std = torch.tensor([data.mean, data.std])[:, :, None, None]
+    torch.testing.assert_close(buffer.samples.inputs(), (enlarged - mean) / std)
+
+
+def test_a_condensed_memory_of_a_formation_is_condensed_small() -> None:
+    buffer = BUFFERS["condensed"](20, formation=2)
+    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
+    expected = condense(tasks()[0].resized(8, 3), "dsa", replace(SETTINGS, ipc=8))
+    assert_same_images(buffer.samples.pixels(), expected.images)
 
 
 def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
@@ -115,10 +157,7 @@ def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
     buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
     expected = condense(tasks()[0], "dsa", replace(SETTINGS, ipc=2), seed=5)
     for group, kept in buffer.groups.items():
-        ours = sorted(image.sum().item() for image in kept.images)
-        assert ours == sorted(
-            i.sum().item() for i in expected.images[expected.labels == group.label]
-        )
+        assert_same_images(kept.pixels(), expected.images[expected.labels == group.label])
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
@@ -129,8 +168,7 @@ def test_an_image_with_a_soft_label_is_remembered_as_of_the_class_it_was_made_fo
     made = condense(tasks()[0], "ld", replace(settings, ipc=2))
     assert made.labels.argmax(1).tolist() != made.hard_labels.tolist()
     for group, kept in buffer.groups.items():
-        expected = made.images[2 * group.label : 2 * group.label + 2]
-        assert sorted(kept.images.sum((1, 2, 3))) == sorted(expected.sum((1, 2, 3)))
+        assert_same_images(kept.pixels(), made.images[2 * group.label : 2 * group.label + 2])
         assert kept.labels.tolist() == [group.label] * 2
 
 
@@ -173,14 +211,15 @@ def test_other_peoples_experiences_need_their_normalisation() -> None:
 
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_a_memory_comes_back_from_its_tensors(kind: str) -> None:
-    buffer, data = BUFFERS[kind](images_per_class=2), tasks()[0]
+    buffer, data = BUFFERS[kind](images_per_class=1, formation=2), tasks()[0]
     for experience in make_stream(tasks(), "class").train_stream:
         buffer.post_adapt(agent(), experience)
-    other = BUFFERS[kind](images_per_class=2)
-    other.restore(dict(reversed(buffer.tensors().items())), data.mean, data.std)
+    other = BUFFERS[kind](images_per_class=1, formation=2)
+    other.restore(dict(reversed(buffer.tensors().items())), data)
     assert list(other.groups) == list(buffer.groups)
     for name in ("images", "labels", "tasks"):
         assert torch.equal(getattr(other.samples, name), getattr(buffer.samples, name))
+    assert torch.equal(other.samples.inputs(), buffer.samples.inputs())
 
 
 @pytest.mark.parametrize(
@@ -188,6 +227,7 @@ def test_a_memory_comes_back_from_its_tensors(kind: str) -> None:
     [
         (lambda: RandomBuffer(), "needs a size"),
         (lambda: RandomBuffer(images_per_class=0), "at least 1"),
+        (lambda: RandomBuffer(10, formation=0), "formation must be at least 1"),
         (lambda: CondensedBuffer(10, method="dsaa"), "unknown method 'dsaa'; known: dsa"),
         (
             lambda: RandomBuffer(images_per_class=13).post_adapt(agent(), _first()),
