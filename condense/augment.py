@@ -112,6 +112,10 @@ class Omega:
     numbers: Tensor
     """Uniform in [0, 1), [groups, images or 1, NUMBERS]; 1 where a group shares its draw."""
 
+    def __getitem__(self, groups: slice) -> Omega:
+        """The draw for some of the groups."""
+        return Omega(self.operations[groups], self.numbers[groups])
+
     def apply(self, groups: Sequence[Tensor] | Tensor) -> list[Tensor]:
         """A_ω of the images [n, c, h, w] of each group; differentiable in them."""
         numbers = self.numbers.to(groups[0].device, groups[0].dtype)

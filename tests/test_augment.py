@@ -181,3 +181,11 @@ def test_unknown_operation_names_the_nearest():
         check_strategy(("rotat",))
     with pytest.raises(UserError, match="one or more"):
         check_strategy(())
+
+
+def test_a_draw_for_some_of_the_groups():
+    whole = draw(tuple(OPERATIONS), generator(0), groups=5, images=2)
+    images = torch.randn(5, 2, 3, 8, 8, generator=generator(1))
+    parts = [made for k in (0, 2, 4) for made in whole[k : k + 2].apply(images[k : k + 2])]
+    assert len(parts) == 5
+    assert all(torch.equal(a, b) for a, b in zip(parts, whole.apply(images), strict=True))
