@@ -141,6 +141,33 @@ def augment_batch(
     return draw(strategy, generator, images=1 if shared else len(images)).apply([images])[0]
 
 
+def augment_each(
+    batches: Tensor,
+    strategy: tuple[str, ...],
+    generators: Sequence[torch.Generator],
+    *,
+    shared: bool = False,
+) -> Tensor:
+    """`augment_batch` of each of `batches` [m, n, c, h, w] with a generator of its own.
+
+    An operation is called once for all the batches that drew it.
+    """
+    count = batches.shape[1]
+    drawn = [draw(strategy, own, images=1 if shared else count) for own in generators]
+    numbers = torch.cat([one.numbers for one in drawn]).to(batches.device, batches.dtype)
+    numbers = numbers.expand(-1, count, -1)
+    out = list(batches)
+    for name in dict.fromkeys(strategy):
+        mine = [index for index, one in enumerate(drawn) if one.operations == (name,)]
+        if not mine:
+            continue
+        images = torch.cat([batches[index] for index in mine])
+        made = OPERATIONS[name](images, torch.cat([numbers[index] for index in mine]))
+        for index, batch in zip(mine, made.split(count), strict=True):
+            out[index] = batch
+    return torch.stack(out)
+
+
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     """Bilinear at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
     grid = F.affine_grid(matrix, [len(matrix), *images.shape[1:]], align_corners=False)
