@@ -115,6 +115,8 @@ def engine_trial(
     below: float | None = None
     images = velocity = torch.empty(0)
     for length in lengths():
+        if time.time() > deadline:
+            return None
         began = time.perf_counter()
         matcher = Matcher(data, replace(settings, outer=max(1, length)), case.seed)
         if length == 0 or settings.image_schedule != "constant":
