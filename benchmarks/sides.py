@@ -11,7 +11,7 @@ from benchmarks.problem import Part, Speed, make
 from condense.augment import Omega, draw
 from condense.condensed_set import CondensedSet
 from condense.evaluation import evaluate
-from condense.matching import Gradients, class_gradients, stacked_class_gradients
+from condense.matching import Gradients, distance_gradient, stacked_class_gradients
 from condense.methods.gradient_matching import Matcher
 from condense.methods.images import real_images
 from condense.networks import initialise
@@ -139,10 +139,19 @@ class Engine(Side):
 
     def synthetic_side(self, _: int) -> list[Tensor]:
         """As above."""
-        moved = self.images.clone().requires_grad_()
-        gradients = class_gradients(self._fixed(), moved, self.matcher.classes)
-        distance = self.matcher.distance(gradients, self.targets).sum()
-        return list(torch.autograd.grad(distance, moved))
+        network, matcher = self._fixed(), self.matcher
+        moved = [
+            distance_gradient(
+                network,
+                self.images[group],
+                matcher.classes[group],
+                {name: target[group] for name, target in self.targets.items()},
+                matcher.distance,
+                matcher.piece,
+            )[0]
+            for group in matcher.groups
+        ]
+        return [torch.cat(moved)]
 
     def class_sweep(self, number: int) -> list[Tensor]:
         """As above."""

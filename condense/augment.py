@@ -10,6 +10,7 @@ All operations act on normalised images, so that the zeros they fill in are the 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,6 +113,10 @@ class Omega:
     numbers: Tensor
     """Uniform in [0, 1), [groups, images or 1, NUMBERS]; 1 where a group shares its draw."""
 
+    def __getitem__(self, groups: slice) -> Omega:
+        """The draw for some of the groups."""
+        return Omega(self.operations[groups], self.numbers[groups])
+
     def apply(self, groups: Sequence[Tensor] | Tensor) -> list[Tensor]:
         """A_ω of the images [n, c, h, w] of each group; differentiable in them."""
         numbers = self.numbers.to(groups[0].device, groups[0].dtype)
@@ -137,11 +142,64 @@ def augment_batch(
     return draw(strategy, generator, images=1 if shared else len(images)).apply([images])[0]
 
 
+def augment_each(
+    batches: Tensor,
+    strategy: tuple[str, ...],
+    generators: Sequence[torch.Generator],
+    *,
+    shared: bool = False,
+) -> Tensor:
+    """`augment_batch` of each of `batches` [m, n, c, h, w] with a generator of its own.
+
+    An operation is called once for all the batches that drew it.
+    """
+    count = batches.shape[1]
+    drawn = [draw(strategy, own, images=1 if shared else count) for own in generators]
+    numbers = torch.cat([one.numbers for one in drawn]).to(batches.device, batches.dtype)
+    numbers = numbers.expand(-1, count, -1)
+    out = list(batches)
+    for name in dict.fromkeys(strategy):
+        mine = [index for index, one in enumerate(drawn) if one.operations == (name,)]
+        if not mine:
+            continue
+        images = torch.cat([batches[index] for index in mine])
+        made = OPERATIONS[name](images, torch.cat([numbers[index] for index in mine]))
+        for index, batch in zip(mine, made.split(count), strict=True):
+            out[index] = batch
+    return torch.stack(out)
+
+
 def _warp(images: Tensor, matrix: Tensor) -> Tensor:
     """Bilinear at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
     grid = F.affine_grid(matrix, [len(matrix), *images.shape[1:]], align_corners=False)
     grid = grid.expand(len(images), -1, -1, -1)
+    if images.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return sample_by_gathering(images, grid)
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)
+
+
+def sample_by_gathering(images: Tensor, grid: Tensor) -> Tensor:
+    """`F.grid_sample`, bilinear with zeros outside, whose gradient is the same bits in every run.
+
+    PyTorch's own adds gradients up in whatever order a GPU's threads come.
+
+    Args:
+        images: [n, c, h, w].
+        grid: [n, h, w, 2], as `F.affine_grid` gives it with `align_corners=False`.
+    """
+    n, channels, height, width = images.shape
+    x = ((grid[..., 0] + 1) * width - 1) / 2
+    y = ((grid[..., 1] + 1) * height - 1) / 2
+    total = torch.zeros_like(images)
+    for right, below in itertools.product((0, 1), (0, 1)):
+        column, row = x.floor() + right, y.floor() + below
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        weight = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
+        pixels = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        pixels = pixels.long().flatten(1)[:, None].expand(n, channels, -1)
+        found = images.flatten(2).gather(2, pixels).view_as(images)
+        total = total + found * weight[:, None]
+    return total
 
 
 def _window(side: int, reach: int, numbers: Tensor) -> Tensor:

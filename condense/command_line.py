@@ -76,6 +76,8 @@ class Common:
     """Folder of an interrupted run to go on with; it knows its settings."""
     quiet: bool = False
     """No progress bar."""
+    deterministic: bool = False
+    """On a GPU: the same bits from run to run, a little slower. On a CPU they always are."""
     cache: bool = True
     """Look condensed sets up in the cache folder before condensing, and keep them there."""
 
@@ -120,6 +122,7 @@ def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) ->
         preset = start.common.preset
     parsed = read_flags(type(start), argv, prog, start)
     common = dataclasses.replace(parsed.common, preset=preset)
+    set_determinism(common)
     return dataclasses.replace(parsed, common=common)
 
 
@@ -227,6 +230,21 @@ def choose_device(name: str) -> torch.device:
         there = f"torch sees {count} of this kind" if count else "torch sees none"
         raise UserError(f"no device {name} here ({there}): use --device auto or --device cpu")
     return device
+
+
+def set_determinism(common: Common) -> None:
+    """With `--deterministic` on a GPU, have this process compute the same bits in every run.
+
+    To be called before anything is computed there: cuBLAS reads its setting when it starts.
+    """
+    if not common.deterministic or choose_device(common.device).type != "cuda":
+        return
+    import torch
+
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.use_deterministic_algorithms(True)
 
 
 def dispatch(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -11,12 +12,17 @@ from torch import Tensor, nn
 from condense.augment import check_strategy, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
+from condense.ensembles import networks_at_once, train_together
+from condense.footprint import training_piece
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
 from condense.presets import preset, preset_for
 from condense.seeds import generator
 from condense.settings import Evaluation
 from condense.training import Schedule, in_chunks, train
+
+TESTED_AT_ONCE = 512
+"""Test images that go through a network at once, at most."""
 
 
 @dataclass(frozen=True)
@@ -63,51 +69,76 @@ def evaluate(
     journal = journal or Journal()
     condensed.check_fits(data)
     strategy = _strategy(settings, data)
+    images = condensed.normalised(data).to(data.device)
+    like = build(settings.network, data.shape, data.classes)
+    piece = training_piece(like, data.shape, data.device)
+    batch = min(settings.batch, len(images))
+    together = networks_at_once(like, data.shape, data.device, batch)
     before = journal.restore()
     values: list[float] = list(before.state["values"]) if before else []
-    for number in range(len(values), settings.networks):
-        draws = generator(seed, "evaluation", number)
-        network = _trained(condensed, data, settings, strategy, draws)
-        values.append(test_accuracy(network, data))
-        journal.report(number + 1, settings.networks, accuracy=values[-1])
-        journal.save(Checkpoint({}, {"values": values}))
+    for first in range(len(values), settings.networks, together):
+        numbers = range(first, min(first + together, settings.networks))
+        draws = [generator(seed, "evaluation", number) for number in numbers]
+        networks = _trained(condensed, images, data, settings, strategy, draws, piece)
+        for number, network in zip(numbers, networks, strict=True):
+            values.append(_accuracy(network, data, min(piece or TESTED_AT_ONCE, TESTED_AT_ONCE)))
+            journal.report(number + 1, settings.networks, accuracy=values[-1])
+            journal.save(Checkpoint({}, {"values": values}))
     return Accuracy(tuple(values))
 
 
 def test_accuracy(network: nn.Module, data: ImageData) -> float:
     """The fraction of the test split of `data` that `network` names rightly."""
+    return _accuracy(network, data, TESTED_AT_ONCE)
+
+
+def _accuracy(network: nn.Module, data: ImageData, chunk: int) -> float:
     network.eval()
-    predicted = in_chunks(lambda images: network(data.normalise(images)).argmax(1), data.x_test)
+    predicted = in_chunks(
+        lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk
+    )
     return int((predicted == data.y_test).sum()) / len(data.y_test)
 
 
 def _trained(
     condensed: CondensedSet,
+    images: Tensor,
     data: ImageData,
     settings: Evaluation,
     strategy: tuple[str, ...],
-    draws: torch.Generator,
-) -> nn.Module:
-    network = build(settings.network, data.shape, data.classes, draws).to(data.device)
-    images: Tensor = condensed.normalised(data).to(data.device)
-    train(
-        network,
-        images,
-        condensed.labels.to(data.device),
-        Schedule.of_epochs(
-            settings.epochs or (1000 if strategy else 300),
-            len(images),
-            settings.batch,
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            drops=(0.5,),
-        ),
-        draws,
-        strategy=strategy,
-        shared=settings.augment == "siamese",
+    draws: Sequence[torch.Generator],
+    piece: int | None,
+) -> list[nn.Module]:
+    """A fresh network for each generator, trained on `images`, which are those of the set."""
+    network = settings.network
+    networks: list[nn.Module] = [
+        build(network, data.shape, data.classes, own).to(data.device) for own in draws
+    ]
+    labels = condensed.labels.to(data.device)
+    schedule = Schedule.of_epochs(
+        settings.epochs or (1000 if strategy else 300),
+        len(images),
+        settings.batch,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        drops=(0.5,),
     )
-    return network
+    alike = settings.augment == "siamese"
+    if len(networks) > 1:
+        train_together(networks, images, labels, schedule, draws, strategy=strategy, shared=alike)
+    else:
+        train(
+            networks[0],
+            images,
+            labels,
+            schedule,
+            draws[0],
+            strategy=strategy,
+            shared=alike,
+            piece=piece,
+        )
+    return networks
 
 
 def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:

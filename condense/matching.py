@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +11,9 @@ from torch.func import functional_call, grad, vmap
 
 Gradients = dict[str, Tensor]
 """By parameter name; each [classes, *parameter.shape]."""
+
+Distance = Callable[[Gradients, Gradients], Tensor]
+"""D of each class, [classes]."""
 
 EPSILON = 1e-6
 
@@ -44,7 +47,7 @@ def class_gradients(network: nn.Module, images: Tensor, classes: Tensor) -> Grad
 
 
 def stacked_class_gradients(
-    network: nn.Module, images: Sequence[Tensor], classes: Tensor, chunk: int
+    network: nn.Module, images: Iterable[Tensor], classes: Tensor, chunk: int
 ) -> Gradients:
     """The same numbers as `class_gradients`, not to be differentiated, for many images per class.
 
@@ -53,7 +56,8 @@ def stacked_class_gradients(
 
     Args:
         network: as above.
-        images: for each class [n_class, c, h, w]; the numbers of images may differ.
+        images: for each class [n_class, c, h, w]; the numbers of images may differ. They are taken
+            one class after the other, so that those of one class need be there at a time.
         classes: int64 [classes].
         chunk: images that go through the network at once.
     """
@@ -69,6 +73,47 @@ def stacked_class_gradients(
     return {
         name: torch.stack(row) for name, row in zip(matched, zip(*rows, strict=True), strict=True)
     }
+
+
+def distance_gradient(
+    network: nn.Module,
+    images: Tensor,
+    classes: Tensor,
+    target: Gradients,
+    distance: Distance,
+    piece: int,
+) -> tuple[Tensor, Tensor]:
+    """The gradient of Σ_c D with respect to `images`, and the value of Σ_c D.
+
+    The graph of a gradient is large. Where a class has more images than `piece`, it is kept for so
+    many at a time: the gradient g of a class is the mean of those of its images, so ∂D/∂x follows
+    from ∂D/∂g and the images' own gradients, at the price of computing these twice.
+
+    Args:
+        network: as above.
+        images: [classes, n, c, h, w].
+        classes: int64 [classes].
+        target: what D is measured from; of these classes.
+        distance: D.
+        piece: images of a class whose graph is kept at once.
+    """
+    if images.shape[1] <= piece:
+        images = images.detach().requires_grad_()
+        value = distance(class_gradients(network, images, classes), target).sum()
+        return torch.autograd.grad(value, images)[0], value.detach()
+    whole = stacked_class_gradients(network, images, classes, piece)
+    leaves = [gradient.requires_grad_() for gradient in whole.values()]
+    value = distance(whole, target).sum()
+    slopes = torch.autograd.grad(value, leaves)
+    moved = []
+    for part in images.detach().split(piece, 1):
+        part.requires_grad_()
+        gradients = class_gradients(network, part, classes).values()
+        products = [(g * slope).sum() for g, slope in zip(gradients, slopes, strict=True)]
+        along = torch.stack(products).sum()
+        share = part.shape[1] / images.shape[1]
+        moved.append(torch.autograd.grad(along, part)[0] * share)
+    return torch.cat(moved, 1), value.detach()
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -96,7 +141,7 @@ def mse_distance(a: Gradients, b: Gradients) -> Tensor:
     return (_flat(a) - _flat(b)).square().sum(-1)
 
 
-DISTANCES: dict[str, Callable[[Gradients, Gradients], Tensor]] = {
+DISTANCES: dict[str, Distance] = {
     "layerwise": layerwise_distance,
     "cosine": cosine_distance,
     "mse": mse_distance,

@@ -42,6 +42,7 @@ def train(
     prepare: Callable[[Tensor], Tensor] | None = None,
     before_update: Callable[[int], None] | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    piece: int | None = None,
 ) -> None:
     """Train `network` in place.
 
@@ -56,7 +57,9 @@ def train(
         shared: all images of a batch share the draw's numbers.
         prepare: applied to each batch.
         before_update: told, before each update, how many have been done; may raise to stop.
-        loss: (logits, labels) -> scalar.
+        loss: (logits, labels) -> scalar, a mean over images.
+        piece: images that go through the network at once, so that memory is bounded whatever the
+            batch; None for all of a batch, which is what batch norm wants.
     """
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -78,7 +81,9 @@ def train(
         if strategy:
             batch = augment_batch(batch, strategy, generator, shared=shared)
         optimizer.zero_grad()
-        loss(network(batch), labels[chosen]).backward()
+        size = piece or len(batch)
+        for part, target in zip(batch.split(size), labels[chosen].split(size), strict=True):
+            (loss(network(part), target) * (len(part) / len(batch))).backward()
         optimizer.step()
 
 

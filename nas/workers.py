@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from condense import UserError, keep_freed_memory
+from condense import UserError, command_line, keep_freed_memory
 from nas.experiment import Experiment
 from nas.settings import Search
 from nas.storage import reaching
@@ -118,6 +118,7 @@ def _require_killed(worker: BaseProcess) -> None:
 def _worker(settings: Search, folder: Path, count: int, deadline: float | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who hired
     keep_freed_memory()
+    command_line.set_determinism(settings.common)
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     hirer = multiprocessing.parent_process()
     assert hirer is not None

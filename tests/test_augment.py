@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,6 +15,7 @@ from condense.augment import (
     check_strategy,
     default_strategy,
     draw,
+    sample_by_gathering,
 )
 from condense.errors import UserError
 from condense.seeds import generator
@@ -181,3 +183,27 @@ def test_unknown_operation_names_the_nearest():
         check_strategy(("rotat",))
     with pytest.raises(UserError, match="one or more"):
         check_strategy(())
+
+
+@pytest.mark.parametrize("name", ["scale", "rotate"])
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 14)])
+def test_sampling_by_gathering_is_pytorchs(name, shape, monkeypatch):
+    images = torch.randn(6, *shape, generator=generator(0, name), requires_grad=True)
+    numbers = torch.rand(6, NUMBERS, generator=generator(1))
+    toward = torch.randn(6, *shape, generator=generator(2))
+    theirs = OPERATIONS[name](images, numbers)
+    monkeypatch.setattr(
+        F, "grid_sample", lambda images, grid, **_: sample_by_gathering(images, grid)
+    )
+    ours = OPERATIONS[name](images, numbers)
+    torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    gradients = [torch.autograd.grad((made * toward).sum(), images)[0] for made in (ours, theirs)]
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=0)
+
+
+def test_a_draw_for_some_of_the_groups():
+    whole = draw(tuple(OPERATIONS), generator(0), groups=5, images=2)
+    images = torch.randn(5, 2, 3, 8, 8, generator=generator(1))
+    parts = [made for k in (0, 2, 4) for made in whole[k : k + 2].apply(images[k : k + 2])]
+    assert len(parts) == 5
+    assert all(torch.equal(a, b) for a, b in zip(parts, whole.apply(images), strict=True))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import python
 
+from condense import command_line
 from condense.command_line import (
     Common,
     choose_device,
@@ -67,6 +69,23 @@ def test_a_preset_gives_the_defaults_and_a_flag_overrides_it() -> None:
     assert changed.settings == dataclasses.replace(cpu, outer=7, network=Network(width=16))
     assert changed.evaluation == at(Evaluation, "cpu")
     assert not changed.common.cache
+
+
+def test_deterministic_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", used.append)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert parsed("--device", "cpu", "--deterministic").common.deterministic
+    monkeypatch.setattr(command_line, "choose_device", lambda _: torch.device("cuda"))
+    assert not parsed().common.deterministic
+    assert used == []
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    parsed("--deterministic")
+    assert used == [True]
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (True, False)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
 def test_auto_is_the_preset_for_this_machine_and_says_which() -> None:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from condense.matching import (
     DISTANCES,
     class_gradients,
+    distance_gradient,
     matched_parameters,
     stacked_class_gradients,
 )
@@ -66,6 +67,21 @@ def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
     scale = moved[1].abs().max()
     assert scale > 0
     torch.testing.assert_close(moved[0] / scale, moved[1] / scale, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("distance", DISTANCES.values())
+@pytest.mark.parametrize("piece", [1, 3])
+def test_images_of_a_class_in_pieces(norm, distance, piece):
+    network, images, classes = network_and_images(norm)
+    real = torch.randn(5, 6, *SHAPE, generator=generator(2))
+    target = stacked_class_gradients(network, list(real), classes, chunk=6)
+    whole, value = distance_gradient(network, images, classes, target, distance, 4)
+    cut, same = distance_gradient(network, images, classes, target, distance, piece)
+    scale = whole.abs().max()
+    assert scale > 0
+    torch.testing.assert_close(cut / scale, whole / scale, atol=1e-4, rtol=0)
+    torch.testing.assert_close(same, value, atol=0, rtol=1e-5)
 
 
 def test_classes_of_different_sizes():

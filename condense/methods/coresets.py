@@ -9,6 +9,7 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import UserError
+from condense.footprint import training_piece
 from condense.journal import Journal
 from condense.networks import Classifier, build
 from condense.seeds import generator
@@ -40,6 +41,7 @@ def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     """Rows of the training split, [classes, ipc], in the order in which herding chooses them."""
     require_images(data, settings.ipc)
     network = feature_network(data, settings, seed)
+    chunk = min(512, training_piece(network, data.shape, data.device) or 512)
 
     def features(images: Tensor) -> Tensor:
         found: Tensor = network.features(data.normalise(images))
@@ -47,7 +49,7 @@ def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
 
     return torch.stack(
         [
-            rows[greedy_herding(in_chunks(features, data.x_train[rows]), settings.ipc)]
+            rows[greedy_herding(in_chunks(features, data.x_train[rows], chunk), settings.ipc)]
             for rows in data.train_indices_by_class()
         ]
     )
@@ -90,7 +92,8 @@ def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier
     schedule = Schedule(
         settings.updates, batch=128, lr=0.01, momentum=0.9, weight_decay=5e-4, drops=(0.5,)
     )
-    train(network, data.x_train, data.y_train, schedule, draws, prepare=data.normalise)
+    piece = training_piece(network, data.shape, data.device)
+    train(network, data.x_train, data.y_train, schedule, draws, prepare=data.normalise, piece=piece)
     network.eval()
     return network
 

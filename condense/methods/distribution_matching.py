@@ -6,7 +6,7 @@ class, over many networks with random weights. No network is trained, so a step 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -14,13 +14,17 @@ from torch import Tensor
 from condense.augment import check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
+from condense.footprint import groups, training_piece
 from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import require_images
-from condense.methods.images import initial_images, real_images
+from condense.methods.images import augmented, initial_images, real_rows
 from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
 from condense.settings import DistributionMatching
 from condense.training import in_chunks
+
+EMBEDDED_AT_ONCE = 512
+"""Real images, at most."""
 
 
 def condense_by_distribution_matching(
@@ -41,6 +45,7 @@ def condense_by_distribution_matching(
     strategy = settings.strategy or default_strategy(data.mirror)
     check_strategy(strategy)
     network = build(settings.network, data.shape, data.classes).to(data.device)
+    piece = training_piece(network, data.shape, data.device)
     before = journal.restore()
     if before:
         start = int(before.state["iteration"])
@@ -50,7 +55,7 @@ def condense_by_distribution_matching(
         velocity = torch.zeros_like(images)
     for k in range(start, settings.iterations):
         draws = generator(seed, "iteration", k)
-        gradient, distance = match(network, images, data, settings, strategy, draws)
+        gradient, distance = match(network, images, data, settings, strategy, draws, piece)
         velocity.mul_(settings.image_momentum).add_(gradient)
         images.sub_(velocity, alpha=settings.image_lr)
         journal.report(k + 1, settings.iterations, distance=float(distance))
@@ -66,6 +71,7 @@ def match(
     settings: DistributionMatching,
     strategy: tuple[str, ...],
     draws: torch.Generator,
+    piece: int | None,
 ) -> tuple[Tensor, Tensor]:
     """The gradient with respect to `images` of the embeddings' distance, and its value.
 
@@ -76,20 +82,33 @@ def match(
         settings: the real batch, and whether to augment.
         strategy: the operations of which one is drawn for each class.
         draws: for weights, real images and augmentation, in this order.
+        piece: images that should go through the network at once, at most, though the synthetic
+            ones of a class always do; None for all, as with batch norm.
     """
     initialise(network, draws)
-    images = images.detach().requires_grad_()
-    real: Sequence[Tensor] = real_images(data, settings.real_batch, draws)
-    synthetic: Sequence[Tensor] = list(images)
-    if settings.augment == "siamese":
-        omega = draw(strategy, draws, groups=data.classes)
-        real, synthetic = omega.apply(real), omega.apply(synthetic)
-    distance = embedding_distance(network.features, real, torch.stack(list(synthetic)))
-    return torch.autograd.grad(distance, images)[0], distance.detach()
+    rows = real_rows(data, settings.real_batch, draws)
+    omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
+    gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
+    classes = data.classes if piece is None else max(1, piece // settings.ipc)
+    for group in groups(data.classes, classes):
+        part = images[group].detach().requires_grad_()
+        drawn = omega[group] if omega else None
+        distance = embedding_distance(
+            network.features,
+            augmented(data, rows[group], drawn),
+            torch.stack(drawn.apply(part)) if drawn else part,
+            min(EMBEDDED_AT_ONCE, piece or EMBEDDED_AT_ONCE),
+        )
+        (gradient[group],) = torch.autograd.grad(distance, part)
+        total += distance.detach()
+    return gradient, total
 
 
 def embedding_distance(
-    embed: Callable[[Tensor], Tensor], real: Sequence[Tensor], synthetic: Tensor
+    embed: Callable[[Tensor], Tensor],
+    real: Iterable[Tensor],
+    synthetic: Tensor,
+    chunk: int = EMBEDDED_AT_ONCE,
 ) -> Tensor:
     """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
 
@@ -97,8 +116,9 @@ def embedding_distance(
         embed: [n, c, h, w] -> [n, d].
         real: for each class [n_class, c, h, w]; the numbers of images may differ.
         synthetic: [classes, ipc, c, h, w]; the distance can be differentiated in these alone.
+        chunk: real images that are embedded at once.
     """
-    target = torch.stack([in_chunks(embed, images).mean(0) for images in real])
+    target = torch.stack([in_chunks(embed, images, chunk).mean(0) for images in real])
     classes, ipc = synthetic.shape[:2]
     means = embed(synthetic.flatten(0, 1)).view(classes, ipc, -1).mean(1)
     return (target - means).square().sum()

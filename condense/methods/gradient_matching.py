@@ -8,6 +8,7 @@ steps of training on the set itself.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,23 @@ from condense.augment import Omega, check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import unknown
+from condense.footprint import (
+    at_once,
+    groups,
+    has_batch_norm,
+    matching_bytes,
+    training_bytes,
+    training_piece,
+)
 from condense.journal import Checkpoint, Journal
-from condense.matching import DISTANCES, class_gradients, stacked_class_gradients
+from condense.matching import (
+    DISTANCES,
+    distance_gradient,
+    matched_parameters,
+    stacked_class_gradients,
+)
 from condense.methods.coresets import require_images
-from condense.methods.images import initial_images, real_images
+from condense.methods.images import augmented, initial_images, real_images, real_rows
 from condense.networks import build, initialise
 from condense.seeds import generator
 from condense.settings import GradientMatching, Side
@@ -30,6 +44,9 @@ CALIBRATION_IMAGES = 16
 
 CACHE_BYTES = 8 << 20
 """Activations of the widest layer that go through the network at once on a CPU."""
+
+GRADIENTS_KEPT = 6
+"""Tensors as large as the weights that a class needs: both gradients, and what D keeps of them."""
 
 
 def condense_by_gradient_matching(
@@ -77,6 +94,8 @@ class Matcher:
         self.network = build(settings.network, data.shape, data.classes).to(data.device)
         self.distance = DISTANCES[settings.distance]
         self.chunk = self._chunk()
+        self.training_piece = training_piece(self.network, data.shape, data.device)
+        self.piece, self.groups = self._pieces()
 
     def initial_images(self) -> Tensor:
         """What the synthetic images start from, [classes, ipc, c, h, w], normalised."""
@@ -115,23 +134,47 @@ class Matcher:
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
-        if any(isinstance(module, nn.BatchNorm2d) for module in self.network.modules()):
+        if has_batch_norm(self.network):
             freeze_batch_norm(
                 self.network, torch.cat(real_images(self.data, CALIBRATION_IMAGES, draws))
             )
-        real = real_images(self.data, self.settings.real_batch, draws)
-        largest = max(map(len, real))
-        shared = draw(self.strategy, draws, groups=len(real))
+        rows = real_rows(self.data, self.settings.real_batch, draws)
+        largest = max(map(len, rows))
+        shared = draw(self.strategy, draws, groups=len(rows))
         on_real = self._omega(self.settings.augment_real, shared, largest, draws)
         on_synthetic = self._omega(self.settings.augment_synthetic, shared, images.shape[1], draws)
+        gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
+        for group in self.groups:
+            gradient[group], distance = self._match_classes(
+                images[group],
+                self.classes[group],
+                rows[group],
+                on_real[group] if on_real else None,
+                on_synthetic[group] if on_synthetic else None,
+            )
+            total += distance
+        return gradient, total
+
+    def _match_classes(
+        self,
+        images: Tensor,
+        classes: Tensor,
+        rows: Sequence[Tensor],
+        on_real: Omega | None,
+        on_synthetic: Omega | None,
+    ) -> tuple[Tensor, Tensor]:
+        """As `match`, of some classes, once everything has been drawn."""
         target = stacked_class_gradients(
-            self.network, on_real.apply(real) if on_real else real, self.classes, self.chunk
+            self.network, augmented(self.data, rows, on_real), classes, self.chunk
         )
         images = images.detach().requires_grad_()
-        augmented = torch.stack(on_synthetic.apply(images)) if on_synthetic else images
-        gradients = class_gradients(self.network, augmented, self.classes)
-        distance = self.distance(gradients, target).sum()
-        return torch.autograd.grad(distance, images)[0], distance.detach()
+        seen = torch.stack(on_synthetic.apply(images)) if on_synthetic else images
+        gradient, distance = distance_gradient(
+            self.network, seen, classes, target, self.distance, self.piece
+        )
+        if on_synthetic:
+            (gradient,) = torch.autograd.grad(seen, images, gradient)
+        return gradient, distance
 
     def train_network(self, images: Tensor, draws: torch.Generator) -> None:
         """ς_θ epochs on the whole synthetic set, augmented image by image (line 10)."""
@@ -140,7 +183,15 @@ class Matcher:
             self.network_epochs, len(self.labels), settings.network_batch, lr=settings.network_lr
         )
         strategy = self.strategy if settings.augment_synthetic != "none" else ()
-        train(self.network, images.flatten(0, 1), self.labels, schedule, draws, strategy=strategy)
+        train(
+            self.network,
+            images.flatten(0, 1),
+            self.labels,
+            schedule,
+            draws,
+            strategy=strategy,
+            piece=self.training_piece,
+        )
 
     def _omega(
         self, side: Side, shared: Omega, images: int, draws: torch.Generator
@@ -154,10 +205,19 @@ class Matcher:
 
     def _chunk(self) -> int:
         """Real images that go through the network at once."""
+        fit = at_once(self.data.device, training_bytes(self.network, self.data.shape))
         if self.data.device.type != "cpu":
-            return self.settings.real_batch
+            return fit
         _, height, width = self.data.shape
-        return max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width))
+        return min(fit, max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width)))
+
+    def _pieces(self) -> tuple[int, list[slice]]:
+        """Synthetic images of a class, and classes, whose gradients' graph is kept at once."""
+        image = matching_bytes(self.network, self.data.shape)
+        weights = sum(weight.nbytes for weight in matched_parameters(self.network).values())
+        label = self.settings.ipc * image + GRADIENTS_KEPT * weights
+        classes = at_once(self.data.device, label)
+        return at_once(self.data.device, image), groups(self.data.classes, classes)
 
 
 @torch.no_grad()
