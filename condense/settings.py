@@ -181,7 +181,11 @@ class Coreset(MethodSettings):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Fresh networks trained on a condensed set and tested on the real test split (§4.1)."""
+    """Fresh networks trained on a condensed set and tested on the real test split (§4.1).
+
+    On a set that was learnt together with learning rates (DD) they are trained with those alone;
+    then only `networks` and `network` matter.
+    """
 
     networks: int = 20
     """Freshly initialised networks; 0 tests nothing."""
