@@ -190,7 +190,7 @@ def test_the_images_teach_better_than_real_ones_in_as_many_steps():
     data, network = load("digits"), Network(width=8, depth=2)
     settings = DatasetDistillation(
         ipc=2, network=network, iterations=150, epochs=2, networks=1, real_batch=128,
-        image_lr=0.05, rate=0.3,
+        image_lr=0.05, rate=0.3, init="real",
     )  # fmt: skip
     learnt, real = condense(data, "dd", settings), condense(data, "random", ipc=2)
     test = Evaluation(networks=5, network=network)

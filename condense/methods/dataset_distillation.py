@@ -24,6 +24,9 @@ from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
 from condense.unrolled_settings import DatasetDistillation
 
+BETAS = (0.5, 0.999)
+"""Of Adam, which moves images and rates; as in the authors' code."""
+
 
 def condense_by_dataset_distillation(
     data: ImageData, settings: DatasetDistillation, seed: int, journal: Journal
@@ -48,7 +51,7 @@ def condense_by_dataset_distillation(
     else:
         start, images, raw = 0, initial_images(data, settings, seed), distiller.initial_raw()
     learnt = [images.requires_grad_(), raw.requires_grad_()]
-    optimizer = torch.optim.Adam(learnt, settings.image_lr)
+    optimizer = torch.optim.Adam(learnt, settings.image_lr, BETAS)
     if before:
         restore_state("optimizer", optimizer, before.tensors)
     for k in range(start, settings.iterations):
