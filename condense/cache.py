@@ -25,7 +25,7 @@ from condense.errors import UserError
 from condense.files import plain, remove_temporaries, writing
 from condense.journal import Checkpoint, FileJournal, Journal
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Part of every key: raise it with a change that makes other sets from the same settings, and take
 the sets that were made before out of the zoo."""
 

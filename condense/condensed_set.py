@@ -34,6 +34,9 @@ class CondensedSet:
         mean, std: per channel, the normalisation that the images were made under.
         class_names: one for each label.
         provenance: dataset, method, ipc, network, seed, version, …; accuracy where measured.
+        rates: float32 [epochs, steps] where the set was learnt together with the learning rates
+            that networks are to be trained on it with, all above 0; else None. In each epoch, step
+            s sees the s-th equal share of the images of each class, which follow class after class.
     """
 
     images: Tensor
@@ -42,6 +45,7 @@ class CondensedSet:
     std: tuple[float, ...]
     class_names: tuple[str, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
+    rates: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -81,11 +85,11 @@ class CondensedSet:
 
     @classmethod
     def from_normalised(
-        cls, images: Tensor, labels: Tensor, data: ImageData, **provenance: Any
+        cls, images: Tensor, labels: Tensor, data: ImageData, rates: Tensor | None = None
     ) -> CondensedSet:
-        """A set of images that were made under the normalisation of `data`."""
+        """A set of images, perhaps with rates, that were made under the normalisation of `data`."""
         pixels = data.denormalise(images.detach()).cpu()
-        return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, provenance)
+        return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, rates=rates)
 
     def with_provenance(self, **more: Any) -> CondensedSet:
         """The same set with more said about it."""
@@ -130,7 +134,10 @@ class CondensedSet:
             "class_names": json.dumps(self.class_names, ensure_ascii=False),
             "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
         }
-        write_tensors(path, {"images": self.images, "labels": self.labels}, metadata)
+        tensors = {"images": self.images, "labels": self.labels}
+        if self.rates is not None:
+            tensors["rates"] = self.rates
+        write_tensors(path, tensors, metadata)
 
     @classmethod
     def load(cls, path: Path | str) -> CondensedSet:
@@ -167,6 +174,9 @@ def _checked(
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names are not a list of names")
     _check_labels(labels, len(images), len(names))
+    rates = tensors.get("rates")
+    if rates is not None:
+        _check_rates(rates, labels, len(names))
     if len(mean) != images.shape[1] or len(std) != images.shape[1]:
         raise ValueError("mean and std are not one number a channel")
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
@@ -178,7 +188,7 @@ def _checked(
     if metadata["normalised"] == "true":
         scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
         images = images * scale + offset
-    return cls(images, labels, mean, std, names, provenance)
+    return cls(images, labels, mean, std, names, provenance, rates)
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
@@ -199,6 +209,21 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
             f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
             f"[{images}, {classes}]"
         )
+
+
+def _check_rates(rates: Tensor, labels: Tensor, classes: int) -> None:
+    """ValueError where these are no learning rates, or the labels give no steps for them."""
+    if rates.dtype != torch.float32 or rates.ndim != 2 or not rates.numel():
+        raise ValueError(
+            f"rates are {rates.dtype} {list(rates.shape)}, not float32 [epochs, steps]"
+        )
+    if not rates.isfinite().all() or not (rates > 0).all():
+        raise ValueError("rates are not all finite and above 0")
+    ipc, rest = divmod(len(labels), classes)
+    if rest or ipc % rates.shape[1]:
+        raise ValueError(f"{len(labels)} images of {classes} classes for {rates.shape[1]} steps")
+    if labels.ndim == 1 and not torch.equal(labels, torch.arange(classes).repeat_interleave(ipc)):
+        raise ValueError("images with rates do not follow class after class")
 
 
 def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:

@@ -1,4 +1,9 @@
-"""What a condensed set is worth: fresh networks trained on it, tested on real images (§4.1)."""
+"""What a condensed set is worth: fresh networks trained on it, tested on real images (§4.1).
+
+A set that was learnt together with learning rates is nothing without them: its networks are trained
+with these, as in the paper that it comes from. So were those of DD in the paper's Table 1, which
+takes its figures from there.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +24,7 @@ from condense.networks import build
 from condense.presets import preset, preset_for
 from condense.seeds import generator
 from condense.settings import Evaluation
-from condense.training import Schedule, in_chunks, train
+from condense.training import Schedule, in_chunks, train, train_at_rates
 
 TESTED_AT_ONCE = 512
 """Test images that go through a network at once, at most."""
@@ -54,6 +59,9 @@ def evaluate(
     journal: Journal | None = None,
 ) -> Accuracy:
     """Train fresh networks on `condensed` and test each on the test split of `data`.
+
+    On a set that has rates, networks are trained with these alone, and how else `settings` would
+    have them trained does not matter; `replace(condensed, rates=None)` is a set without.
 
     Args:
         condensed: the training set.
@@ -115,6 +123,10 @@ def _trained(
         build(network, data.shape, data.classes, own).to(data.device) for own in draws
     ]
     labels = condensed.labels.to(data.device)
+    if condensed.rates is not None:
+        for each in networks:
+            train_at_rates(each, images, labels, condensed.classes, condensed.rates)
+        return networks
     schedule = Schedule.of_epochs(
         settings.epochs or (1000 if strategy else 300),
         len(images),

@@ -87,6 +87,30 @@ def train(
         optimizer.step()
 
 
+def train_at_rates(
+    network: nn.Module, images: Tensor, labels: Tensor, classes: int, rates: Tensor
+) -> None:
+    """Train `network` in place by plain gradient descent, each step at a rate of its own.
+
+    Args:
+        network: [n, c, h, w] -> [n, classes], on the device of the images.
+        images: [n, c, h, w], as the network takes them, as many of each class, class after class.
+        labels: int64 [n], or float [n, classes] for soft labels.
+        classes: how many there are.
+        rates: [epochs, steps]; in each epoch step s is on the s-th share of each class's images.
+    """
+    rows = torch.arange(len(images), device=images.device).view(classes, -1)
+    shares = [share.flatten() for share in rows.chunk(rates.shape[1], dim=1)]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    network.train()
+    for epoch in rates.tolist():
+        for share, rate in zip(shares, epoch, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            F.cross_entropy(network(images[share]), labels[share]).backward()
+            optimizer.step()
+
+
 def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows of one batch after the other, without end, each epoch in a new order."""
     while True:

@@ -11,13 +11,15 @@ from methods import assert_resumes, same_sets
 from condense.condensing import condense
 from condense.data import load
 from condense.errors import UserError
+from condense.evaluation import evaluate
 from condense.evaluation import test_accuracy as accuracy_of
 from condense.methods.dataset_distillation import Distiller, learning_rate, trained
 from condense.methods.images import initial_images
 from condense.methods.unrolled import logits_at
 from condense.networks import build
 from condense.seeds import generator
-from condense.settings import Network
+from condense.settings import Evaluation, Network
+from condense.training import train_at_rates
 from condense.unrolled_settings import DatasetDistillation
 
 SMOOTH = Network(width=4, depth=1, activation="sigmoid")
@@ -95,10 +97,9 @@ def test_rates_start_where_asked_and_stay_above_zero(data):
     assert raw.shape == (2, 2)
     torch.testing.assert_close(F.softplus(raw), torch.full((2, 2), 0.5))
     small = condense(data, "dd", replace(TINY, image_lr=3.0, iterations=10))
-    rates = torch.tensor(small.provenance["rates"])
-    assert rates.shape == (2, 2)
-    assert (rates > 0).all()
-    assert (rates - 0.5).abs().min() > 0.01
+    assert small.rates.shape == (2, 2)
+    assert (small.rates > 0).all()
+    assert (small.rates - 0.5).abs().min() > 0.01
 
 
 def test_the_set_says_what_it_is_to_be_trained_with(data, tmp_path):
@@ -119,7 +120,6 @@ def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(data, weights, sto
 def test_seeds(data):
     first, again, other = (condense(data, "dd", TINY, seed=seed) for seed in (1, 1, 2))
     assert same_sets(first, again)
-    assert first.provenance["rates"] == again.provenance["rates"]
     assert not same_sets(first, other)
 
 
@@ -158,32 +158,45 @@ def test_settings_that_make_no_sense(data, changes, message):
         condense(data, "dd", **changes)
 
 
-def accuracy_as_meant(data, images, rates, network):
-    """The mean accuracy of fresh networks after the steps that a set is meant for."""
-    found = []
-    for number in range(5):
-        fresh = build(network, data.shape, data.classes, generator(9, "test", number))
-        learner = trained(fresh, images, torch.tensor(rates))
-        with torch.no_grad():
-            for name, weight in fresh.named_parameters():
-                weight.copy_(learner[name])
-        found.append(accuracy_of(fresh, data))
-    return sum(found) / len(found)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_training_at_rates_is_gradient_descent_share_by_share(data, steps):
+    images = initial_images(data, replace(TINY, ipc=4), 0)
+    rates = torch.rand(3, steps, generator=generator(1))
+    one, two = (build(SMOOTH, data.shape, 3, generator(4)) for _ in range(2))
+    labels = torch.arange(3).repeat_interleave(4)
+    train_at_rates(one, images.flatten(0, 1), labels, 3, rates)
+    train_plainly(two, images, rates.tolist())
+    for ours, plain in zip(one.parameters(), two.parameters(), strict=True):
+        torch.testing.assert_close(ours, plain)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_networks_are_tested_as_they_were_trained_for_the_set(data, steps):
+    settings = replace(TINY, ipc=4, steps=steps)
+    small = condense(data, "dd", settings)
+    images = small.normalised(data).view(3, 4, *data.shape)
+    expected = []
+    for number in range(2):
+        network = build(SMOOTH, data.shape, 3, generator(5, "evaluation", number))
+        train_plainly(network, images, small.rates.tolist())
+        expected.append(accuracy_of(network, data))
+    test = Evaluation(networks=2, network=SMOOTH)
+    for changes in ({}, {"epochs": 7, "augment": "none"}):
+        found = evaluate(small, data, replace(test, **changes), seed=5)
+        assert found.values == tuple(expected)
 
 
 def test_the_images_teach_better_than_real_ones_in_as_many_steps():
     data, network = load("digits"), Network(width=8, depth=2)
     settings = DatasetDistillation(
         ipc=2, network=network, iterations=150, epochs=2, networks=1, real_batch=128,
-        image_lr=0.05, rate=0.3,
+        image_lr=0.05, rate=0.3, init="real",
     )  # fmt: skip
-    small = condense(data, "dd", settings)
-    images = small.normalised(data).view(10, 2, 1, 8, 8)
-    learnt = accuracy_as_meant(data, images, small.provenance["rates"], network)
-    real = initial_images(data, settings, 0)
-    rates = [[[rate] * 2] * 2 for rate in (0.03, 0.1, 0.3, 1.0)]
-    best = max(accuracy_as_meant(data, real, rate, network) for rate in rates)
-    assert learnt > best + 0.1
+    learnt, real = condense(data, "dd", settings), condense(data, "random", ipc=2)
+    test = Evaluation(networks=5, network=network)
+    steady = [replace(real, rates=torch.full((2, 2), rate)) for rate in (0.03, 0.1, 0.3, 1.0)]
+    best = max(evaluate(small, data, test).mean for small in steady)
+    assert evaluate(learnt, data, test).mean > best + 0.1
 
 
 def test_an_unrolled_network_is_the_trained_one(data):

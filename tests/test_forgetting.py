@@ -50,8 +50,9 @@ def literal_count(data, settings):
                 for weight, v, gradient in zip(
                     network.parameters(), velocity, gradients, strict=True
                 ):
-                    v.mul_(settings.momentum).add_(gradient + settings.weight_decay * weight)
-                    weight.sub_(lr * v)
+                    downhill = gradient + settings.weight_decay * weight
+                    v.mul_(settings.momentum).add_(downhill)
+                    weight.sub_(lr * (downhill + settings.momentum * v))  # Nesterov's
     return [events[row] if row in ever else NEVER_LEARNT for row in events]
 
 

@@ -101,7 +101,7 @@ class Kept(Journal):
 
     def save(self, checkpoint: Checkpoint):
         self.kept = checkpoint.snapshot(0.0)
-        if self.kept.state["outer"] == self.stop_at:
+        if self.kept.state["iteration"] == self.stop_at:
             raise KilledError
 
 

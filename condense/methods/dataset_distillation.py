@@ -2,8 +2,7 @@
 
 A network that makes a few steps of gradient descent on the images should do well on real ones: the
 gradient of its loss there is taken back through all the steps, to the images and to the learning
-rates. A set is meant for these steps, so its provenance tells how they go: `rates`, an epoch a row,
-and a rate for each step, which sees the next equal share of the images of each class.
+rates. A set is meant for these steps and no others, so it carries the rates.
 """
 
 from __future__ import annotations
@@ -25,11 +24,14 @@ from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
 from condense.unrolled_settings import DatasetDistillation
 
+BETAS = (0.5, 0.999)
+"""Of Adam, which moves images and rates; as in the authors' code."""
+
 
 def condense_by_dataset_distillation(
     data: ImageData, settings: DatasetDistillation, seed: int, journal: Journal
 ) -> CondensedSet:
-    """A set of `settings.ipc` synthetic images per class, with learnt rates in its provenance.
+    """A set of `settings.ipc` synthetic images per class, with the rates that were learnt for it.
 
     Args:
         data: the training set; its device is the one that is computed on.
@@ -49,7 +51,7 @@ def condense_by_dataset_distillation(
     else:
         start, images, raw = 0, initial_images(data, settings, seed), distiller.initial_raw()
     learnt = [images.requires_grad_(), raw.requires_grad_()]
-    optimizer = torch.optim.Adam(learnt, settings.image_lr)
+    optimizer = torch.optim.Adam(learnt, settings.image_lr, BETAS)
     if before:
         restore_state("optimizer", optimizer, before.tensors)
     for k in range(start, settings.iterations):
@@ -60,8 +62,8 @@ def condense_by_dataset_distillation(
         tensors = {"images": images, "raw": raw, **state_of("optimizer", optimizer)}
         journal.save(Checkpoint(tensors, {"iteration": k + 1}))
     labels = distiller.classes.repeat_interleave(settings.ipc)
-    rates = F.softplus(raw.detach()).tolist()
-    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data, rates=rates)
+    rates = F.softplus(raw.detach()).cpu()
+    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data, rates)
 
 
 def learning_rate(settings: DatasetDistillation, k: int) -> float:

@@ -15,9 +15,9 @@ from condense.augment import check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.footprint import groups, training_piece
-from condense.journal import Checkpoint, Journal
+from condense.journal import Journal
 from condense.methods.coresets import require_images
-from condense.methods.images import augmented, initial_images, real_rows
+from condense.methods.images import augmented, match_images, real_rows
 from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
 from condense.settings import DistributionMatching
@@ -46,22 +46,15 @@ def condense_by_distribution_matching(
     check_strategy(strategy)
     network = build(settings.network, data.shape, data.classes).to(data.device)
     piece = training_piece(network, data.shape, data.device)
-    before = journal.restore()
-    if before:
-        start = int(before.state["iteration"])
-        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
-    else:
-        start, images = 0, initial_images(data, settings, seed)
-        velocity = torch.zeros_like(images)
-    for k in range(start, settings.iterations):
+
+    def step(images: Tensor, velocity: Tensor, k: int) -> float:
         draws = generator(seed, "iteration", k)
         gradient, distance = match(network, images, data, settings, strategy, draws, piece)
         velocity.mul_(settings.image_momentum).add_(gradient)
         images.sub_(velocity, alpha=settings.image_lr)
-        journal.report(k + 1, settings.iterations, distance=float(distance))
-        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1}))
-    labels = torch.arange(data.classes).repeat_interleave(settings.ipc)
-    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data)
+        return float(distance)
+
+    return match_images(data, settings, seed, journal, settings.iterations, step)
 
 
 def match(

@@ -95,6 +95,7 @@ def count_forgetting(data: ImageData, settings: Forgetting, seed: int, journal: 
         network.parameters(),
         settings.lr,
         momentum=settings.momentum,
+        nesterov=settings.momentum > 0,
         weight_decay=settings.weight_decay,
     )
     record, start = Record.empty(len(data.x_train), data.device), 0

@@ -25,7 +25,7 @@ from condense.footprint import (
     training_bytes,
     training_piece,
 )
-from condense.journal import Checkpoint, Journal
+from condense.journal import Journal
 from condense.matching import (
     DISTANCES,
     distance_gradient,
@@ -33,7 +33,7 @@ from condense.matching import (
     stacked_class_gradients,
 )
 from condense.methods.coresets import require_images
-from condense.methods.images import augmented, initial_images, real_images, real_rows
+from condense.methods.images import augmented, initial_images, match_images, real_images, real_rows
 from condense.networks import build, initialise
 from condense.seeds import generator
 from condense.settings import GradientMatching, Side
@@ -64,18 +64,7 @@ def condense_by_gradient_matching(
         UserError: for a setting that makes no sense, or a class with too few images.
     """
     matcher = Matcher(data, settings, seed)
-    before = journal.restore()
-    if before:
-        start = int(before.state["outer"])
-        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
-    else:
-        start, images = 0, matcher.initial_images()
-        velocity = torch.zeros_like(images)
-    for k in range(start, settings.outer):
-        distance = matcher.outer_iteration(images, velocity, k)
-        journal.report(k + 1, settings.outer, distance=distance)
-        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"outer": k + 1}))
-    return CondensedSet.from_normalised(images.flatten(0, 1), matcher.labels, data)
+    return match_images(data, settings, seed, journal, settings.outer, matcher.outer_iteration)
 
 
 class Matcher:

@@ -1,14 +1,16 @@
-"""What methods that learn images share: what they start from, and real images to compare with."""
+"""What methods that learn images share: a start, real images to compare with, a loop."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from condense.augment import Omega
+from condense.condensed_set import CondensedSet
 from condense.data import ImageData
+from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import choose_randomly, herd
 from condense.seeds import generator
 from condense.settings import Coreset, LearnedImages
@@ -49,3 +51,41 @@ def augmented(data: ImageData, rows: Sequence[Tensor], omega: Omega | None) -> I
     for label, row in enumerate(rows):
         images = data.normalise(data.x_train[row])
         yield omega[label : label + 1].apply([images])[0] if omega else images
+
+
+def match_images(
+    data: ImageData,
+    settings: LearnedImages,
+    seed: int,
+    journal: Journal,
+    iterations: int,
+    step: Callable[[Tensor, Tensor, int], float],
+) -> CondensedSet:
+    """The set whose images so many iterations have moved, by gradient descent with momentum.
+
+    Args:
+        data: the training set.
+        settings: what the images start from, and how many there are.
+        seed: of what they start from.
+        journal: told of every iteration; an interrupted run goes on from it.
+        iterations: how often `step` is taken.
+        step: given the images [classes, ipc, c, h, w], normalised, their momentum of the same
+            shape and the number of the iteration, it moves both in place and says how far real
+            and synthetic images were apart.
+
+    Raises:
+        UserError: for a class with too few images, where they start from real ones.
+    """
+    before = journal.restore()
+    if before:
+        start = int(before.state["iteration"])
+        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
+    else:
+        start, images = 0, initial_images(data, settings, seed)
+        velocity = torch.zeros_like(images)
+    for k in range(start, iterations):
+        distance = step(images, velocity, k)
+        journal.report(k + 1, iterations, distance=distance)
+        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1}))
+    labels = torch.arange(data.classes).repeat_interleave(settings.ipc)
+    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data)

@@ -2,8 +2,10 @@
 
 The images are real ones and stay as they are; what is learnt is a soft label for each. A network
 that makes a step on some of them should do well on real images: the gradient of its loss there is
-taken through the step to the labels. Then the network really makes a step on the new labels, and
-so the labels get to see networks all along their training, and again with fresh ones.
+taken through the step to the labels. Then the network really makes a step on the new labels (in the
+authors' code, on the labels of before), and so the labels get to see networks all along their
+training, and again with fresh ones. The authors test the labels that did best on images held out,
+for as many steps of Adam as networks lived; here the last labels are tested as all sets are.
 """
 
 from __future__ import annotations
