@@ -169,7 +169,7 @@ PEAK = """
     size = 32
     footprint.CPU_BYTES = fits << 20
     torch.set_num_threads(1)
-    labels = torch.arange(classes).repeat(4)
+    labels = torch.arange(classes).repeat(max(4, ipc))
     pixels = torch.zeros(len(labels), 1, size, size, dtype=torch.uint8)
     names = tuple(map(str, range(classes)))
     data = ImageData("noise", pixels, labels, pixels, labels, (0.5,), (0.3,), names)
@@ -186,6 +186,6 @@ PEAK = """
 def test_memory_does_not_grow_with_classes_nor_with_images_per_class():
     cases = ((2, 4, 48), (80, 4, 48), (2, 160, 48), (80, 4, 4096))
     few, classes, images, unbounded = (int(python(PEAK, *case).stdout) for case in cases)
-    assert unbounded > few + 150
-    assert classes < few + 70
-    assert images < few + 70
+    assert unbounded > few + 250
+    assert classes < few + 100
+    assert images < few + 100

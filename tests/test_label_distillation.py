@@ -156,4 +156,5 @@ def test_the_labels_teach_better_than_the_images_own_classes():
         batch=10, real_batch=256, network_lr=0.003,
     )  # fmt: skip
     test = Evaluation(networks=3, epochs=100, batch=10, lr=0.02, network=network, augment="none")
-    assert score("ld", settings, test) > score("random", Coreset(ipc=1), test) + 0.02
+    # One seed gains 1 to 9 points, so that rounding could decide with fewer.
+    assert score("ld", settings, test, 4) > score("random", Coreset(ipc=1), test, 4) + 0.02
