@@ -27,10 +27,10 @@ MEMORIES = ("random", "herding", "dc", "dsa")
 class MainJob:
     """Measure what the README quotes."""
 
-    part: Literal["all", "mnist", "plain", "distilled", "heads", "time"] = "all"
+    part: Literal["all", "mnist", "plain", "distilled", "small", "heads", "time"] = "all"
     """mnist: condensed sets of MNIST. plain, distilled: the four memories without and with
-    distillation. heads: DSA and herding with the other heads. time: the main job with an empty
-    cache."""
+    distillation. small: DSA and herding with four times as many images of half the side. heads:
+    DSA and herding with the other heads. time: the main job with an empty cache."""
     preset: str = "cpu"
     seeds: int = 3
     jobs: int = 1
@@ -55,14 +55,24 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
     for part, flag in (("plain", "no-distill"), ("distilled", "distill")):
         for memory in reversed(MEMORIES):
             for seed in seeds:
-                line = f"continual.run {STREAM} --memory {memory} --{flag} --seed {seed}"
+                line = f"{learn(memory, 1)} --{flag} --seed {seed}"
                 yield part, f"domain-{memory}-{flag}-s{seed}", line.split()
+    for flag in ("no-distill", "distill"):
+        for memory in ("dsa", "herding"):
+            for seed in seeds:
+                line = f"{learn(memory, 2)} --{flag} --seed {seed}"
+                yield "small", f"domain-{memory}-small-{flag}-s{seed}", line.split()
     for head in ("task", "class"):
         for memory in ("dsa", "herding"):
-            line = f"continual.run {STREAM} --memory {memory} --no-distill --head {head}"
+            line = f"{learn(memory, 1)} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
     line = f"continual.run {STREAM} --memory dsa --no-distill --no-cache"
     yield "time", "time-domain-dsa-no-distill-s0", line.split()
+
+
+def learn(memory: str, formation: int) -> str:
+    """How the stream is learnt with a memory of 10 images per class, or of as many bytes."""
+    return f"continual.run {STREAM} --memory {memory} --formation {formation}"
 
 
 def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
