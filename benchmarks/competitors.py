@@ -56,6 +56,8 @@ class Job:
     """Of which the fine-tuning only adds to the number of updates."""
     images_per_class: int
     seed: int
+    formation: int = 1
+    """Of the memory that EEIL has beside it, whose fine-tuning is as much longer."""
 
     @property
     def classes(self) -> int:
@@ -76,7 +78,7 @@ def updates(job: Job) -> list[int]:
     for task in job.tasks:
         epochs = learner.epochs if counts else learner.epochs_first
         batches = -(-(len(task.x_train) + remembered) // batch)
-        remembered += job.images_per_class * task.classes
+        remembered += job.images_per_class * job.formation**2 * task.classes
         tuning = -(-remembered // batch)
         limit = learner.updates_per_epoch or max(batches, tuning)
         finetuned = learner.finetune_epochs if counts else 0

@@ -62,7 +62,11 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
 
     if settings.memory_size is None:
         for task in tasks:
-            require_images(task, settings.images_per_class * settings.formation**2)
+            try:
+                require_images(task, settings.images_per_class * settings.formation**2)
+            except UserError as error:
+                hint = ", or for --formation 1" if settings.formation > 1 else ""
+                raise UserError(f"{error}{hint}") from error
     classes = sum(task.classes for task in tasks)
     if settings.memory_size is not None and settings.memory_size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")

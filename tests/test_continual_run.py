@@ -138,7 +138,11 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--condensing.ipc", "3"], "--images-per-class"),
         (["--images-per-class", "13"], "ask for fewer"),
         (["--memory-size", "29"], "at least 30"),
-        (["--depth", "5"], "too small for the network"),
+        (
+            ["--images-per-class", "4"],
+            "ask for fewer, or for --formation 1",
+        ),
+        (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
     ],
 )
@@ -185,7 +189,8 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 3
     summary = json.loads((out / "summary.json").read_text())
     assert summary["stream"] == "synthdigits-mnist5k-digits"
-    assert summary["memory_images"] == 300
+    assert (summary["images_per_class"], summary["formation"]) == (10, 2)
+    assert (summary["memory_images"], summary["memory_bytes"]) == (1200, 300 * 3 * 32 * 32)
     config = json.loads((out / "config.json").read_text())
     assert [data["name"] for data in config["data"]] == ["synthdigits", "mnist5k", "digits"]
     again = command(*flags, "--quiet", **places)
