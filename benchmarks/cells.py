@@ -6,19 +6,17 @@ set chooses cells. What is measured is a row of results/TABLE.csv and is not mea
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Literal, NoReturn
 
 from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from condense import command_line
 from condense.errors import unknown
-from condense.files import atomic_write
 
-RESULTS = Path(__file__).parent / "results"
 OFFICIAL = {
     "mnist": 60_000,
     "fashionmnist": 60_000,
@@ -29,7 +27,6 @@ OFFICIAL = {
 """Training images of the data sets that the paper was measured on."""
 PAPERS_SETS, PAPERS_NETWORKS = 5, 20
 
-Row = dict[str, Any]
 Figure = tuple[float, float]
 """Mean and standard deviation, in per cent."""
 
@@ -101,25 +98,6 @@ def measure(table: str, cell: Cell, settings: Cells) -> Row:
     }
 
 
-def kept(table: str) -> list[Row]:
-    """The rows that have been measured."""
-    path = RESULTS / f"{table}.csv"
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def keep(table: str, rows: Sequence[Row]) -> None:
-    """Write all rows, atomically."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    with atomic_write(RESULTS / f"{table}.csv") as aside:
-        aside.write_text(text.getvalue(), encoding="utf-8")
-
-
 def row_of(cell: Cell, rows: Iterable[Row], preset: str) -> Row | None:
     """The row of a cell at a preset, of the most sets where there are several."""
     mine = [
@@ -167,14 +145,24 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
             if asked not in there:
                 raise unknown(axis.replace("_", " "), asked, there)
     wanted = [cell for cell in cells if cell.wanted(settings)]
-    rows = kept(table)
+    path = RESULTS / f"{table}.csv"
+    rows = read_rows(path)
     for cell in [] if settings.show else wanted:
         before = row_of(cell, rows, settings.preset)
         if before and int(before["sets"]) >= settings.sets:
             continue
         rows = [row for row in rows if row is not before]
         rows.append(measure(table, cell, settings))
-        keep(table, rows)
+        write_rows(path, rows)
         print(f"{cell.name}: {rows[-1]['value']} % in {rows[-1]['seconds']} s", flush=True)
     if wanted:
-        print("\n".join(lines(wanted, kept(table), settings.preset)))
+        print("\n".join(lines(wanted, read_rows(path), settings.preset)))
+
+
+def main(table: str, settings: type[Cells], cells: Iterable[Cell]) -> NoReturn:
+    """The command of a table, `python -m benchmarks.TABLE`: as the flags ask, fill and print it."""
+
+    def run(argv: list[str]) -> None:
+        fill(table, cells, command_line.read_flags(settings, argv, f"python -m benchmarks.{table}"))
+
+    command_line.main(run)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from condense.files import atomic_write
+from benchmarks.pictures import write
 
 AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "ipc": ("images per class", (1, 5, 10, 20, 50)),
@@ -64,7 +64,6 @@ def grow(
 
 def draw(table: pd.DataFrame, title: str, path: Path) -> None:
     """Time above, memory below, a column for each axis; both scales logarithmic."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5), layout="constrained")
@@ -81,5 +80,4 @@ def draw(table: pd.DataFrame, title: str, path: Path) -> None:
     plots[1, 0].set_ylabel("memory (MB)")
     plots[0, 0].legend()
     figure.suptitle(title)
-    with atomic_write(path) as aside:
-        FigureCanvasAgg(figure).print_png(str(aside))
+    write(figure, path)

@@ -14,15 +14,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from benchmarks.commands import machine
 from benchmarks.main_job import MEMORIES
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
 from condense import command_line
 from condense.errors import at_least, unknown
-from condense.files import read_json, writing
+from condense.files import read_json
 from condense.run_folder import provenance
 from continual import run as continual_run
 from continual.settings import learner_preset
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from condense.data import ImageData
 
 PROG = "python -m benchmarks.split_streams"
-RESULTS = Path(__file__).parent / "results" / "split_streams.csv"
 LEARNERS = {
     **dict.fromkeys(MEMORIES, "EEIL"),
     **{"reservoir": "Naive", "class-balanced": "Naive", "icarl": "iCaRL", "gdumb": "GDumb"},
@@ -50,8 +50,6 @@ NOTES = {
     "outputs from the start, nearest class mean at test",
     "gdumb": "a fresh network for each task, trained on the memory alone",
 }
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class SplitStreams:
     """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
     runs: Path = Path("runs/split_streams")
     """Where the run folders of EEIL go."""
-    results: Path = RESULTS
+    results: Path = RESULTS / "split_streams.csv"
     """The table to which rows are added."""
 
     def __post_init__(self) -> None:
@@ -194,9 +192,7 @@ def _add(path: Path, found: Row, settings: Row) -> None:
         **{"avalanche": version("avalanche-lib"), "version": provenance()["version"]},
         **{"commit": found["commit"], "images": settings["images"]},
     }
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
+    write_rows(path, [*read_rows(path), row])
     print(f"{row['memory']}, seed {row['seed']}: {row['accuracies']}", flush=True)
 
 

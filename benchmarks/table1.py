@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, Cells, Figure, fill
-from condense.command_line import main, read_flags
+from benchmarks.cells import Cell, Cells, Figure, main
 
 PAPER: dict[tuple[str, int], dict[str, Figure]] = {
     ("mnist", 1): {
@@ -99,10 +98,5 @@ def cells() -> Iterator[Cell]:
             yield Cell(axes, flags, papers.get(method), dataset=dataset)
 
 
-def run(argv: list[str]) -> None:
-    """Fill and print the table."""
-    fill("table1", cells(), read_flags(Table1, argv, "python -m benchmarks.table1"))
-
-
 if __name__ == "__main__":
-    main(run)
+    main("table1", Table1, cells())

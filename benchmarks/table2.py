@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, Cells, Figure, fill
+from benchmarks.cells import Cell, Cells, Figure, main
 from benchmarks.table1 import flags_of
-from condense.command_line import main, read_flags
 
 PAPER: dict[int, dict[str, Figure | None]] = {
     1: {
@@ -39,10 +38,5 @@ def cells() -> Iterator[Cell]:
             yield Cell({"ipc": ipc, "method": method}, flags, paper, dataset="cifar100")
 
 
-def run(argv: list[str]) -> None:
-    """Fill and print the table."""
-    fill("table2", cells(), read_flags(Table2, argv, "python -m benchmarks.table2"))
-
-
 if __name__ == "__main__":
-    main(run)
+    main("table2", Table2, cells())

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, Cells, Figure, fill
-from condense.command_line import main, read_flags
+from benchmarks.cells import Cell, Cells, Figure, main
 
 ARCHITECTURES = ("mlp", "convnet", "lenet", "alexnet", "vgg11", "resnet18")
 PAPER: dict[str, tuple[Figure, ...]] = {
@@ -43,10 +42,5 @@ def cells() -> Iterator[Cell]:
             yield Cell(axes, flags, paper, dataset="mnist")
 
 
-def run(argv: list[str]) -> None:
-    """Fill and print the table."""
-    fill("table3", cells(), read_flags(Table3, argv, "python -m benchmarks.table3"))
-
-
 if __name__ == "__main__":
-    main(run)
+    main("table3", Table3, cells())

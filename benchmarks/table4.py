@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, Cells, fill
-from condense.command_line import main, read_flags
+from benchmarks.cells import Cell, Cells, main
 
 OPERATIONS = ("crop", "flip", "scale", "rotate")
 SCHEMES: dict[str, tuple[tuple[str, str, str], tuple[float, ...], tuple[float, ...]]] = {
@@ -59,10 +58,5 @@ def cells() -> Iterator[Cell]:
                 yield Cell(axes, flags, paper, dataset=dataset)
 
 
-def run(argv: list[str]) -> None:
-    """Fill and print the table."""
-    fill("table4", cells(), read_flags(Table4, argv, "python -m benchmarks.table4"))
-
-
 if __name__ == "__main__":
-    main(run)
+    main("table4", Table4, cells())

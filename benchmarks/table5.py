@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.cells import Cell, Cells, Figure, fill
-from condense.command_line import main, read_flags
+from benchmarks.cells import Cell, Cells, Figure, main
 
 STRATEGIES = ("none", "color", "crop", "cutout", "flip", "scale", "rotate", "combination")
 PAPER: dict[str, tuple[Figure | None, ...]] = {
@@ -62,10 +61,5 @@ def cells() -> Iterator[Cell]:
                 yield Cell(axes, flags_of(strategy), paper, dataset=dataset)
 
 
-def run(argv: list[str]) -> None:
-    """Fill and print the table."""
-    fill("table5", cells(), read_flags(Table5, argv, "python -m benchmarks.table5"))
-
-
 if __name__ == "__main__":
-    main(run)
+    main("table5", Table5, cells())

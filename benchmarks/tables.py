@@ -1,7 +1,8 @@
 """The README's tables and its figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in README.md, and draws figure3.png. A table
-shows what was measured and nothing else: a cell without a measurement stays empty.
+Prints the tables, writes them between their marks in README.md, and draws figure3.png as
+`python -m benchmarks.figure3` does. A table shows what was measured and nothing else: a cell
+without a measurement stays empty.
 """
 
 from __future__ import annotations
@@ -10,20 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
 
-from condense.files import atomic_write, read_json
+from benchmarks import figure3
+from benchmarks.measured import Result, learnt, results
+from condense.files import atomic_write
 
 ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "main_job" / "cpu"
 NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
-
-Result = dict[str, Any]
-
-
-def results() -> list[Result]:
-    """Every result that has been kept."""
-    return [read_json(path) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def mnist_table(kept: list[Result]) -> str:
@@ -57,7 +51,7 @@ def continual_table(kept: list[Result]) -> str:
     """Accuracy over the tasks so far after each stage, by memory, with and without distillation."""
 
     def cells(memory: str, distill: bool) -> Iterator[str]:
-        runs = [result["summary"] for result in _learnt(kept, "domain", memory, distill)]
+        runs = [result["summary"] for result in learnt(kept, "domain", memory, distill)]
         for stage in range(3):
             yield _spread([100 * run["average_accuracy"][stage] for run in runs])
         yield str(len(runs) or "")
@@ -73,40 +67,12 @@ def heads_table(kept: list[Result]) -> str:
     """The same for the other heads, one seed each."""
 
     def row(head: str, memory: str) -> list[str]:
-        runs = [result["summary"] for result in _learnt(kept, head, memory, False)]
+        runs = [result["summary"] for result in learnt(kept, head, memory, False)]
         stages = (_spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
     rows = [row(head, memory) for head in ("task", "class") for memory in ("herding", "dsa")]
     return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
-
-
-def draw_stages(kept: list[Result], path: Path) -> None:
-    """The paper's Figure 3: T1 to T3 by memory, without and with distillation."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for plot, distill in zip(axes, (False, True), strict=True):
-        for memory in NAMES:
-            runs = [
-                r["summary"]["average_accuracy"] for r in _learnt(kept, "domain", memory, distill)
-            ]
-            if not runs:
-                continue
-            columns = [[100 * value for value in stage] for stage in zip(*runs, strict=True)]
-            spread = [stdev(values) if len(values) > 1 else 0.0 for values in columns]
-            means = [fmean(values) for values in columns]
-            label = NAMES[memory].strip("*")
-            plot.errorbar(["T1", "T2", "T3"], means, spread, marker="o", capsize=3, label=label)
-        plot.set_title("with distillation" if distill else "without distillation")
-        plot.set_xlabel("learning stage")
-        plot.grid(alpha=0.3)
-    axes[0].set_ylabel("test accuracy (%)")
-    axes[0].legend()
-    with atomic_write(path) as aside:
-        FigureCanvasAgg(figure).print_png(str(aside))
 
 
 TABLES: dict[str, Callable[[list[Result]], str]] = {
@@ -123,19 +89,6 @@ def filled(text: str, kept: list[Result]) -> str:
         return f"<!-- {mark[1]} -->\n{TABLES[mark[1]](kept)}\n<!-- end -->"
 
     return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
-
-
-def _learnt(kept: list[Result], head: str, memory: str, distill: bool) -> list[Result]:
-    """The runs of the main job with these settings, timing runs left out."""
-    return [
-        result
-        for result in kept
-        if result["command"] == "python -m continual.run"
-        and result["summary"]["stream"] == "svhn-mnist-usps"
-        and result["settings"]["common"]["cache"]
-        and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
-        and result["summary"]["distill"] == distill
-    ]
 
 
 def _spread(values: list[float]) -> str:
@@ -156,7 +109,7 @@ def main() -> None:
     text = filled(readme.read_text(encoding="utf-8"), kept)
     with atomic_write(readme) as aside:
         aside.write_text(text, encoding="utf-8")
-    draw_stages(kept, ROOT / "benchmarks" / "results" / "figure3.png")
+    figure3.draw(kept, figure3.PATH)
     for name, table in TABLES.items():
         print(f"{name}\n{table(kept)}\n")
 

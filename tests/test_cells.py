@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks import cells, table1, table2, table3, table4, table5
 from benchmarks.cells import Cell, is_papers, lines, row_of
+from benchmarks.rows import read_rows
 from condense import UserError
 
 TABLES = {
@@ -90,14 +91,14 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     settings = table1.Table1(method=("dsa",), ipc=(1,), dataset=("mnist",), sets=2)
     cells.fill("table1", table1.cells(), settings)
     assert [flags[flags.index("--seed") + 1] for flags in ran] == ["0", "1"]
-    (row,) = cells.kept("table1")
+    (row,) = read_rows(tmp_path / "table1.csv")
     assert (row["value"], row["n"], row["seconds"]) == ("60.00", "4", "4")
     cells.fill("table1", table1.cells(), settings)
     assert len(ran) == 2
     more = table1.Table1(method=("dsa",), ipc=(1,), dataset=("mnist",), sets=3)
     cells.fill("table1", table1.cells(), more)
     assert len(ran) == 5
-    assert [row["sets"] for row in cells.kept("table1")] == ["3"]
+    assert [row["sets"] for row in read_rows(tmp_path / "table1.csv")] == ["3"]
 
 
 def test_a_table_as_a_user_fills_it(
@@ -111,7 +112,18 @@ def test_a_table_as_a_user_fills_it(
         method = ()
 
     cells.fill("mine", [cell], OneAxis(preset="smoke", runs=tmp_path / "runs"))
-    (row,) = cells.kept("mine")
+    (row,) = read_rows(tmp_path / "results" / "mine.csv")
     assert 5 < float(row["value"]) < 100
     assert (row["n"], row["train"], row["seeds"]) == ("2", "1438", "0-0")
     assert "n = 2, reduced (smoke)" in capsys.readouterr().out
+
+
+def test_the_command_as_a_user_runs_it(command) -> None:
+    here = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    axes = ("--show", "--dataset", "mnist", "--ipc", "1", "--method", "dd", "dsa")
+    shown = command("benchmarks.table1", *axes, **here).stdout.splitlines()
+    assert shown[0].startswith("| dataset | ipc | method | ours |")
+    assert [line.split(" | ")[2] for line in shown[2:]] == ["dd", "dsa"]
+    assert shown[3].endswith("| 88.7 ± 0.6 |  |")
+    wrong = command("benchmarks.table1", "--method", "dsb", code=2, **here)
+    assert wrong.stderr.startswith("unknown method 'dsb'; known: ")

@@ -1,21 +1,10 @@
 """The README shows what results/ holds, and nothing else."""
 
+from kept_results import learnt
+
 from benchmarks.main_job import RESULTS, MainJob, commands
-from benchmarks.tables import ROOT, continual_table, filled, mnist_table, results
-
-
-def learnt(memory, distill, accuracies, cache=True):
-    return {
-        "command": "python -m continual.run",
-        "settings": {"common": {"cache": cache}},
-        "summary": {
-            "stream": "svhn-mnist-usps",
-            "head": "domain",
-            "memory": memory,
-            "distill": distill,
-            "average_accuracy": accuracies,
-        },
-    }
+from benchmarks.measured import results
+from benchmarks.tables import ROOT, continual_table, filled, mnist_table
 
 
 def test_readme_is_what_the_results_make_of_it():

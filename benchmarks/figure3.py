@@ -1,0 +1,83 @@
+"""Figure 3 of the paper, continual learning by memory: `python -m benchmarks.figure3`.
+
+Draws results/figure3.png from what `python -m benchmarks.main_job` has kept, without and with
+distillation. Of the paper's figure only what its text says in numbers stands beside ours: what
+each memory comes to after all three tasks, without distillation. It is at the paper's scale, ours
+is at that of the cpu preset, so the two are not to be compared point by point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from benchmarks.measured import Result, learnt, results
+from benchmarks.pictures import write
+from benchmarks.rows import RESULTS
+from condense.command_line import main, read_flags
+
+STAGES = ("T1", "T2", "T3")
+MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
+PAPER = {"herding": 94.4 - 3.7, "dc": 94.4 - 1.4, "dsa": 94.4}
+"""At T3 without distillation, in per cent (§4.5: DSA, and how much it surpasses the others by)."""
+PATH = RESULTS / "figure3.png"
+
+Curve = tuple[list[float], list[float]]
+"""Mean and standard deviation at each stage, in per cent."""
+
+
+@dataclass(frozen=True)
+class Figure3:
+    """Draw the accuracy over the tasks so far after each stage, by memory."""
+
+    out: Path = PATH
+    """The picture."""
+
+
+def curve(kept: list[Result], memory: str, distill: bool) -> Curve | None:
+    """Of all seeds with one head for all tasks; None where none has been measured."""
+    runs = [
+        result["summary"]["average_accuracy"] for result in learnt(kept, "domain", memory, distill)
+    ]
+    if not runs:
+        return None
+    stages = [[100 * value for value in values] for values in zip(*runs, strict=True)]
+    return (
+        [fmean(values) for values in stages],
+        [stdev(values) if len(values) > 1 else 0.0 for values in stages],
+    )
+
+
+def draw(kept: list[Result], path: Path) -> None:
+    """T1 to T3 by memory, without and with distillation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    plots = figure.subplots(1, 2, sharey=True)
+    for plot, distill in zip(plots, (False, True), strict=True):
+        for number, (memory, name) in enumerate(MEMORIES.items()):
+            colour = f"C{number}"
+            found = curve(kept, memory, distill)
+            if found:
+                plot.errorbar(STAGES, *found, marker="o", capsize=3, label=name, color=colour)
+            if memory in PAPER and not distill:
+                plot.scatter(["T3"], [PAPER[memory]], 60, marker="*", color=colour)
+        plot.set_title("with distillation" if distill else "without distillation")
+        plot.set_xlabel("learning stage")
+        plot.grid(alpha=0.3)
+    plots[0].set_ylabel("test accuracy (%)")
+    plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
+    plots[0].legend(loc="upper left", fontsize="small")
+    write(figure, path)
+
+
+def run(argv: list[str]) -> None:
+    """Draw what has been kept."""
+    out = read_flags(Figure3, argv, "python -m benchmarks.figure3").out
+    draw(results(), out)
+    print(out)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,262 @@
+"""Table 6 and Figure 4 of the paper, architecture search: `python -m benchmarks.table6 RUN RUN …`.
+
+Reads finished runs of `python -m nas.search`: one with `--proxy whole`, which is the truth, and one
+of each proxy. Writes a row for each to results/table6.csv, what every architecture came to to
+results/table6-architectures.csv, from which correlations can be computed again, and the scatter of
+Figure 4; each time anew. Prints the rows beside the paper's; a difference is given only where both
+were measured alike. The processor is that of the machine on which this is run: where it was another
+that searched, run it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+
+from benchmarks.commands import cores, machine
+from benchmarks.rows import RESULTS, Row, write_rows
+from condense.command_line import main, read_flags
+from condense.errors import UserError
+from condense.files import read_json
+from condense.recorded import record
+from nas.compare import Compared, draw, read, with_common_truth
+from nas.search import defaults
+
+if TYPE_CHECKING:
+    from nas.table import Truth
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A column of the paper's Table 6."""
+
+    accuracy: float
+    """Of the pick, in per cent."""
+    correlation: float
+    """Spearman's ρ over the proxy's top 5 %."""
+    minutes: float
+    images: int
+
+
+PAPER = {
+    "random": Paper(78.2, 0.12, 32.5, 100),
+    "dsa": Paper(81.3, 0.76, 44.5, 100),
+    "early-stopping": Paper(84.3, 0.48, 32.6, 30_000),
+    "whole": Paper(85.9, 1.00, 3580.2, 50_000),
+}
+PAPERS_SCALE = {
+    "preset": "paper",
+    "dataset": "cifar10",
+    "train": 50_000,
+    "image_size": 32,
+    "evaluated": 720,
+    "top_fraction": 0.05,
+    "truth_architectures": 720,
+    "truth_updates": 50_000,
+}
+PAPERS_UPDATES = 300
+"""Of each architecture on a proxy."""
+CORRELATIONS = ("spearman_top", "spearman_all", "kendall_all")
+NOT_SAID = ("truth", "data_root")
+"""Settings that say where files are, which the command in a row leaves out."""
+
+
+@dataclass(frozen=True)
+class Table6:
+    """Put finished searches beside the paper's."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of finished runs on the same images, one of them with --proxy whole."""
+    results: Path = RESULTS
+    """Where the tables and the figure go."""
+
+
+def read_runs(paths: Sequence[Path]) -> list[Compared]:
+    """The runs, all measured against the one on the whole set.
+
+    Raises:
+        UserError: one of them is not finished, is of other images or of the same proxy as another,
+            or there is none on the whole set.
+    """
+    runs = [read(path) for path in paths]
+    names = [each.name for each in runs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UserError(f"give one run of each proxy, not several of {', '.join(sorted(twice))}")
+    if "whole" not in names:
+        raise UserError("give the run with --proxy whole too: it is the truth")
+    return with_common_truth(runs, None)
+
+
+def row(each: Compared, config: Mapping[str, Any], truth: Truth) -> Row:
+    """What is kept of a run.
+
+    Args:
+        each: the run.
+        config: its config.json.
+        truth: that it is measured against.
+    """
+    summary = each.summary
+    return {
+        "proxy": each.name,
+        "pick": summary["best"],
+        "accuracy": _rounded(summary["best_accuracy"]),
+        "regret": _rounded(summary["regret"]),
+        **{key: value for name in CORRELATIONS for key, value in _correlation(summary, name)},
+        "top_fraction": summary["top_fraction"],
+        "evaluated": summary["evaluated"],
+        "seconds_search": summary["seconds_search"],
+        "seconds_proxy": summary["seconds_proxy"],
+        "seconds_wall": summary["seconds_wall"],
+        "workers": summary["workers"],
+        "images_stored": summary["images"],
+        "updates": summary["updates"],
+        "truth_updates": truth.updates,
+        "truth_architectures": len(truth.accuracies),
+        "dataset": summary["dataset"],
+        "image_size": summary["image_size"],
+        "train": config["data"]["train"],
+        "images": config["data"]["sha256"],
+        "preset": summary["preset"],
+        "seed": summary["seed"],
+        "command": command(config["settings"]),
+        "device": summary["device"],
+        "version": config["version"],
+        "commit": config["commit"],
+        **machine(cores()),
+    }
+
+
+def command(settings: Mapping[str, Any]) -> str:
+    """The command line that gives the settings in a config.json."""
+    proxy, preset = settings["proxy"], settings["common"]["preset"]
+    usual = dict(_flags(record(defaults(preset, proxy))))
+    flags = [_said(name, value) for name, value in _flags(settings) if value != usual[name]]
+    return " ".join(["python -m nas.search", f"--proxy {proxy}", *flags])
+
+
+def is_papers(row: Row) -> bool:
+    """Whether a row was measured as the paper's, so that the two may be compared."""
+    updates = PAPERS_SCALE["truth_updates"] if row["proxy"] == "whole" else PAPERS_UPDATES
+    return row["updates"] == updates and all(row[k] == v for k, v in PAPERS_SCALE.items())
+
+
+def lines(rows: Sequence[Row]) -> Iterator[str]:
+    """The table in Markdown, ours and the paper's side by side."""
+    heads = (
+        *("proxy", "measured", "accuracy (%)", "paper", "difference", "regret"),
+        *("Spearman, top", "paper", "Spearman, all", "Kendall", "minutes", "paper"),
+        *("images", "paper"),
+    )
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- " * len(heads) + "|"
+    for each in rows:
+        yield f"| {' | '.join(_cells(each))} |"
+
+
+def architectures(runs: Sequence[Compared], truth: Truth) -> list[Row]:
+    """A row for each architecture: its size, its accuracy on each proxy, and the truth."""
+    sizes = {row.architecture: row.parameters for each in runs for row in each.table.rows}
+    accuracies = {
+        each.name: {row.architecture: row.accuracy for row in each.table.rows}
+        for each in runs
+        if each.name not in ("whole", "parameters")
+    }
+    return [
+        {
+            "architecture": name,
+            "parameters": size,
+            **{proxy: found.get(name) for proxy, found in accuracies.items()},
+            "truth": truth.accuracies.get(name),
+        }
+        for name, size in sizes.items()
+    ]
+
+
+def _cells(row: Row) -> Iterator[str]:
+    from nas.ranking import Correlation
+
+    paper, papers = PAPER.get(row["proxy"]), is_papers(row)
+    accuracy = row["accuracy"]
+    yield row["proxy"]
+    yield (
+        "as in the paper"
+        if papers
+        else (
+            f"reduced ({row['preset']}): {row['evaluated']} networks, {row['dataset']} at "
+            f"{row['image_size']}×{row['image_size']}, truth of {row['truth_updates']} updates"
+        )
+    )
+    yield "" if accuracy is None else f"{100 * accuracy:.1f}"
+    yield f"{paper.accuracy:.1f}" if paper else ""
+    comparable = papers and accuracy is not None
+    yield f"{100 * accuracy - paper.accuracy:+.1f}" if paper and comparable else ""
+    yield "" if row["regret"] is None else f"{100 * row['regret']:.1f}"
+    top, whole, kendall = (
+        str(Correlation(*(row[f"{name}{part}"] for part in ("", "_low", "_high", "_n"))))
+        for name in CORRELATIONS
+    )
+    yield top
+    yield f"{paper.correlation:.2f}" if paper else ""
+    yield whole
+    yield kendall
+    yield f"{row['seconds_wall'] / 60:.1f}"
+    yield f"{paper.minutes:.1f}" if paper else ""
+    yield str(row["images_stored"])
+    yield str(paper.images) if paper else ""
+
+
+def _correlation(summary: Mapping[str, Any], name: str) -> Iterator[tuple[str, float | None]]:
+    """A correlation, its interval and its number, by column."""
+    from nas.report import correlation_of
+
+    found = correlation_of(summary, name)
+    yield name, _rounded(found.value)
+    yield f"{name}_low", _rounded(found.low)
+    yield f"{name}_high", _rounded(found.high)
+    yield f"{name}_n", found.n
+
+
+def _flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Recorded settings by the names of their flags."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flags(value, "" if name == "common" else f"{prefix}{name}.")
+        elif name not in NOT_SAID:
+            yield f"{prefix}{name}".replace("_", "-"), value
+
+
+def _said(name: str, value: Any) -> str:
+    """A flag as it is typed."""
+    if isinstance(value, bool):
+        group, dot, last = name.rpartition(".")
+        return f"--{group}{dot}{last if value else f'no-{last}'}"
+    return f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def run(argv: list[str]) -> None:
+    """Read, keep, print and draw."""
+    settings = read_flags(Table6, argv, "python -m benchmarks.table6")
+    from nas.table import Truth
+
+    runs = read_runs(settings.runs)
+    truth = next(Truth.of(each.table) for each in runs if each.name == "whole")
+    configs = [read_json(path / "config.json") for path in settings.runs]
+    rows = [row(each, config, truth) for each, config in zip(runs, configs, strict=True)]
+    write_rows(settings.results / "table6.csv", rows)
+    write_rows(settings.results / "table6-architectures.csv", architectures(runs, truth))
+    proxies = [each for each in runs if each.name != "whole"]
+    draw(settings.results / "figure4.png", proxies or runs)
+    print("\n".join(lines(rows)))
+
+
+if __name__ == "__main__":
+    main(run)
