@@ -65,7 +65,8 @@ def norms(gradients: Gradients) -> Tensor:
     import torch
 
     flat = [gradient.detach().flatten(1) for gradient in gradients.values()]
-    return torch.linalg.vector_norm(torch.cat(flat, 1), dim=1)
+    lengths: Tensor = torch.linalg.vector_norm(torch.cat(flat, 1), dim=1)
+    return lengths
 
 
 def follow(matcher: Matcher, images: Tensor, velocity: Tensor, k: int) -> Magnitudes:

@@ -65,8 +65,8 @@ class Moments(FileJournal):
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Look at the images, and keep the checkpoint with all that has been seen."""
-        if checkpoint.state["outer"] in self.wanted:
-            self.seen[checkpoint.state["outer"]] = checkpoint.tensors["images"].clone()
+        if checkpoint.state["iteration"] in self.wanted:
+            self.seen[checkpoint.state["iteration"]] = checkpoint.tensors["images"].clone()
         seen = {str(number): images for number, images in self.seen.items()}
         super().save(replace(checkpoint, tensors={**checkpoint.tensors, **seen}))
 

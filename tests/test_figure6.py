@@ -60,11 +60,11 @@ def test_an_interrupted_evolution_goes_on(
 def test_moments_come_back_in_their_order(tmp_path: Path) -> None:
     with Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True)) as journal:
         for outer in range(1, 12):
-            journal.save(Checkpoint({"images": torch.tensor([outer])}, {"outer": outer}))
+            journal.save(Checkpoint({"images": torch.tensor([outer])}, {"iteration": outer}))
     restored = Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True))
     before = restored.restore()
     assert before is not None
-    assert (before.state, before.tensors["images"].item()) == ({"outer": 11}, 11)
+    assert (before.state, before.tensors["images"].item()) == ({"iteration": 11}, 11)
     assert [(number, images.item()) for number, images in restored.seen.items()] == [
         *((1, 1), (2, 2), (10, 10))
     ]
