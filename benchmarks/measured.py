@@ -15,8 +15,13 @@ def results() -> list[Result]:
     return [read_json(path) for path in sorted((RESULTS / "main_job" / "cpu").glob("*.json"))]
 
 
-def learnt(kept: list[Result], head: str, memory: str, distill: bool) -> list[Result]:
-    """The runs of the main job with these settings, timing runs left out."""
+def learnt(
+    kept: list[Result], head: str, memory: str, distill: bool, formation: int = 1
+) -> list[Result]:
+    """The runs of the main job with these settings, timing runs left out.
+
+    Those from before there were formations are of formation 1.
+    """
     return [
         result
         for result in kept
@@ -25,4 +30,5 @@ def learnt(kept: list[Result], head: str, memory: str, distill: bool) -> list[Re
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
+        and result["settings"].get("formation", 1) == formation
     ]

@@ -115,6 +115,7 @@ def row(each: Compared, config: Mapping[str, Any], truth: Truth) -> Row:
         "workers": summary["workers"],
         "images_stored": summary["images"],
         "updates": summary["updates"],
+        "updates_saved": _rounded(summary["updates_saved"]),
         "truth_updates": truth.updates,
         "truth_architectures": len(truth.accuracies),
         "dataset": summary["dataset"],
@@ -253,7 +254,7 @@ def run(argv: list[str]) -> None:
     rows = [row(each, config, truth) for each, config in zip(runs, configs, strict=True)]
     write_rows(settings.results / "table6.csv", rows)
     write_rows(settings.results / "table6-architectures.csv", architectures(runs, truth))
-    proxies = [each for each in runs if each.name != "whole"]
+    proxies = [x for x in runs if x.name != "whole" and not x.summary["pruned"]]
     draw(settings.results / "figure4.png", proxies or runs)
     print("\n".join(lines(rows)))
 

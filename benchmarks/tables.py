@@ -14,6 +14,7 @@ from statistics import fmean, stdev
 
 from benchmarks import figure3
 from benchmarks.measured import Result, learnt, results
+from benchmarks.rows import RESULTS, Row, read_rows
 from condense.files import atomic_write
 
 ROOT = Path(__file__).parent.parent
@@ -50,16 +51,28 @@ def mnist_table(kept: list[Result]) -> str:
 def continual_table(kept: list[Result]) -> str:
     """Accuracy over the tasks so far after each stage, by memory, with and without distillation."""
 
-    def cells(memory: str, distill: bool) -> Iterator[str]:
-        runs = [result["summary"] for result in learnt(kept, "domain", memory, distill)]
+    def cells(memory: str, formation: int, distill: bool) -> Iterator[str]:
+        found = learnt(kept, "domain", memory, distill, formation)
+        runs = [result["summary"] for result in found]
         for stage in range(3):
             yield _spread([100 * run["average_accuracy"][stage] for run in runs])
         yield str(len(runs) or "")
 
     stages = ["T1", "T2", "T3", "n"]
     return _table(
-        ["memory", *stages, *(f"{stage} distilled" for stage in stages)],
-        ([NAMES[memory], *cells(memory, False), *cells(memory, True)] for memory in NAMES),
+        ["memory", "of each class", *stages, *(f"{stage} distilled" for stage in stages)],
+        (
+            [
+                NAMES[memory],
+                places,
+                *cells(memory, formation, False),
+                *cells(memory, formation, True),
+            ]
+            for memory, formation, places in (
+                *((memory, 1, "10 images") for memory in NAMES),
+                *((memory, 2, "40 of half the side") for memory in ("herding", "dsa")),
+            )
+        ),
     )
 
 
@@ -75,10 +88,35 @@ def heads_table(kept: list[Result]) -> str:
     return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 
+def search_table(rows: list[Row]) -> str:
+    """What each proxy's pick is worth, and how well its ranking agrees with the truth."""
+
+    def correlation(row: Row, name: str) -> str:
+        value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
+        return f"{value:.2f} [{low:.2f}, {high:.2f}]"
+
+    return _table(
+        ["proxy", "images", "its pick (%)", "below the best", "Spearman", "Kendall", "minutes"],
+        (
+            [
+                row["proxy"],
+                row["images_stored"],
+                f"{100 * float(row['accuracy']):.1f}",
+                f"{100 * float(row['regret']):.1f}",
+                *(correlation(row, name) for name in ("spearman_all", "kendall_all")),
+                f"{float(row['seconds_wall']) / 60:.1f}",
+            ]
+            for row in rows
+            if not float(row["updates_saved"])
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[list[Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
     "heads": heads_table,
+    "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
 }
 
 

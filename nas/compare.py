@@ -67,7 +67,8 @@ def read(path: Path) -> Compared:
         proxy = str(summary["proxy"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no finished run of python -m nas.search") from error
-    return Compared(label(proxy), Table.read(path / TABLE), summary)
+    name = f"{label(proxy)}, pruned" if summary["pruned"] else label(proxy)
+    return Compared(name, Table.read(path / TABLE), summary)
 
 
 def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:

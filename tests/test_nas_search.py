@@ -147,6 +147,7 @@ def test_pruning_saves_updates_and_the_budget_ends_it() -> None:
     assert found["pruned"] + found["evaluated"] == 12
     assert found["pruned"] >= 4
     assert 0.2 < found["updates_saved"] < 0.9
+    assert compare.read(Path("pruned")).name == "early-stopping, pruned"
     run(*own, "--budget-minutes", "0.0002", "--out", "brief")
     assert 1 <= summary("brief")["evaluated"] < 12
 

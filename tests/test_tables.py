@@ -4,7 +4,7 @@ from kept_results import learnt
 
 from benchmarks.main_job import RESULTS, MainJob, commands
 from benchmarks.measured import results
-from benchmarks.tables import ROOT, continual_table, filled, mnist_table
+from benchmarks.tables import ROOT, continual_table, filled, mnist_table, search_table
 
 
 def test_readme_is_what_the_results_make_of_it():
@@ -19,9 +19,26 @@ def test_continual_cells_by_hand():
         learnt("dsa", False, [0.0, 0.0, 0.0], cache=False),
         learnt("herding", True, [0.5, 0.25, 0.125]),
     ]
-    lines = continual_table(kept).splitlines()
-    assert lines[-1] == "| **DSA** | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |"
-    assert lines[3] == "| herding |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |"
+    small = learnt("dsa", True, [0.25, 0.5, 0.75])
+    small["settings"]["formation"] = 2
+    lines = continual_table([*kept, small]).splitlines()
+    whole, half = "10 images", "40 of half the side"
+    assert lines[3] == f"| herding | {whole} |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |"
+    assert lines[5] == (
+        f"| **DSA** | {whole} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |"
+    )
+    assert lines[-1] == f"| **DSA** | {half} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |"
+
+
+def test_a_search_by_hand():
+    found = {"spearman_all": "0.5", "kendall_all": "0.25"}
+    ends = {f"{name}{end}": "0.75" for name in found for end in ("_low", "_high")}
+    about = {"images_stored": "100", "accuracy": "0.5", "regret": "0.125", "seconds_wall": "90"}
+    row = {"proxy": "dsa", **about, **found, **ends, "updates_saved": "0.0"}
+    pruned = {**row, "proxy": "dsa, pruned", "updates_saved": "0.75"}
+    assert search_table([row, pruned]).splitlines()[2:] == [
+        "| dsa | 100 | 50.0 | 12.5 | 0.50 [0.75, 0.75] | 0.25 [0.75, 0.75] | 1.5 |"
+    ]
 
 
 def test_mnist_cells_by_hand():
