@@ -161,7 +161,9 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
         from benchmarks.competitors import Job, learn
     from continual.report import forgetting, stage_averages
 
-    job = Job(tasks, learner_preset(settings.preset), settings.images_per_class, seed)
+    learner, per_class = learner_preset(settings.preset), settings.images_per_class
+    formation = continual_run.defaults(settings.preset, "dsa").formation
+    job = Job(tasks, learner, per_class, seed, formation)
     outcome = learn(memory, job)
     return {
         **asdict(outcome),
@@ -220,10 +222,10 @@ def notes(memories: Sequence[str]) -> str:
     """What has to be known to compare the rows of these memories."""
     general = (
         "Accuracy over the classes so far after each task, without task labels. Theirs make as "
-        "many updates as EEIL's two stages, of the same batch, network, start and augmentation, "
-        "their learning rate divided by ten at each quarter. Reservoir, class-balanced and gdumb "
-        "have their whole memory from the first task on, the others so much for each class. Real "
-        "images are counted as a byte a pixel and channel, condensed ones as four."
+        "many updates as EEIL's two stages with a condensed memory, of the same batch, network, "
+        "start and augmentation, their learning rate divided by ten at each quarter. Reservoir, "
+        "class-balanced and gdumb have their whole memory from the first task on, the others so "
+        "much for each class. A pixel of a channel is a byte in every memory."
     )
     theirs = [f"{name}: {NOTES[name]}." for name in memories if name in NOTES]
     return "\n".join([general, *theirs])
