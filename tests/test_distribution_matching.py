@@ -8,8 +8,9 @@ from methods import assert_resumes, same_sets, score
 
 from condense.augment import OPERATIONS, default_strategy
 from condense.condensing import condense
+from condense.data import load
 from condense.errors import UserError
-from condense.methods.distribution_matching import embedding_distance
+from condense.methods.distribution_matching import embedding_distance, match
 from condense.methods.images import initial_images
 from condense.networks import build
 from condense.seeds import generator
@@ -42,6 +43,23 @@ def literal_step(data, settings, images, k):
         gradient[c] = torch.autograd.grad(distance, synthetic)[0]
         total += distance.item()
     return gradient, total
+
+
+def test_with_batch_norm_a_class_is_matched_whatever_the_others_are():
+    """Statistics are of real images of all classes, for real and synthetic images alike."""
+    data = load("digits")
+    settings = replace(TINY, network=Network(width=4, depth=2, norm="batch"))
+    network = build(settings.network, data.shape, data.classes)
+    images = initial_images(data, settings, 0)
+    others = images.clone()
+    others[1:] *= 3
+    strategy = default_strategy(data.mirror)
+    gradients = [
+        match(network, one, data, settings, strategy, generator(0), None)[0]
+        for one in (images, others)
+    ]
+    torch.testing.assert_close(gradients[0][0], gradients[1][0])
+    assert not torch.allclose(gradients[0][1], gradients[1][1])
 
 
 class Told:

@@ -13,7 +13,7 @@ from condense.matching import (
     matched_parameters,
     stacked_class_gradients,
 )
-from condense.methods.gradient_matching import freeze_batch_norm
+from condense.methods.calibration import freeze_batch_norm
 from condense.networks import NORMS, build
 from condense.seeds import generator
 from condense.settings import Network

@@ -16,6 +16,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.footprint import groups, training_piece
 from condense.journal import Journal
+from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
 from condense.methods.images import augmented, match_images, real_rows
 from condense.networks import Classifier, build, initialise
@@ -79,6 +80,7 @@ def match(
             ones of a class always do; None for all, as with batch norm.
     """
     initialise(network, draws)
+    calibrate(network, data, draws)
     rows = real_rows(data, settings.real_batch, draws)
     omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
     gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from condense.augment import Omega, check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
@@ -20,7 +20,6 @@ from condense.errors import unknown
 from condense.footprint import (
     at_once,
     groups,
-    has_batch_norm,
     matching_bytes,
     training_bytes,
     training_piece,
@@ -32,15 +31,13 @@ from condense.matching import (
     matched_parameters,
     stacked_class_gradients,
 )
+from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
-from condense.methods.images import augmented, initial_images, match_images, real_images, real_rows
+from condense.methods.images import augmented, initial_images, match_images, real_rows
 from condense.networks import build, initialise
 from condense.seeds import generator
 from condense.settings import GradientMatching, Side
 from condense.training import Schedule, train
-
-CALIBRATION_IMAGES = 16
-"""Real images per class that the running statistics of batch norm are taken from."""
 
 CACHE_BYTES = 8 << 20
 """Activations of the widest layer that go through the network at once on a CPU."""
@@ -123,10 +120,7 @@ class Matcher:
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
-        if has_batch_norm(self.network):
-            freeze_batch_norm(
-                self.network, torch.cat(real_images(self.data, CALIBRATION_IMAGES, draws))
-            )
+        calibrate(self.network, self.data, draws)
         rows = real_rows(self.data, self.settings.real_batch, draws)
         largest = max(map(len, rows))
         shared = draw(self.strategy, draws, groups=len(rows))
@@ -207,17 +201,3 @@ class Matcher:
         label = self.settings.ipc * image + GRADIENTS_KEPT * weights
         classes = at_once(self.data.device, label)
         return at_once(self.data.device, image), groups(self.data.classes, classes)
-
-
-@torch.no_grad()
-def freeze_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """Take batch norm's running statistics from `images` and keep them from then on."""
-    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [layer.momentum for layer in layers]
-    network.train()
-    for layer in layers:
-        layer.momentum = 1.0
-    network(images)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
