@@ -50,11 +50,14 @@ def load_images(settings: Condensations) -> ImageData:
 def kept_at(
     settings: Condensations, data: ImageData, method: str, matching: GradientMatching
 ) -> Path:
-    """The checkpoint of a condensation, named after all that it depends on."""
+    """The checkpoint of a condensation, named after the figure and all that it depends on.
+
+    Figures do not share one, because they do not keep the same of a condensation.
+    """
     from condense.cache import cache_key
 
     key = cache_key(data.fingerprint(), method, matching, settings.seed)
-    return settings.runs / f"{key}.safetensors"
+    return settings.runs / f"{type(settings).__name__.lower()}-{key}.safetensors"
 
 
 def about(

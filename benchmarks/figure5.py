@@ -132,6 +132,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
             plot.fill_between(steps, low, high, alpha=0.2)
         plot.set_title(condensed)
         plot.set_xlabel(f"step of the inner loop at k = {mine[0]['k']}")
+        plot.set_xticks(steps)
         plot.set_yscale("log")
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("norm of the gradient")

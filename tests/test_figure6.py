@@ -10,8 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.figure6 import SHOWN, Figure6, Moments, evolution, moments, tiles
-from condense import Checkpoint, ImageData, Progress, condense, method_named
+from benchmarks import figure5
+from benchmarks.figure6 import SHOWN, Figure6, Moments, evolution, moments, run, tiles
+from condense import Checkpoint, ImageData, Progress, UserError, condense, method_named
 from condense.methods.gradient_matching import Matcher
 
 
@@ -31,6 +32,11 @@ def test_from_the_start_to_the_set_that_is_condensed(data: ImageData, tmp_path: 
         assert not torch.equal(seen[1], seen[2])
         made = condense(data, "dsa", matching, seed=3)
         assert torch.equal(data.denormalise(seen[2]).flatten(0, 1), made.images)
+
+
+def test_what_another_figure_has_condensed_is_no_evolution(data: ImageData, tmp_path: Path) -> None:
+    figure5.measure(figure5.Figure5(preset="smoke", runs=tmp_path), data, "dsa")
+    assert list(evolution(Figure6(preset="smoke", runs=tmp_path), data, "real")) == [0, 1, 2]
 
 
 def test_an_interrupted_evolution_goes_on(
@@ -99,5 +105,8 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path, command: Any) -> None:
         said = json.loads(picture.info["Description"])
     assert said["command"].endswith("--classes 3 8")
     assert (said["dataset"], said["preset"], said["train"]) == ("digits", "smoke", 1438)
-    wrong = command("benchmarks.figure6", *flags, code=2, **here)
-    assert wrong.stderr.startswith("unknown class 'automobile'; known: ")
+
+
+def test_a_class_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="unknown class 'automobile'; known: "):
+        run(["--dataset", "digits", "--preset", "smoke", "--device", "cpu"])
