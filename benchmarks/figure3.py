@@ -1,9 +1,10 @@
 """Figure 3 of the paper, continual learning by memory: `python -m benchmarks.figure3`.
 
 Draws results/figure3.png from what `python -m benchmarks.main_job` has kept, without and with
-distillation. Of the paper's figure only what its text says in numbers stands beside ours: what
-each memory comes to after all three tasks, without distillation. It is at the paper's scale, ours
-is at that of the cpu preset, so the two are not to be compared point by point.
+distillation; dashed where the memory holds more, smaller images in the same bytes. Of the paper's
+figure only what its text says in numbers stands beside ours: what each memory comes to after all
+three tasks, without distillation. It is at the paper's scale, ours is at that of the cpu preset,
+so the two are not to be compared point by point.
 """
 
 from __future__ import annotations
@@ -35,11 +36,10 @@ class Figure3:
     """The picture."""
 
 
-def curve(kept: list[Result], memory: str, distill: bool) -> Curve | None:
+def curve(kept: list[Result], memory: str, distill: bool, formation: int = 1) -> Curve | None:
     """Of all seeds with one head for all tasks; None where none has been measured."""
-    runs = [
-        result["summary"]["average_accuracy"] for result in learnt(kept, "domain", memory, distill)
-    ]
+    found = learnt(kept, "domain", memory, distill, formation)
+    runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
     stages = [[100 * value for value in values] for values in zip(*runs, strict=True)]
@@ -58,15 +58,19 @@ def draw(kept: list[Result], path: Path) -> None:
     for plot, distill in zip(plots, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
             colour = f"C{number}"
-            found = curve(kept, memory, distill)
-            if found:
-                plot.errorbar(STAGES, *found, marker="o", capsize=3, label=name, color=colour)
+            for formation, line in ((1, "-"), (2, "--")):
+                found = curve(kept, memory, distill, formation)
+                if found:
+                    label = name if formation == 1 else None
+                    style = {"marker": "o", "capsize": 3, "linestyle": line}
+                    plot.errorbar(STAGES, *found, **style, label=label, color=colour)
             if memory in PAPER and not distill:
                 plot.scatter(["T3"], [PAPER[memory]], 60, marker="*", color=colour)
         plot.set_title("with distillation" if distill else "without distillation")
         plot.set_xlabel("learning stage")
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("test accuracy (%)")
+    plots[0].plot([], [], "--", color="grey", label="four times as many of half the side")
     plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
     plots[0].legend(loc="upper left", fontsize="small")
     write(figure, path)
