@@ -66,8 +66,8 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
         for memory in ("dsa", "herding"):
             line = f"{learn(memory, 1)} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
-    line = f"continual.run {STREAM} --memory dsa --no-distill --no-cache"
-    yield "time", "time-domain-dsa-no-distill-s0", line.split()
+    line = f"continual.run {STREAM} --memory dsa --no-cache"
+    yield "time", "time-domain-dsa-s0", line.split()
 
 
 def learn(memory: str, formation: int) -> str:
