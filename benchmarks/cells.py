@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Literal, NoReturn
 
 from benchmarks.commands import cores, machine, run_to_the_end
-from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, markdown, read_rows, write_rows
 from condense import command_line
 from condense.errors import unknown
 
@@ -116,20 +116,21 @@ def is_papers(row: Row, cell: Cell) -> bool:
 
 def lines(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> Iterator[str]:
     """The table in Markdown: ours, the paper's, and the difference where they may be compared."""
-    axes = list(cells[0].axes)
-    yield f"| {' | '.join([*axes, 'ours', 'measured', 'paper', 'difference'])} |"
-    yield "| --- " * (len(axes) + 4) + "|"
-    for cell in cells:
-        row = row_of(cell, rows, preset)
-        paper = f"{cell.paper[0]:.1f} ± {cell.paper[1]:.1f}" if cell.paper else ""
-        shown = ["", "", paper, ""]
-        if row:
-            spread = f" ± {float(row['std']):.1f}" if row["std"] else ""
-            scale = "as in the paper" if is_papers(row, cell) else f"reduced ({row['preset']})"
-            shown[:2] = [f"{float(row['value']):.1f}{spread}", f"n = {row['n']}, {scale}"]
-            if cell.paper and is_papers(row, cell):
-                shown[3] = f"{float(row['value']) - cell.paper[0]:+.1f}"
-        yield f"| {' | '.join([*map(str, cell.axes.values()), *shown])} |"
+    header = [*cells[0].axes, "ours", "measured", "paper", "difference"]
+    return markdown(header, (shown(cell, row_of(cell, rows, preset)) for cell in cells))
+
+
+def shown(cell: Cell, row: Row | None) -> list[str]:
+    """A cell's line of the table."""
+    paper = f"{cell.paper[0]:.1f} ± {cell.paper[1]:.1f}" if cell.paper else ""
+    ours = measured = difference = ""
+    if row:
+        spread = f" ± {float(row['std']):.1f}" if row["std"] else ""
+        scale = "as in the paper" if is_papers(row, cell) else f"reduced ({row['preset']})"
+        ours, measured = f"{float(row['value']):.1f}{spread}", f"n = {row['n']}, {scale}"
+        if cell.paper and is_papers(row, cell):
+            difference = f"{float(row['value']) - cell.paper[0]:+.1f}"
+    return [*map(str, cell.axes.values()), ours, measured, paper, difference]
 
 
 def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:

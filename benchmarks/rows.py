@@ -1,10 +1,11 @@
-"""What was measured, as CSV files: a row for each measurement, every file written whole."""
+"""What was measured, as CSV files: a row for each measurement, every file written whole. And how
+rows are shown."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,3 +32,9 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows(rows)
     with atomic_write(path) as aside:
         aside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
+    """A table in Markdown, line by line."""
+    for line in (header, ["---"] * len(header), *rows):
+        yield f"| {' | '.join(line)} |"

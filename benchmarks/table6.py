@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from benchmarks.commands import cores, machine
-from benchmarks.rows import RESULTS, Row, write_rows
+from benchmarks.rows import RESULTS, Row, markdown, write_rows
 from condense.command_line import main, read_flags
 from condense.errors import UserError
 from condense.files import read_json
@@ -153,10 +153,7 @@ def lines(rows: Sequence[Row]) -> Iterator[str]:
         *("Spearman, top", "paper", "Spearman, all", "Kendall", "minutes", "paper"),
         *("images", "paper"),
     )
-    yield f"| {' | '.join(heads)} |"
-    yield "| --- " * len(heads) + "|"
-    for each in rows:
-        yield f"| {' | '.join(_cells(each))} |"
+    return markdown(heads, map(_cells, rows))
 
 
 def architectures(runs: Sequence[Compared], truth: Truth) -> list[Row]:

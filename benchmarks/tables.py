@@ -14,7 +14,7 @@ from statistics import fmean, stdev
 
 from benchmarks import figure3
 from benchmarks.measured import Result, learnt, results
-from benchmarks.rows import RESULTS, Row, read_rows
+from benchmarks.rows import RESULTS, Row, markdown, read_rows
 from condense.files import atomic_write
 
 ROOT = Path(__file__).parent.parent
@@ -136,8 +136,7 @@ def _spread(values: list[float]) -> str:
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n".join(markdown(header, rows))
 
 
 def main() -> None:

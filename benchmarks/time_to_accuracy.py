@@ -13,14 +13,12 @@ from __future__ import annotations
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from benchmarks.commands import cores, machine
+from benchmarks.rows import RESULTS, Row, markdown, read_rows, write_rows
 from condense import command_line
 from condense.errors import at_least
-from condense.files import writing
 from condense.presets import PRESETS, preset
 from condense.recorded import departures
 from condense.run_folder import provenance
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
     from benchmarks.trials import Case, Trial
 
 PROG = "python -m benchmarks.time_to_accuracy"
-RESULTS = Path(__file__).parent / "results" / "time_to_accuracy.csv"
 
 CHOICES = {
     "herded start": ("init", "herding_updates"),
@@ -43,8 +40,6 @@ the settings of each choice."""
 
 VARIANTS = ("literal", "engine", *CHOICES, "all choices")
 """engine: the literal version's settings."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +64,7 @@ class TimeToAccuracy:
     threads: int = cores()
     data_root: Path | None = None
     """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
-    results: Path = RESULTS
+    results: Path = RESULTS / "time_to_accuracy.csv"
     """The table to which rows are added."""
 
     def __post_init__(self) -> None:
@@ -115,12 +110,8 @@ def key(settings: TimeToAccuracy, images: str) -> dict[str, str]:
 
 def kept(settings: TimeToAccuracy, images: str) -> dict[str, Row]:
     """The rows that have been measured with these settings on these images, by variant."""
-    if not settings.results.exists():
-        return {}
-    table = pd.read_csv(settings.results, dtype=str, keep_default_na=False)
-    for name, value in key(settings, images).items():
-        table = table[table[name] == value]
-    rows = [{str(k): v for k, v in row.items()} for row in table.to_dict("records")]
+    wanted = key(settings, images).items()
+    rows = [row for row in read_rows(settings.results) if wanted <= row.items()]
     return {row["variant"]: row for row in rows}
 
 
@@ -142,12 +133,14 @@ def measure(settings: TimeToAccuracy) -> dict[str, Row]:
             continue
         matching = settings.matching(variant)
         if variant == "literal":
-            found = in_a_process(settings.threads, False, literal_trial, case, matching, deadline)
+            found = in_a_process(
+                "literal", settings.threads, literal_trial, case, matching, deadline
+            )
             goal = found
         else:
             goal = trial_of(rows["literal"])
             found = in_a_process(
-                settings.threads, True, engine_trial, case, matching, goal, deadline
+                "engine", settings.threads, engine_trial, case, matching, goal, deadline
             )
         if found is None or goal is None:
             print(f"no time for {variant}: run this again, with more --minutes if need be")
@@ -194,23 +187,21 @@ def flags(settings: TimeToAccuracy) -> str:
 
 
 def _add(path: Path, row: Row) -> None:
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame([row]).to_csv(path, mode="a", header=not path.exists(), index=False)
+    write_rows(path, [*read_rows(path), row])
     print(f"{row['variant']}: {row['seconds']} s, {row['accuracies']}", flush=True)
 
 
 def lines(rows: dict[str, Row]) -> str:
     """The rows in Markdown: seconds in which the goal was reached, and how much sooner."""
-    out = ["| variant | iterations | seconds | accuracy | times as soon |", "| --- " * 5 + "|"]
+    out = []
     for variant in [name for name in VARIANTS if name in rows]:
         row, trial = rows[variant], trial_of(rows[variant])
         seconds = f"{trial.seconds:.1f}" if row["reached"] == "yes" else "not reached"
         if row["below_seconds"]:
             seconds += f" (not in {float(row['below_seconds']):.1f})"
-        cells = (variant, row["iterations"], seconds, trial.accuracy, row["sooner"])
-        out.append(f"| {' | '.join(map(str, cells))} |")
-    return "\n".join(out)
+        out.append([variant, row["iterations"], seconds, str(trial.accuracy), row["sooner"]])
+    header = ["variant", "iterations", "seconds", "accuracy", "times as soon"]
+    return "\n".join(markdown(header, out))
 
 
 def run(argv: list[str]) -> None:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.optim import SGD
 
 from benchmarks import literal
-from condense.allocator import keep_freed_memory
+from benchmarks.workers import prepare
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData, load
 from condense.errors import UserError
@@ -141,21 +141,9 @@ def lengths() -> Iterator[int]:
 
 
 def in_a_process(
-    threads: int, as_engine: bool, function: Callable[P, T], *args: P.args, **rest: P.kwargs
+    side: str, threads: int, function: Callable[P, T], *args: P.args, **rest: P.kwargs
 ) -> T:
-    """Call a function in a process of its own.
-
-    Args:
-        threads: for PyTorch.
-        as_engine: with the memory setting that the engine's commands make.
-        function: what to call, and then its arguments.
-    """
-    spawn: Any = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, _prepare, (threads, as_engine)) as pool:
+    """Call a function, and its arguments, in a process of one side (`benchmarks.workers`)."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, prepare, (side, threads)) as pool:
         return pool.submit(function, *args, **rest).result()
-
-
-def _prepare(threads: int, as_engine: bool) -> None:
-    if as_engine:
-        keep_freed_memory()
-    torch.set_num_threads(threads)

@@ -25,16 +25,21 @@ def worker(side: str, settings: Speed) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(1, spawn, _prepare, (side, settings))
 
 
-def _prepare(side: str, settings: Speed) -> None:
+def prepare(side: str, threads: int) -> None:
+    """Give this process PyTorch's threads, and the engine the memory setting of its commands."""
     if side == "engine":
         from condense.allocator import keep_freed_memory
 
         keep_freed_memory()
     import torch
 
+    torch.set_num_threads(threads)
+
+
+def _prepare(side: str, settings: Speed) -> None:
+    prepare(side, settings.threads)
     from benchmarks.sides import Engine, Plain
 
-    torch.set_num_threads(settings.threads)
     _side[:] = [(Engine if side == "engine" else Plain)(settings)]
 
 

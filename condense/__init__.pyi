@@ -12,6 +12,7 @@ from .data import ImageData as ImageData
 from .data import available as available
 from .data import load as load
 from .data import load_or_embedded as load_or_embedded
+from .data import resize as resize
 from .errors import UserError as UserError
 from .errors import at_least as at_least
 from .errors import unknown as unknown

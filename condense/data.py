@@ -100,8 +100,8 @@ class ImageData:
         repeats = channels // self.shape[0]
         return replace(
             self,
-            x_train=_resize(self.x_train, size).repeat(1, repeats, 1, 1),
-            x_test=_resize(self.x_test, size).repeat(1, repeats, 1, 1),
+            x_train=resize(self.x_train, (size, size)).repeat(1, repeats, 1, 1),
+            x_test=resize(self.x_test, (size, size)).repeat(1, repeats, 1, 1),
             mean=self.mean * repeats,
             std=self.std * repeats,
         )
@@ -169,17 +169,19 @@ class ImageData:
         }
 
 
-def _resize(images: Tensor, size: int) -> Tensor:
-    if images.shape[2:] == (size, size):
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images [n, c, h, w] at this height and width, in their own type: uint8 is rounded.
+
+    Bilinear with antialiasing.
+    """
+    if tuple(images.shape[2:]) == size:
         return images
-    return torch.cat(
-        [
-            interpolate(chunk.to(torch.float32), (size, size), mode="bilinear", antialias=True)
-            .round_()
-            .to(torch.uint8)
-            for chunk in torch.split(images, CHUNK)
-        ]
-    )
+    return torch.cat([_resize(chunk, size) for chunk in torch.split(images, CHUNK)])
+
+
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    pixels: Tensor = interpolate(images.to(torch.float32), size, mode="bilinear", antialias=True)
+    return pixels.round_().to(torch.uint8) if images.dtype == torch.uint8 else pixels
 
 
 def _sha256(images: Tensor, labels: Tensor, *others: str) -> str:

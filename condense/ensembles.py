@@ -61,19 +61,12 @@ def train_together(
 
     logits_of_all = vmap(logits)
     # Its updates are elementwise, so stacked weights move as each network's own would.
-    optimizer = torch.optim.SGD(
-        weights.values(),
-        schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
-    drops = {round(drop * schedule.updates) for drop in schedule.drops}
+    optimizer = schedule.optimizer(weights.values())
     orders = [batches(len(images), schedule.batch, own) for own in draws]
     for update, rows in enumerate(zip(*orders, strict=True)):
         if update >= schedule.updates:
             break
-        if update in drops:
-            optimizer.param_groups[0]["lr"] /= 10
+        schedule.adjust(optimizer, update)
         chosen = torch.stack(rows).to(images.device)
         batch = images[chosen]
         if strategy:

@@ -18,16 +18,13 @@ from condense.augment import check_strategy, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.ensembles import networks_at_once, train_together
-from condense.footprint import training_piece
+from condense.footprint import forward_piece, training_piece
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
 from condense.presets import preset, preset_for
 from condense.seeds import generator
 from condense.settings import Evaluation
-from condense.training import Schedule, in_chunks, train, train_at_rates
-
-TESTED_AT_ONCE = 512
-"""Test images that go through a network at once, at most."""
+from condense.training import CHUNK, Schedule, in_chunks, train, train_at_rates
 
 
 @dataclass(frozen=True)
@@ -89,18 +86,18 @@ def evaluate(
         draws = [generator(seed, "evaluation", number) for number in numbers]
         networks = _trained(condensed, images, data, settings, strategy, draws, piece)
         for number, network in zip(numbers, networks, strict=True):
-            values.append(_accuracy(network, data, min(piece or TESTED_AT_ONCE, TESTED_AT_ONCE)))
+            values.append(test_accuracy(network, data, forward_piece(piece)))
             journal.report(number + 1, settings.networks, accuracy=values[-1])
             journal.save(Checkpoint({}, {"values": values}))
     return Accuracy(tuple(values))
 
 
-def test_accuracy(network: nn.Module, data: ImageData) -> float:
-    """The fraction of the test split of `data` that `network` names rightly."""
-    return _accuracy(network, data, TESTED_AT_ONCE)
-
-
-def _accuracy(network: nn.Module, data: ImageData, chunk: int) -> float:
+def test_accuracy(
+    network: nn.Module,
+    data: ImageData,
+    chunk: int = CHUNK,  # noqa: PT028 - it is no test
+) -> float:
+    """The fraction of the test split of `data` that `network` names rightly, `chunk` at a time."""
     network.eval()
     predicted = in_chunks(
         lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk

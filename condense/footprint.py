@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from condense.networks import Shape
+from condense.training import CHUNK
 
 CPU_BYTES = 4 << 30
 """Of what a backward pass needs, at once, in the memory of the machine."""
@@ -60,6 +61,11 @@ def training_piece(network: nn.Module, shape: Shape, device: torch.device) -> in
     if has_batch_norm(network):
         return None
     return at_once(device, training_bytes(network, shape))
+
+
+def forward_piece(piece: int | None) -> int:
+    """Images that go through a network at once without gradients, where `piece` do in training."""
+    return min(piece or CHUNK, CHUNK)
 
 
 def _kept(network: nn.Module, shape: Shape, *, twice: bool) -> int:

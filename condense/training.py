@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condense.augment import augment_batch
+
+CHUNK = 512
+"""Images that go through a network at once where no gradient is wanted, at most."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,17 @@ class Schedule:
     def of_epochs(cls, epochs: int, images: int, batch: int, **rest: object) -> Schedule:
         """The schedule of so many passes over so many images."""
         return cls(epochs * -(-images // batch), batch, **rest)  # type: ignore[arg-type]
+
+    def optimizer(self, parameters: Iterable[Tensor]) -> torch.optim.SGD:
+        """At the rate that it starts with."""
+        return torch.optim.SGD(
+            parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+    def adjust(self, optimizer: torch.optim.SGD, update: int) -> None:
+        """Let the rate drop where it is time to; to be called before every update, from 0 on."""
+        if update in {round(drop * self.updates) for drop in self.drops}:
+            optimizer.param_groups[0]["lr"] /= 10
 
 
 def train(
@@ -61,21 +75,14 @@ def train(
         piece: images that go through the network at once, so that memory is bounded whatever the
             batch; None for all of a batch, which is what batch norm wants.
     """
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        schedule.lr,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
-    drops = {round(drop * schedule.updates) for drop in schedule.drops}
+    optimizer = schedule.optimizer(network.parameters())
     network.train()
     for update, rows in enumerate(batches(len(images), schedule.batch, generator)):
         if update >= schedule.updates:
             return
         if before_update is not None:
             before_update(update)
-        if update in drops:
-            optimizer.param_groups[0]["lr"] /= 10
+        schedule.adjust(optimizer, update)
         chosen = rows.to(images.device)
         batch = images[chosen] if prepare is None else prepare(images[chosen])
         if strategy:
@@ -118,6 +125,6 @@ def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = 512) -> Tensor:
+def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = CHUNK) -> Tensor:
     """`function` of all images [n, …], `chunk` at a time, without gradients."""
     return torch.cat([function(part) for part in images.split(chunk)])

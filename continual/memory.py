@@ -34,9 +34,11 @@ from condense import (
     in_chunks,
     method_named,
     require_images,
+    resize,
 )
 from continual.samples import Samples, as_dataset, join
 from continual.streams import TaskImages, images_of
+from continual.tasks import small_shape
 
 
 class Group(NamedTuple):
@@ -121,11 +123,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         ipc = self._share(len(others) + len(mine))
         self.groups = {group: kept[:ipc] for group, kept in others.items()}
         for task in tasks:
-            small = small_size(task.data, self.formation)
+            small = small_shape(task.data, self.formation)
             chosen = self.choose(agent_state, task, ipc)
             for label, images in zip(task.classes, chosen, strict=True):
                 group = Group(number, task.task, label)
-                self.groups[group] = self._kept(_shrunk(images, small), group, task.data)
+                self.groups[group] = self._kept(resize(images, small[1:]), group, task.data)
         self._refresh()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
@@ -283,7 +285,8 @@ class CondensedBuffer(RehearsalBuffer):
         """Condense the task's training images, made small, to `ipc` for each class."""
         data = images.data.to(strategy.device)
         if self.formation > 1:
-            data = data.resized(small_size(data, self.formation)[0], data.shape[0])
+            channels, height, _ = small_shape(data, self.formation)
+            data = data.resized(height, channels)
         size: dict[str, Any] = {"ipc": ipc}
         if self.settings is not None:
             size = {"settings": replace(self.settings, ipc=ipc)}
@@ -294,17 +297,3 @@ class CondensedBuffer(RehearsalBuffer):
         labels = condensed.hard_labels
         kept = [condensed.images[labels == label] for label in range(condensed.classes)]
         return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
-
-
-def small_size(data: ImageData, formation: int) -> tuple[int, int]:
-    """Height and width of what is kept of these images."""
-    _, height, width = data.shape
-    return height // formation, width // formation
-
-
-def _shrunk(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images [n, c, h, w] at this size, in their own type."""
-    if tuple(images.shape[2:]) == size:
-        return images
-    pixels = F.interpolate(images.float(), size, mode="bilinear", antialias=True)
-    return pixels.round().to(torch.uint8) if images.dtype == torch.uint8 else pixels

@@ -59,6 +59,7 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
             the images are too small for the network.
     """
     from condense import build, require_images
+    from continual.tasks import small_shape
 
     if settings.memory_size is None:
         for task in tasks:
@@ -70,10 +71,9 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
     classes = sum(task.classes for task in tasks)
     if settings.memory_size is not None and settings.memory_size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
-    channels, height, width = tasks[0].shape
     build(settings.learner.network, tasks[0].shape, tasks[0].classes)
     if settings.condensing:
-        small = channels, height // settings.formation, width // settings.formation
+        small = small_shape(tasks[0], settings.formation)
         build(settings.condensing.network, small, tasks[0].classes)
 
 

@@ -58,6 +58,12 @@ def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
     return ("color", "crop", "flip") if all(data.mirror for data in tasks) else ("color", "crop")
 
 
+def small_shape(data: ImageData, formation: int) -> tuple[int, int, int]:
+    """Channels, height and width of images of which formation² take the place of one of these."""
+    channels, height, width = data.shape
+    return channels, height // formation, width // formation
+
+
 def _chosen(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     """Some classes of a data set, under a name that says which."""
     if classes is None:

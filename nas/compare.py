@@ -64,10 +64,11 @@ def read(path: Path) -> Compared:
 
     try:
         summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-        proxy = str(summary["proxy"])
+        name = label(str(summary["proxy"]))
+        if summary["pruned"]:
+            name += ", pruned"
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no finished run of python -m nas.search") from error
-    name = f"{label(proxy)}, pruned" if summary["pruned"] else label(proxy)
     return Compared(name, Table.read(path / TABLE), summary)
 
 

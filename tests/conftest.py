@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from condense.data import ImageData
+from condense.methods.gradient_matching import Matcher
 from condense.seeds import generator
 
 
@@ -37,6 +38,22 @@ def blobs(per_class: int = 20, classes: int = 3, shape=(1, 8, 8), seed: int = 0)
 @pytest.fixture
 def data() -> ImageData:
     return blobs()
+
+
+@pytest.fixture
+def iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The outer iterations that are begun, by number; the second of them is interrupted."""
+    begun: list[int] = []
+    original = Matcher.outer_iteration
+
+    def stopping(self, images, velocity, k):
+        begun.append(k)
+        if len(begun) == 2:
+            raise KeyboardInterrupt
+        return original(self, images, velocity, k)
+
+    monkeypatch.setattr(Matcher, "outer_iteration", stopping)
+    return begun
 
 
 @pytest.fixture

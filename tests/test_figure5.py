@@ -68,18 +68,8 @@ def test_looking_changes_nothing(data: ImageData) -> None:
 
 
 def test_what_is_condensed_is_not_condensed_again(
-    data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ImageData, tmp_path: Path, iterations: list[int]
 ) -> None:
-    iterations: list[int] = []
-    original = Matcher.outer_iteration
-
-    def counted(self: Matcher, images: Any, velocity: Any, k: int) -> float:
-        iterations.append(k)
-        if len(iterations) == 2:
-            raise KeyboardInterrupt
-        return original(self, images, velocity, k)
-
-    monkeypatch.setattr(Matcher, "outer_iteration", counted)
     settings = Figure5(preset="smoke", runs=tmp_path / "runs")
     with pytest.raises(KeyboardInterrupt):
         measure(settings, data, "dsa")

@@ -40,19 +40,10 @@ def test_what_another_figure_has_condensed_is_no_evolution(data: ImageData, tmp_
 
 
 def test_an_interrupted_evolution_goes_on(
-    data: ImageData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ImageData, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     whole = evolution(Figure6(preset="smoke", runs=tmp_path / "whole"), data, "noise")
-    iterations: list[int] = []
-    original = Matcher.outer_iteration
-
-    def stopping(self: Matcher, images: Any, velocity: Any, k: int) -> float:
-        iterations.append(k)
-        if len(iterations) == 2:
-            raise KeyboardInterrupt
-        return original(self, images, velocity, k)
-
-    monkeypatch.setattr(Matcher, "outer_iteration", stopping)
+    iterations = request.getfixturevalue("iterations")
     settings = Figure6(preset="smoke", runs=tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
         evolution(settings, data, "noise")

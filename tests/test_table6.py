@@ -33,8 +33,7 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
     summary = {
         "proxy": proxy, "dataset": "cifar10", "image_size": 16,
         "best": max(accuracies, key=lambda name: accuracies[name]),
-        "best_accuracy": None, "regret": None, "top_fraction": 0.5,
-        "evaluated": 4,
+        "best_accuracy": None, "regret": None, "top_fraction": 0.5, "evaluated": 4,
         "seconds_search": 90.0, "seconds_proxy": 30.0, "seconds_wall": 120.0, "workers": 1,
         "images": 100, "updates": updates, "preset": "cpu", "seed": 0, "device": "cpu",
         "pruned": 0, "updates_saved": 0.0, **more,

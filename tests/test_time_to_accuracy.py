@@ -25,7 +25,7 @@ def tiny(tmp_path: Path) -> TimeToAccuracy:
     )  # fmt: skip
 
 
-def here(threads, as_engine, function, *arguments):
+def here(side, threads, function, *arguments):
     """In place of a process of its own."""
     return function(*arguments)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import UserError
-from condense.footprint import training_piece
+from condense.footprint import forward_piece, training_piece
 from condense.journal import Journal
 from condense.networks import Classifier, build
 from condense.seeds import generator
@@ -41,7 +41,7 @@ def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     """Rows of the training split, [classes, ipc], in the order in which herding chooses them."""
     require_images(data, settings.ipc)
     network = feature_network(data, settings, seed)
-    chunk = min(512, training_piece(network, data.shape, data.device) or 512)
+    chunk = forward_piece(training_piece(network, data.shape, data.device))
 
     def features(images: Tensor) -> Tensor:
         found: Tensor = network.features(data.normalise(images))

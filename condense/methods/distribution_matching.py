@@ -14,7 +14,7 @@ from torch import Tensor
 from condense.augment import check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
-from condense.footprint import groups, training_piece
+from condense.footprint import forward_piece, groups, training_piece
 from condense.journal import Journal
 from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
@@ -22,10 +22,7 @@ from condense.methods.images import augmented, match_images, real_rows
 from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
 from condense.settings import DistributionMatching
-from condense.training import in_chunks
-
-EMBEDDED_AT_ONCE = 512
-"""Real images, at most."""
+from condense.training import CHUNK, in_chunks
 
 
 def condense_by_distribution_matching(
@@ -92,7 +89,7 @@ def match(
             network.features,
             augmented(data, rows[group], drawn),
             torch.stack(drawn.apply(part)) if drawn else part,
-            min(EMBEDDED_AT_ONCE, piece or EMBEDDED_AT_ONCE),
+            forward_piece(piece),
         )
         (gradient[group],) = torch.autograd.grad(distance, part)
         total += distance.detach()
@@ -103,7 +100,7 @@ def embedding_distance(
     embed: Callable[[Tensor], Tensor],
     real: Iterable[Tensor],
     synthetic: Tensor,
-    chunk: int = EMBEDDED_AT_ONCE,
+    chunk: int = CHUNK,
 ) -> Tensor:
     """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
 
