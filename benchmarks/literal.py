@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -102,8 +103,8 @@ def sample(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
 
 
 def network_of(settings: Network, shape: Shape, classes: int, draws: torch.Generator) -> nn.Module:
-    """A fresh network of nothing but PyTorch's own layers."""
-    network = build(settings, shape, classes, draws)
+    """A fresh network of nothing but PyTorch's own layers, in float32."""
+    network = build(replace(settings, precision="float32"), shape, classes, draws)
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, AveragePool):

@@ -41,6 +41,8 @@ class Speed:
     is not measured, it is added up from class sweeps and the inner loop."""
     width: int = 128
     depth: int = 3
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the engine's network; the literal version's is float32, and so is the floor."""
     ipc: int = 10
     classes: int = 10
     channels: int = 3
@@ -59,8 +61,9 @@ class Speed:
     @property
     def problem(self) -> str:
         """The settings in a few words."""
+        near = "" if self.precision == "float32" else f" (engine: {self.precision})"
         return (
-            f"ConvNet d{self.depth}-w{self.width}, {self.channels}×{self.size}×{self.size}, "
+            f"ConvNet d{self.depth}-w{self.width}{near}, {self.channels}×{self.size}×{self.size}, "
             f"{self.classes} classes, {self.ipc} per class, {self.real_batch} real"
         )
 
@@ -71,13 +74,14 @@ class Speed:
 
     def matching(self, **changes: Any) -> GradientMatching:
         """The settings of an outer iteration."""
-        network = Network(width=self.width, depth=self.depth)
-        return GradientMatching(self.ipc, network, real_batch=self.real_batch, **changes)
+        return GradientMatching(self.ipc, self._network(), real_batch=self.real_batch, **changes)
 
     def evaluation(self) -> Evaluation:
         """The settings of an evaluation."""
-        network = Network(width=self.width, depth=self.depth)
-        return Evaluation(networks=self.networks, epochs=self.epochs, network=network)
+        return Evaluation(networks=self.networks, epochs=self.epochs, network=self._network())
+
+    def _network(self) -> Network:
+        return Network(width=self.width, depth=self.depth, precision=self.precision)
 
 
 def make(settings: Speed) -> tuple[ImageData, Tensor, Tensor]:

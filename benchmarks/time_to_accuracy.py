@@ -3,9 +3,10 @@ benchmarks.time_to_accuracy`.
 
 The literal version runs K outer iterations as the paper has them, from real images, and the
 accuracy of its set is the goal. Then the engine runs until its set is as good: with the same
-settings, with each choice of the `cpu` preset alone, and with all of them. Accuracy is measured on
-images held out of the training split, never on test images. Each is a row of
-results/time_to_accuracy.csv, and what has a row is not measured again.
+settings, with each choice of the `cpu` preset alone, with a network in bfloat16, with all choices,
+and with these in bfloat16. Accuracy is measured on images held out of the training split, never on
+test images. Each is a row of results/time_to_accuracy.csv, and what has a row is not measured
+again.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CHOICES = {
 """What the `cpu` preset chooses of its own, but for the number of outer iterations and the network:
 the settings of each choice."""
 
-VARIANTS = ("literal", "engine", *CHOICES, "all choices")
+VARIANTS = ("literal", "engine", *CHOICES, "bfloat16", "all choices", "all choices, bfloat16")
 """engine: the literal version's settings."""
 
 
@@ -77,15 +78,17 @@ class TimeToAccuracy:
 
     def matching(self, variant: str) -> GradientMatching:
         """The settings of a variant."""
-        chosen = {
-            "literal": (),
-            "engine": (),
-            "all choices": [field for fields in CHOICES.values() for field in fields],
-            **CHOICES,
-        }[variant]
+        every = "all choices" in variant
         ours = PRESETS["cpu"][GradientMatching]
-        changes = {field: ours[field] for field in chosen}
-        network = Network(width=self.width)
+        changes = {
+            field: ours[field]
+            for choice, fields in CHOICES.items()
+            for field in fields
+            if every or choice == variant
+        }
+        network = Network(
+            width=self.width, precision="bfloat16" if "bfloat16" in variant else "float32"
+        )
         return GradientMatching(self.ipc, network, outer=self.iterations, **changes)
 
     def case(self) -> Case:

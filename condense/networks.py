@@ -7,7 +7,8 @@ Each is a feature extractor and a linear classifier, so that herding and rehears
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
@@ -35,6 +36,25 @@ class Classifier(nn.Module):
         return logits
 
 
+class Features(nn.Sequential):
+    """Layers one after the other, in a precision: float32 [n, c, h, w] -> float32 [n, d]."""
+
+    def __init__(self, layers: Iterable[nn.Module], precision: str) -> None:
+        super().__init__(*layers)
+        self.precision = precision
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Weights stay float32; in bfloat16 each operation is given what PyTorch's autocast says.
+
+        On the meta device, where nothing is computed, it is float32 always.
+        """
+        mixed = self.precision != "float32" and images.device.type != "meta"
+        kind = getattr(torch, self.precision)
+        with torch.autocast(images.device.type, kind) if mixed else nullcontext():
+            found: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        return found.float()
+
+
 def build(
     settings: Network, shape: Shape, classes: int, generator: torch.Generator | None = None
 ) -> Classifier:
@@ -47,11 +67,17 @@ def build(
     """
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
-    for kind, known in (("norm", NORMS), ("activation", ACTIVATIONS), ("pooling", POOLINGS)):
+    for kind, known in (
+        ("norm", NORMS),
+        ("activation", ACTIVATIONS),
+        ("pooling", POOLINGS),
+        ("precision", PRECISIONS),
+    ):
         if getattr(settings, kind) not in known:
             raise unknown(kind, getattr(settings, kind), known)
     with torch.device("meta"):
-        features = ARCHITECTURES[settings.architecture](settings, shape)
+        layers = ARCHITECTURES[settings.architecture](settings, shape)
+        features = Features(layers, settings.precision)
         network = Classifier(features, _dimensions(features, settings, shape), classes)
     network = network.to_empty(device="cpu")
     if generator is not None:
@@ -72,7 +98,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             module.reset_parameters()
 
 
-def convnet(settings: Network, shape: Shape) -> nn.Module:
+def convnet(settings: Network, shape: Shape) -> nn.Sequential:
     """[conv 3×3 → norm → activation → 2×2 pooling] × depth (Gidaris & Komodakis 2018)."""
     channels, height, _ = shape
     blocks: list[nn.Module] = []
@@ -87,14 +113,14 @@ def convnet(settings: Network, shape: Shape) -> nn.Module:
     return nn.Sequential(*blocks, nn.Flatten())
 
 
-def mlp(settings: Network, shape: Shape) -> nn.Module:
+def mlp(settings: Network, shape: Shape) -> nn.Sequential:
     """Two hidden layers of 128 units."""
     return nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()
     )
 
 
-def lenet(settings: Network, shape: Shape) -> nn.Module:
+def lenet(settings: Network, shape: Shape) -> nn.Sequential:
     """LeCun et al. 1998, with ReLU and max pooling."""
     channels, height, _ = shape
     return nn.Sequential(
@@ -112,7 +138,7 @@ def lenet(settings: Network, shape: Shape) -> nn.Module:
     )
 
 
-def alexnet(settings: Network, shape: Shape) -> nn.Module:
+def alexnet(settings: Network, shape: Shape) -> nn.Sequential:
     """Krizhevsky et al. 2012, cut down for small images as in the published experiments."""
     channels, height, _ = shape
     layers: list[nn.Module] = [
@@ -128,7 +154,7 @@ def alexnet(settings: Network, shape: Shape) -> nn.Module:
     return nn.Sequential(*layers, nn.MaxPool2d(2), nn.Flatten())
 
 
-def vgg11(settings: Network, shape: Shape) -> nn.Module:
+def vgg11(settings: Network, shape: Shape) -> nn.Sequential:
     """Simonyan & Zisserman 2015, configuration A, with a norm after each convolution."""
     channels, height, _ = shape
     layers: list[nn.Module] = []
@@ -142,7 +168,7 @@ def vgg11(settings: Network, shape: Shape) -> nn.Module:
     return nn.Sequential(*layers, nn.Flatten())
 
 
-def resnet18(settings: Network, shape: Shape) -> nn.Module:
+def resnet18(settings: Network, shape: Shape) -> nn.Sequential:
     """He et al. 2016, its stem fitted to small images; a norm after each convolution."""
     stem = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
     layers: list[nn.Module] = [stem, *NORMS[settings.norm](64), nn.ReLU()]
@@ -200,7 +226,7 @@ def _pooling_matrix(width: int, dtype: torch.dtype) -> Tensor:
     return columns.repeat(2, 1) / 4
 
 
-ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Module]] = {
+ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Sequential]] = {
     "convnet": convnet,
     "mlp": mlp,
     "lenet": lenet,
@@ -227,6 +253,8 @@ POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
     "max": lambda: [nn.MaxPool2d(2)],
     "none": lambda: [],
 }
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:

@@ -17,7 +17,7 @@ Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 @dataclass(frozen=True)
 class Network:
-    """A network; the last four keywords shape the ConvNet alone."""
+    """A network; all but architecture, norm and precision shape the ConvNet alone."""
 
     architecture: str = "convnet"
     """convnet, mlp, lenet, alexnet, vgg11 or resnet18."""
@@ -29,6 +29,9 @@ class Network:
     norm: Literal["instance", "batch", "layer", "group", "none"] = "instance"
     """Group normalisation has four groups."""
     pooling: Literal["avg", "max", "none"] = "avg"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of convolutions and products. bfloat16 is approximate, and quicker where the processor has
+    instructions for it; weights, gradients and distances are float32 all the same."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "width", "depth")
@@ -36,9 +39,9 @@ class Network:
             raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
 
     def __str__(self) -> str:
-        if self.architecture != "convnet":
-            return self.architecture
-        return f"d{self.depth}-w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
+        convnet = f"d{self.depth}-w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
+        name = convnet if self.architecture == "convnet" else self.architecture
+        return name if self.precision == "float32" else f"{name}-{self.precision}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from condense import augment_batch, generator
 from continual.heads import MultiHead
-from continual.loading import BatchLoader
+from continual.loading import BatchLoader, RehearsalLoader
 from continual.losses import (
     add_gradient_noise,
     cross_distilled,
@@ -184,14 +184,14 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Batches of new data and memory in stage 1, of the memory in stage 2."""
+        learner = self.learner
         sources = [] if self.stage.name == "finetune" else [_samples(self.experience)]
-        sources += _remembered(self.memory)
-        self.dataloader = BatchLoader(
-            [source.to(self.device) for source in sources],
-            self.learner.batch,
-            self._draws["order"],
-            self.learner.updates_per_epoch,
-        )
+        sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
+        batches = learner.batch, self._draws["order"], learner.updates_per_epoch
+        self.dataloader: BatchLoader = BatchLoader(sources, *batches)
+        if learner.remembered is not None and len(sources) == 2:
+            new, memory = sources
+            self.dataloader = RehearsalLoader(new, memory, learner.remembered, *batches)
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         """Batches of the experience, in order."""

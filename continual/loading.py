@@ -42,15 +42,18 @@ class BatchLoader:
         return batches if self.updates is None else min(batches, self.updates)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
-        count = sum(map(len, self.sources))
-        order = (
-            torch.arange(count)
-            if self.generator is None
-            else torch.randperm(count, generator=self.generator)
-        )
-        for batch in order.split(self.batch_size)[: len(self)]:
+        for batch in self._rows():
             parts = list(self._gather(batch))
             yield [torch.cat(column) for column in zip(*parts, strict=True)]
+
+    def _rows(self) -> Iterator[Tensor]:
+        """Of one batch after the other, counted through all sources."""
+        yield from self._shuffled(sum(map(len, self.sources))).split(self.batch_size)[: len(self)]
+
+    def _shuffled(self, count: int) -> Tensor:
+        if self.generator is None:
+            return torch.arange(count)
+        return torch.randperm(count, generator=self.generator)
 
     def _gather(self, batch: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         start = 0
@@ -59,3 +62,44 @@ class BatchLoader:
             picked = source[(batch[inside] - start).to(source.labels.device)]
             start += len(source)
             yield picked.inputs(), picked.labels, picked.tasks
+
+
+class RehearsalLoader(BatchLoader):
+    """A loader of which each batch has the same number of remembered samples.
+
+    An epoch goes through the new samples once, and through the memory as often as it takes.
+    """
+
+    def __init__(
+        self,
+        new: Samples,
+        memory: Samples,
+        remembered: int,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        updates: int | None = None,
+    ) -> None:
+        """Put both together.
+
+        Args:
+            new: samples.
+            memory: samples, of which at least one.
+            remembered: how many of a batch are from the memory; fewer than all.
+            batch_size: as for `BatchLoader`.
+            generator: likewise.
+            updates: likewise.
+        """
+        super().__init__([new, memory], batch_size, generator, updates)
+        self.new, self.memory, self.remembered = len(new), len(memory), remembered
+
+    def __len__(self) -> int:
+        batches = -(-self.new // (self.batch_size - self.remembered))
+        return batches if self.updates is None else min(batches, self.updates)
+
+    def _rows(self) -> Iterator[Tensor]:
+        new = self._shuffled(self.new).split(self.batch_size - self.remembered)
+        rounds = -(-len(self) * self.remembered // self.memory)
+        memory = torch.cat([self._shuffled(self.memory) for _ in range(rounds)])
+        # There may be more of either than there are updates.
+        for pair in zip(new[: len(self)], memory.split(self.remembered), strict=False):
+            yield torch.cat([pair[0], self.new + pair[1]])

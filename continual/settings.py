@@ -27,6 +27,9 @@ class Learner:
     lr: float = 0.1
     """Of stage 1; divided by ten at each quarter of the epochs."""
     batch: int = 128
+    memory_share: float | None = None
+    """This part of each batch of stage 1 is from the memory. By default the memory and the new data
+    are simply put together, as EEIL does, and so the memory counts for what it is: little."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -49,8 +52,18 @@ class Learner:
     def __post_init__(self) -> None:
         at_least(1, self, "epochs_first", "epochs", "updates_per_epoch", "batch")
         at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "noise_eta")
+        if self.remembered is not None and not 1 <= self.remembered < self.batch:
+            raise UserError(
+                f"of a batch of {self.batch}, memory share {self.memory_share} gives "
+                f"{self.remembered} to the memory: it and the new data need at least one each"
+            )
         if self.temperature <= 0:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
+
+    @property
+    def remembered(self) -> int | None:
+        """Images of each batch of stage 1 that are from the memory; None: as it comes."""
+        return None if self.memory_share is None else round(self.memory_share * self.batch)
 
 
 _PRESETS: dict[str, dict[str, Any]] = {

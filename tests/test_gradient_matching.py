@@ -15,7 +15,7 @@ from condense.evaluation import evaluate
 from condense.journal import Checkpoint, Journal
 from condense.matching import EPSILON
 from condense.methods.gradient_matching import Matcher
-from condense.networks import build
+from condense.networks import build, initialise
 from condense.seeds import generator
 from condense.settings import Evaluation, GradientMatching, Network, published_loops
 
@@ -65,6 +65,21 @@ def test_a_step_is_algorithm_1_written_out(data):
     assert mean == pytest.approx(distance / 3, rel=1e-4)
     torch.testing.assert_close(velocity, 0.5 + gradient, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(moved, images - 0.1 * velocity)
+
+
+def test_a_step_in_bfloat16_points_the_same_way(data):
+    gradients, distances = [], []
+    for precision in ("float32", "bfloat16"):
+        settings = replace(TINY, network=Network(width=16, precision=precision))
+        matcher = Matcher(data, settings, seed=0)
+        initialise(matcher.network, generator(0))
+        gradient, distance = matcher.match(matcher.initial_images(), generator(0, "step"))
+        gradients.append(gradient.flatten())
+        distances.append(float(distance))
+    assert gradients[1].dtype == torch.float32
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.95
+    assert distances[1] == pytest.approx(distances[0], rel=0.02)
 
 
 def test_no_update_of_the_network_after_the_last_step(data):

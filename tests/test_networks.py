@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -116,3 +118,26 @@ def test_what_cannot_be_built():
         build(Network("convnt"), GREY, 10)
     with pytest.raises(UserError, match="images of 8×8 are too small"):
         build(Network(depth=4), (1, 8, 8), 10)
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "mlp", "lenet"])
+def test_bfloat16_is_near_and_its_gradients_are_float32(architecture):
+    settings = Network(architecture, width=16)
+    exact = build(settings, COLOUR, 7, generator(0))
+    near = build(replace(settings, precision="bfloat16"), COLOUR, 7, generator(0))
+    images = torch.randn(4, *COLOUR, generator=generator(1))
+    assert near(images).dtype == torch.float32
+    assert not torch.equal(near(images), exact(images))
+    assert (near(images) - exact(images)).norm() < 0.1 * exact(images).norm()
+    slopes = []
+    for network in (exact, near):
+        network(images).square().sum().backward()
+        slopes.append(torch.cat([weight.grad.flatten() for weight in network.parameters()]))
+    assert slopes[1].dtype == torch.float32
+    assert torch.cosine_similarity(*slopes, dim=0) > 0.98
+
+
+def test_a_precision_is_named_and_an_unknown_one_refused():
+    assert str(Network(precision="bfloat16")) == "d3-w128-relu-instance-avg-bfloat16"
+    with pytest.raises(UserError, match="unknown precision 'half'; known: float32, bfloat16"):
+        build(Network(precision="half"), COLOUR, 7)

@@ -25,7 +25,11 @@ WITHOUT = replace(LEARNER, updates_per_epoch=None, batch=16, epochs_first=3, fin
 
 
 @pytest.mark.filterwarnings("ignore:No loggers specified")
-@pytest.mark.parametrize("settings", [LEARNER, WITHOUT], ids=["limited", "whole epochs"])
+@pytest.mark.parametrize(
+    "settings",
+    [LEARNER, WITHOUT, replace(WITHOUT, memory_share=0.25)],
+    ids=["limited", "whole epochs", "a share for the memory"],
+)
 def test_updates_are_those_of_eeil(settings: Learner) -> None:
     class Count(SupervisedPlugin):  # type: ignore[misc]
         made = 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from tiny_streams import LEARNER, learner, tasks
 
 from condense import Classifier, UserError, build, generator, load
 from continual import HEADS, STREAMS, Part, Stream, make_stream, with_heads
-from continual.loading import BatchLoader
+from continual.loading import BatchLoader, RehearsalLoader
 from continual.samples import Samples, as_dataset, read
 from continual.settings import Continual
 from continual.tasks import augmentation, load_tasks, prepare
@@ -128,6 +129,28 @@ def test_batches_hold_what_the_sources_do_whatever_their_scale() -> None:
     (batch, labels, _), *_ = BatchLoader([images], 3)
     assert labels.tolist() == [0, 1, 2]
     torch.testing.assert_close(batch, (images.images[:3] / 255 - 0.5) / 0.25)
+
+
+def test_each_batch_has_its_share_of_the_memory() -> None:
+    new, memory = samples(10), replace(samples(3), tasks=torch.ones(3).long())
+    loader = RehearsalLoader(new, memory, 2, 5, generator(0))
+    batches = list(loader)
+    assert len(loader) == len(batches) == 4
+    assert [int(old.sum()) for _, _, old in batches] == [2, 2, 2, 2]
+    images, labels, old = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert sorted(labels[old == 0].tolist()) == list(range(10))
+    assert sorted(labels[old == 1].bincount().tolist()) == [2, 3, 3]
+    torch.testing.assert_close(images[old == 1], memory[labels[old == 1]].inputs())
+
+
+@pytest.mark.parametrize(("memory", "updates"), [(3, 2), (40, 2), (40, None)])
+def test_a_share_of_a_small_or_large_memory_in_few_updates(
+    memory: int, updates: int | None
+) -> None:
+    loader = RehearsalLoader(samples(7), samples(memory), 1, 4, generator(0), updates)
+    sizes = [len(labels) for _, labels, _ in loader]
+    assert sizes == [4, 4, 2][: len(loader)]
+    assert len(loader) == (updates or 3)
 
 
 def test_an_epoch_of_few_updates_visits_a_random_part() -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 from condense.cache import cache_key
 from condense.condensed_set import CondensedSet
 from condense.errors import unknown
+from condense.methods import method_named
+from condense.recorded import rebuild
 
 HERE = Path(__file__).parent
 
@@ -61,6 +63,11 @@ def find(key: str, method: str, ipc: int) -> CondensedSet | None:
 
 
 def key_of(condensed: CondensedSet) -> str:
-    """The cache key of what a set says that it was made from."""
+    """The cache key of what a set says that it was made from.
+
+    Settings that there were not yet when it was made have their defaults.
+    """
     about = condensed.provenance
-    return cache_key(about["fingerprint"], about["method"], about["settings"], about["seed"])
+    like = method_named(about["method"]).preset("paper")
+    settings = rebuild(like, about["settings"], HERE)
+    return cache_key(about["fingerprint"], about["method"], settings, about["seed"])
