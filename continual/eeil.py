@@ -19,6 +19,7 @@ from continual.heads import MultiHead
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.losses import (
     add_gradient_noise,
+    answered_again,
     cross_distilled,
     cross_entropy_of_known,
     learning_rate,
@@ -72,7 +73,9 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     depends on the network.
 
     Distillation targets belong to what the student sees. Because images are augmented as they
-    come, teachers look at the very batch, which costs a forward pass of each.
+    come, teachers look at the very batch, which costs a forward pass of each. A memory with answers
+    brings those of the images as they are: they are noted when the images are taken in, and again
+    after stage 2.
 
     A memory may be any Avalanche `ExemplarsBuffer`; those of `continual.memory` and the experiences
     of `continual.streams` are trained on as tensors, others are read once an experience.
@@ -155,6 +158,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         """Stage 1, the memory's taking in of the new classes, and stage 2."""
         super()._train_exp(experience, eval_streams, **kwargs)
         self.memory.post_adapt(self, experience)
+        self._note_answers()
         if self.stage.name == "first" or not self.learner.finetune_epochs:
             return
         if self.distill:
@@ -166,6 +170,21 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         super()._train_exp(experience, eval_streams, **kwargs)
         if getattr(self.memory, "follows_network", False):
             self.memory.post_adapt(self, experience)
+        self._note_answers()
+
+    def _note_answers(self) -> None:
+        """Remember with the images of this experience what the network says of them, if asked."""
+        if getattr(self.memory, "answers", False):
+            self.memory.note_answers(self.experience, self._answer)
+
+    @torch.no_grad()
+    def _answer(self, samples: Samples) -> Tensor:
+        training = self.model.training
+        self.model.eval()
+        batches = BatchLoader([samples.to(self.device)], self.eval_mb_size)
+        found = [self.model(images, tasks) for images, *_, tasks in batches]
+        self.model.train(training)
+        return torch.cat(found)
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage
@@ -226,13 +245,20 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         return scores
 
     def criterion(self) -> Tensor:
-        """The cross-distilled loss; at test the cross-entropy of the classes known so far."""
+        """The cross-distilled loss, and that of answers that are remembered.
+
+        At test the cross-entropy of the classes known so far.
+        """
         if self.is_eval:
             return cross_entropy_of_known(self.mb_output, self.mb_y)
         taught = [
             pair for teacher in self.teachers for pair in teacher.pairs(self.mb_x, self._logits)
         ]
-        return cross_distilled(self.mb_output, self.mb_y, taught, self.learner.temperature)
+        temperature = self.learner.temperature
+        loss = cross_distilled(self.mb_output, self.mb_y, taught, temperature)
+        if len(self.mbatch) == 4:
+            loss = loss + answered_again(self.mb_output, self.mbatch[2], temperature)
+        return loss
 
 
 class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]

@@ -131,7 +131,7 @@ class Experiment:
         size: dict[str, Any] = {"images_per_class": settings.images_per_class}
         if settings.memory_size is not None:
             size = {"max_size": settings.memory_size}
-        size["formation"] = settings.formation
+        size.update(formation=settings.formation, answers=settings.answers)
         if settings.memory in LEARNERS_OWN:
             return LEARNERS_OWN[settings.memory](**size, seed=seed)
         return CondensedBuffer(

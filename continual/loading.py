@@ -7,14 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from continual.samples import Samples
+from continual.samples import Samples, answers_of
 
 
 class BatchLoader:
     """Iterates over batches [images, labels, task labels] of several sources put together.
 
     Each iteration is an epoch. Sources keep their own scale of pixels and are normalised here, so
-    that remembered images need not be of the type of the new ones.
+    that remembered images need not be of the type of the new ones. Where a source has answers,
+    batches are [images, labels, answers, task labels].
     """
 
     def __init__(
@@ -36,6 +37,9 @@ class BatchLoader:
         self.batch_size = batch_size
         self.generator = generator
         self.updates = updates
+        answers = [source.answers for source in self.sources if source.answers is not None]
+        self.classes = max((known.shape[1] for known in answers), default=None)
+        """Of the answers; None where there are none."""
 
     def __len__(self) -> int:
         batches = -(-sum(map(len, self.sources)) // self.batch_size)
@@ -55,13 +59,14 @@ class BatchLoader:
             return torch.arange(count)
         return torch.randperm(count, generator=self.generator)
 
-    def _gather(self, batch: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def _gather(self, batch: Tensor) -> Iterator[list[Tensor]]:
         start = 0
         for source in self.sources:
             inside = (batch >= start) & (batch < start + len(source))
             picked = source[(batch[inside] - start).to(source.labels.device)]
             start += len(source)
-            yield picked.inputs(), picked.labels, picked.tasks
+            answers = [] if self.classes is None else [answers_of(picked, self.classes)]
+            yield [picked.inputs(), picked.labels, *answers, picked.tasks]
 
 
 class RehearsalLoader(BatchLoader):

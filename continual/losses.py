@@ -47,6 +47,32 @@ def cross_distilled(
     return loss
 
 
+def answered_again(output: Tensor, answers: Tensor, temperature: float = 2.0) -> Tensor:
+    """Distillation from what was answered when the samples were remembered.
+
+    Dark experience replay (Buzzega et al. 2020), with the loss of Hinton et al. 2015: the factor T²
+    makes up for the flatter gradient.
+
+    Args:
+        output: logits over all the classes so far, [n, classes].
+        answers: logits of that time over the classes so far then, [n, at most as many]; a sample
+            without any, and an output that there was not yet, are not finite and do not count.
+        temperature: T.
+
+    Returns:
+        The sum over the samples that have answers, divided by n.
+    """
+    known = answers.isfinite()
+    some = known.any(1)
+    known, answers, output = known[some], answers[some].float(), output[some, : answers.shape[1]]
+
+    def softened(logits: Tensor) -> Tensor:
+        return (logits / temperature).masked_fill(~known, -torch.inf)
+
+    entropy = softened(answers).softmax(1) * softened(output).log_softmax(1).where(known, 0)
+    return -(temperature**2) * entropy.sum() / len(some)
+
+
 def cross_entropy_of_known(output: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy over the samples whose class has an output; NaN where none has."""
     return F.cross_entropy(output, labels.masked_fill(labels >= output.shape[1], -100))

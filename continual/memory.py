@@ -69,6 +69,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         mirror: bool = True,
+        answers: bool = False,
         seed: int = 0,
     ) -> None:
         """Either a fixed total or a fixed number for each class.
@@ -83,6 +84,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                 streams of this package know theirs.
             std: likewise.
             mirror: likewise whether a mirrored image still shows its class; not so with digits.
+            answers: whether a learner that can (`EEIL`) is to remember with each image what it said
+                of it, and to say so again (Buzzega et al. 2020).
             seed: of all that is drawn.
         """
         super().__init__(max_size)
@@ -95,6 +98,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.images_per_class = images_per_class
         self.formation = formation
         self.mean, self.std, self.mirror = mean, std, mirror
+        self.answers = answers
         self.seed = seed
         self.groups: dict[Group, Samples] = {}
         """Each in the order of rank: what is dropped is dropped from the end."""
@@ -130,6 +134,14 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                 self.groups[group] = self._kept(resize(images, small[1:]), group, task.data)
         self._refresh()
 
+    def note_answers(self, exp: Any, answer: Callable[[Samples], Tensor]) -> None:
+        """Keep what a learner says of the images of an experience: scores [n, classes so far]."""
+        number = int(exp.current_experience)
+        for group, kept in self.groups.items():
+            if group.experience == number:
+                self.groups[group] = replace(kept, answers=answer(kept).half().cpu())
+        self._refresh()
+
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """What `ReplayPlugin` calls; Avalanche's own version warns that it is deprecated."""
         self.post_adapt(strategy, strategy.experience)
@@ -152,15 +164,23 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         return join(list(self.groups.values())) if self.groups else None
 
     def tensors(self) -> dict[str, Tensor]:
-        """The images of each group by name, for a checkpoint."""
-        return {".".join(map(str, group)): kept.images for group, kept in self.groups.items()}
+        """The images of each group by name, and the answers, for a checkpoint."""
+        found: dict[str, Tensor] = {}
+        for group, kept in self.groups.items():
+            name = ".".join(map(str, group))
+            found[name] = kept.images
+            if kept.answers is not None:
+                found[f"{name}.answers"] = kept.answers
+        return found
 
     def restore(self, tensors: Mapping[str, Tensor], data: ImageData) -> None:
         """Put back what `tensors` gave, of images of the size and normalisation of `data`."""
         self.groups = {}
         for name, images in tensors.items():
-            group = Group(*map(int, name.split(".")))
-            self.groups[group] = self._kept(images, group, data)
+            if not name.endswith(".answers"):
+                group = Group(*map(int, name.split(".")))
+                kept = self._kept(images, group, data)
+                self.groups[group] = replace(kept, answers=tensors.get(f"{name}.answers"))
         self.groups = dict(sorted(self.groups.items()))
         self._refresh()
 

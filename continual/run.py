@@ -21,9 +21,11 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
     """The settings that flags depart from."""
     method = method_named(memory)
     chosen = memory in ("herding", "random")
+    ours = not chosen and preset != "paper"
     return Continual(
         memory=memory,
-        formation=1 if chosen or preset == "paper" else 2,
+        formation=2 if ours else 1,
+        answers=ours,
         learner=learner_preset(preset),
         condensing=None if chosen else method.preset(preset),
     )
@@ -127,6 +129,7 @@ def summary(
         "distill": settings.distill,
         "images_per_class": remembered // classes // settings.formation**2,
         "formation": settings.formation,
+        "answers": settings.answers,
         "seeds": [outcome.seed for outcome in outcomes],
         "average_accuracy": mean,
         "average_accuracy_std": std,

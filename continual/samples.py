@@ -36,6 +36,9 @@ class Samples:
     """Height and width that `inputs` enlarges the images to; None leaves them as they are."""
     span: tuple[float, float] = (0.0, 1.0)
     """What 0 and 255 stand for in uint8 images."""
+    answers: Tensor | None = None
+    """A learner's scores of each image when it was remembered, float16 [n, classes so far]; not
+    finite where it had none."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,6 +50,7 @@ class Samples:
             images=self.images[indices],
             labels=self.labels[indices],
             tasks=self.tasks[indices],
+            answers=None if self.answers is None else self.answers[indices],
         )
 
     def pixels(self) -> Tensor:
@@ -72,22 +76,34 @@ class Samples:
             images=self.images.to(device),
             labels=self.labels.to(device),
             tasks=self.tasks.to(device),
+            answers=None if self.answers is None else self.answers.to(device),
         )
 
     @property
     def bytes(self) -> int:
-        """What the images take to store."""
-        return self.images.numel() * self.images.element_size()
+        """What the images and the answers take to store."""
+        return self.images.nbytes + (0 if self.answers is None else self.answers.nbytes)
 
 
 def join(parts: Sequence[Samples]) -> Samples:
-    """The samples of all parts, which have all but images, labels and tasks in common."""
+    """The samples of all parts, which have their kind, normalisation and size in common."""
+    answered = any(part.answers is not None for part in parts)
+    classes = max(0 if part.answers is None else part.answers.shape[1] for part in parts)
     return replace(
         parts[0],
         images=torch.cat([part.images for part in parts]),
         labels=torch.cat([part.labels for part in parts]),
         tasks=torch.cat([part.tasks for part in parts]),
+        answers=torch.cat([answers_of(part, classes) for part in parts]) if answered else None,
     )
+
+
+def answers_of(samples: Samples, classes: int) -> Tensor:
+    """Answers for so many classes, float16 [n, classes]; NaN where there is none."""
+    answers = samples.answers
+    if answers is None:
+        answers = samples.images.new_empty((len(samples), 0), dtype=torch.float16)
+    return F.pad(answers, (0, classes - answers.shape[1]), value=torch.nan)
 
 
 class _ImageSet(Dataset[tuple[Tensor, int]]):

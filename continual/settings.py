@@ -168,6 +168,10 @@ class Continual:
     """Remember the square of it in smaller images in the place of each, so many times smaller on a
     side (multi-formation, Kim et al. 2022). By default 2 for condensed memories, 1 for chosen ones
     and in the paper preset."""
+    answers: bool = False
+    """Remember with each image what the learner said of it, two bytes for each class, and have it
+    say so again (dark experience replay, Buzzega et al. 2020). By default so for condensed
+    memories, but not in the paper preset."""
     seeds: int = 1
     """Repeat with so many seeds, from --seed on, and average."""
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)

@@ -15,6 +15,7 @@ from condense import generator
 from continual import HerdingBuffer, RandomBuffer, make_stream
 from continual.losses import (
     add_gradient_noise,
+    answered_again,
     cross_distilled,
     cross_entropy_of_known,
     distillation,
@@ -55,6 +56,25 @@ def test_the_softmax_of_distillation_is_within_the_head() -> None:
     """A constant added to one head's logits changes nothing for it."""
     logits, teacher = torch.randn(5, 3), torch.randn(5, 3)
     torch.testing.assert_close(distillation(logits + 7, teacher - 3), distillation(logits, teacher))
+
+
+def test_remembered_answers_by_hand() -> None:
+    """Two samples: one new, one that was remembered when there were two of the three classes."""
+    nan = math.nan
+    answers = torch.tensor([[nan, nan], [6.0, 2.0]], dtype=torch.float16)
+    output = torch.tensor([[1.0, 2.0, 3.0], [0.0, 3.0, 9.0]])
+    targets, outputs = softmax([3.0, 1.0]), softmax([0.0, 1.5])
+    entropy = -sum(t * math.log(o) for t, o in zip(targets, outputs, strict=True))
+    assert answered_again(output, answers).item() == pytest.approx(4 * entropy / 2, rel=1e-5)
+
+
+def test_answers_do_not_touch_what_was_not_asked() -> None:
+    answers = torch.tensor([[math.nan] * 3, [1.0, -math.inf, 2.0]])
+    output = torch.randn(2, 4, generator=generator(0)).requires_grad_()
+    answered_again(output, answers).backward()
+    assert output.grad is not None
+    assert output.grad[0].tolist() == [0] * 4
+    assert (output.grad[1] != 0).tolist() == [True, False, True, False]
 
 
 def test_noise_is_that_of_the_summed_gradient() -> None:
@@ -241,6 +261,45 @@ def test_herding_is_chosen_again_after_fine_tuning() -> None:
     strategy.train(make_stream(tasks()[:2]).train_stream, eval_streams=[])
     assert memory.calls == 3
     assert len(memory.samples) == 40
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+@pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
+def test_what_was_said_of_an_image_is_remembered(head: str, kind: Any) -> None:
+    memory = kind(images_per_class=2, answers=True)
+    watch = Watch()
+    strategy = learner(head, memory=memory, plugins=[watch])
+    first, second, _ = make_stream(tasks(), head).train_stream
+    strategy.train(first, eval_streams=[])
+
+    def said() -> torch.Tensor:
+        return strategy.model(memory.samples.inputs(), memory.samples.tasks).detach().half()
+
+    before = memory.samples.answers
+    torch.testing.assert_close(before, said(), atol=1e-3, rtol=1e-2)
+    strategy.train(second, eval_streams=[])
+    assert torch.equal(memory.samples.answers[:20, :10], before)
+    kept, now = memory.samples.answers, said()
+    torch.testing.assert_close(kept[20:], now[20:], atol=1e-3, rtol=1e-2)
+    assert (kept[:20, :10] != now[:20, :10]).any()
+    assert kept[:20, 10:].isnan().all()
+    assert memory.samples.bytes == 40 * 3 * 16 * 16 + 2 * kept.numel()
+    assert {epoch["stage"] for epoch in watch.epochs} == {"first", "main", "finetune"}
+
+
+def test_a_learner_is_held_to_what_it_said() -> None:
+    def moved(answers: bool) -> float:
+        memory = RandomBuffer(images_per_class=2, answers=answers)
+        longer = replace(LEARNER, epochs=12, memory_share=0.5)
+        strategy = learner(memory=memory, learner=longer, distill=False)
+        first, second, _ = make_stream(tasks()).train_stream
+        strategy.train(first, eval_streams=[])
+        samples = memory.samples
+        before = strategy.model(samples.inputs()).detach()
+        strategy.train(second, eval_streams=[])
+        return float((strategy.model(samples.inputs()).detach() - before).norm())
+
+    assert moved(True) < 0.9 * moved(False)
 
 
 def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:

@@ -210,16 +210,25 @@ def test_other_peoples_experiences_need_their_normalisation() -> None:
 
 
 @pytest.mark.parametrize("kind", BUFFERS)
-def test_a_memory_comes_back_from_its_tensors(kind: str) -> None:
-    buffer, data = BUFFERS[kind](images_per_class=1, formation=2), tasks()[0]
-    for experience in make_stream(tasks(), "class").train_stream:
+@pytest.mark.parametrize("answers", [False, True])
+def test_a_memory_comes_back_from_its_tensors(kind: str, answers: bool) -> None:
+    settings = {"images_per_class": 1, "formation": 2, "answers": answers}
+    buffer, data = BUFFERS[kind](**settings), tasks()[0]
+    for classes, experience in enumerate(make_stream(tasks(), "class").train_stream, 1):
         buffer.post_adapt(agent(), experience)
-    other = BUFFERS[kind](images_per_class=1, formation=2)
+        if answers:
+            said = torch.randn(4, 10 * classes)
+            buffer.note_answers(experience, lambda kept, said=said: said)
+    other = BUFFERS[kind](**settings)
     other.restore(dict(reversed(buffer.tensors().items())), data)
     assert list(other.groups) == list(buffer.groups)
     for name in ("images", "labels", "tasks"):
         assert torch.equal(getattr(other.samples, name), getattr(buffer.samples, name))
     assert torch.equal(other.samples.inputs(), buffer.samples.inputs())
+    assert answers == (buffer.samples.answers is not None)
+    if answers:
+        assert buffer.samples.answers.shape == (120, 30)
+        torch.testing.assert_close(other.samples.answers, buffer.samples.answers, equal_nan=True)
 
 
 @pytest.mark.parametrize(
