@@ -1,10 +1,10 @@
 """Figure 3 of the paper, continual learning by memory: `python -m benchmarks.figure3`.
 
 Draws results/figure3.png from what `python -m benchmarks.main_job` has kept, without and with
-distillation; dashed where the memory holds more, smaller images in the same bytes. Of the paper's
-figure only what its text says in numbers stands beside ours: what each memory comes to after all
-three tasks, without distillation. It is at the paper's scale, ours is at that of the cpu preset,
-so the two are not to be compared point by point.
+distillation; dashed where the memory is rehearsed as DSA's is by default. Of the paper's figure
+only what its text says in numbers stands beside ours: what each memory comes to after all three
+tasks, without distillation. It is at the paper's scale, ours is at that of the cpu preset, so the
+two are not to be compared point by point.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from benchmarks.measured import Result, learnt, results
 from benchmarks.pictures import write
 from benchmarks.rows import RESULTS
 from condense.command_line import main, read_flags
+from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 STAGES = ("T1", "T2", "T3")
 MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
@@ -36,9 +37,9 @@ class Figure3:
     """The picture."""
 
 
-def curve(kept: list[Result], memory: str, distill: bool, formation: int = 1) -> Curve | None:
+def curve(kept: list[Result], memory: str, distill: bool, how: Rehearsal = PLAIN) -> Curve | None:
     """Of all seeds with one head for all tasks; None where none has been measured."""
-    found = learnt(kept, "domain", memory, distill, formation)
+    found = learnt(kept, "domain", memory, distill, how)
     runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
@@ -58,10 +59,10 @@ def draw(kept: list[Result], path: Path) -> None:
     for plot, distill in zip(plots, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
             colour = f"C{number}"
-            for formation, line in ((1, "-"), (2, "--")):
-                found = curve(kept, memory, distill, formation)
+            for how, line in ((PLAIN, "-"), (REHEARSED, "--")):
+                found = curve(kept, memory, distill, how)
                 if found:
-                    label = name if formation == 1 else None
+                    label = name if how == PLAIN else None
                     style = {"marker": "o", "capsize": 3, "linestyle": line}
                     plot.errorbar(STAGES, *found, **style, label=label, color=colour)
             if memory in PAPER and not distill:
@@ -70,7 +71,7 @@ def draw(kept: list[Result], path: Path) -> None:
         plot.set_xlabel("learning stage")
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("test accuracy (%)")
-    plots[0].plot([], [], "--", color="grey", label="four times as many of half the side")
+    plots[0].plot([], [], "--", color="grey", label="as DSA is by default")
     plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
     plots[0].legend(loc="upper left", fontsize="small")
     write(figure, path)

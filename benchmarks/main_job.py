@@ -17,22 +17,36 @@ from typing import Literal
 from benchmarks.commands import cores, machine, run_to_the_end
 from condense.command_line import main, read_flags
 from condense.files import write_json
+from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 STREAM = "--stream svhn-mnist-usps"
 RESULTS = Path(__file__).parent / "results" / "main_job"
 MEMORIES = ("random", "herding", "dc", "dsa")
+REHEARSALS = {
+    "plain": (PLAIN, MEMORIES),
+    "small": (Rehearsal(formation=REHEARSED.formation), ("herding", "dsa")),
+    "rehearsed": (REHEARSED, ("herding", "dc", "dsa")),
+}
+"""By part: how memories are kept and rehearsed, and which."""
 
 
 @dataclass(frozen=True)
 class MainJob:
     """Measure what the README quotes."""
 
-    part: Literal["all", "mnist", "plain", "distilled", "small", "heads", "time"] = "all"
-    """mnist: condensed sets of MNIST. plain, distilled: the four memories without and with
-    distillation. small: DSA and herding with four times as many images of half the side. heads:
-    DSA and herding with the other heads. time: the main job with an empty cache."""
+    part: Literal["all", "mnist", "plain", "small", "rehearsed", "heads", "time"] = "all"
+    """mnist: condensed sets of MNIST. plain: the four memories as EEIL keeps and rehearses them.
+    small: DSA and herding with four times as many images of half the side. rehearsed: herding, DC
+    and DSA as DSA is by default. heads: DSA and herding with the other heads, each as by default.
+    time: the main job with an empty cache."""
+    memory: tuple[str, ...] = MEMORIES
+    """random herding dc dsa: only these."""
+    distill: tuple[bool, ...] = (False, True)
+    """Of the streams with one head: without distillation, with it, or both."""
     preset: str = "cpu"
     seeds: int = 3
+    first: int = 0
+    """The first seed."""
     jobs: int = 1
     """Commands at a time; each has its share of the cores."""
     runs: Path = Path("runs/main_job")
@@ -41,38 +55,46 @@ class MainJob:
 
 def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
     """(part, name, arguments of python -m) of every command."""
-    seeds = range(settings.seeds)
+    seeds = range(settings.first, settings.first + settings.seeds)
     for ipc, methods in ((1, ("random", "dsa")), (10, MEMORIES)):
-        for method in methods:
+        for method in chosen(settings, methods):
             for seed in seeds:
                 line = f"condense run --dataset mnist --method {method} --ipc {ipc} --seed {seed}"
                 yield "mnist", f"mnist-{method}-{ipc}-s{seed}", line.split()
-    for method in MEMORIES:
+    for method in chosen(settings, MEMORIES):
         for seed in seeds:
             line = f"condense run --dataset mnist --method {method} --ipc 10 --seed {seed}"
             bare = f"{line} --evaluation.augment none"
             yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", bare.split()
-    for part, flag in (("plain", "no-distill"), ("distilled", "distill")):
-        for memory in reversed(MEMORIES):
-            for seed in seeds:
-                line = f"{learn(memory, 1)} --{flag} --seed {seed}"
-                yield part, f"domain-{memory}-{flag}-s{seed}", line.split()
-    for flag in ("no-distill", "distill"):
-        for memory in ("dsa", "herding"):
-            for seed in seeds:
-                line = f"{learn(memory, 2)} --{flag} --seed {seed}"
-                yield "small", f"domain-{memory}-small-{flag}-s{seed}", line.split()
+    for part, (how, memories) in REHEARSALS.items():
+        for distill in settings.distill:
+            flag = "distill" if distill else "no-distill"
+            for memory in chosen(settings, memories):
+                for seed in seeds:
+                    line = f"{learn(memory)} {flags(how)} --{flag} --seed {seed}"
+                    named = f"{memory}-{part}" if part != "plain" else memory
+                    yield part, f"domain-{named}-{flag}-s{seed}", line.split()
     for head in ("task", "class"):
-        for memory in ("dsa", "herding"):
-            line = f"{learn(memory, 1)} --no-distill --head {head}"
+        for memory in chosen(settings, ("dsa", "herding")):
+            line = f"{learn(memory)} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
-    line = f"continual.run {STREAM} --memory dsa --no-cache"
-    yield "time", "time-domain-dsa-s0", line.split()
+    yield "time", "time-domain-dsa-s0", f"{learn('dsa')} --no-cache".split()
 
 
-def learn(memory: str, formation: int) -> str:
+def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:
+    """Those of the memories that are asked for."""
+    return [memory for memory in memories if memory in settings.memory]
+
+
+def learn(memory: str) -> str:
     """How the stream is learnt with a memory of 10 images per class, or of as many bytes."""
-    return f"continual.run {STREAM} --memory {memory} --formation {formation}"
+    return f"continual.run {STREAM} --memory {memory}"
+
+
+def flags(how: Rehearsal) -> str:
+    """Of how the memory is kept and rehearsed."""
+    answers = "answers" if how.answers else "no-answers"
+    return f"--formation {how.formation} --{answers} --memory-share {how.memory_share}"
 
 
 def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
@@ -87,9 +109,9 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
     cores_each = max(1, cores() // settings.jobs)
     started = time.time()
     split = 1 + (arguments[0] == "condense")  # where the flags begin
-    flags = [*arguments[split:], "--preset", settings.preset]
+    rest = [*arguments[split:], "--preset", settings.preset]
     out = settings.runs / settings.preset / name
-    config, summary = run_to_the_end(arguments[:split], flags, out, cores_each)
+    config, summary = run_to_the_end(arguments[:split], rest, out, cores_each)
     result.parent.mkdir(parents=True, exist_ok=True)
     line = f"python -m {' '.join(arguments)} --preset {settings.preset}"
     write_json(result, {"line": line, "machine": machine(cores_each), **config, "summary": summary})
@@ -99,13 +121,13 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
 def run(argv: list[str]) -> None:
     """Run what has not been run."""
     settings = read_flags(MainJob, argv, "python -m benchmarks.main_job")
-    chosen = [
+    wanted = [
         (name, arguments)
         for part, name, arguments in commands(settings)
         if settings.part in ("all", part)
     ]
     with ThreadPoolExecutor(settings.jobs) as pool:
-        for measured in [pool.submit(measure, settings, *command) for command in chosen]:
+        for measured in [pool.submit(measure, settings, *command) for command in wanted]:
             measured.result()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.rows import RESULTS
 from condense.files import read_json
+from continual.settings import PLAIN, Rehearsal
 
 Result = dict[str, Any]
 
@@ -16,11 +17,11 @@ def results() -> list[Result]:
 
 
 def learnt(
-    kept: list[Result], head: str, memory: str, distill: bool, formation: int = 1
+    kept: list[Result], head: str, memory: str, distill: bool, how: Rehearsal = PLAIN
 ) -> list[Result]:
     """The runs of the main job with these settings, timing runs left out.
 
-    Those from before there were formations are of formation 1.
+    What a run from before there was a setting says nothing of is as it is plainly.
     """
     return [
         result
@@ -30,5 +31,15 @@ def learnt(
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
-        and result["settings"].get("formation", 1) == formation
+        and rehearsal(result["settings"]) == how
     ]
+
+
+def rehearsal(settings: dict[str, Any]) -> Rehearsal:
+    """How the memory of a run with these settings was rehearsed."""
+    learner = settings.get("learner", {})
+    return Rehearsal(
+        settings.get("formation", PLAIN.formation),
+        settings.get("answers", PLAIN.answers),
+        learner.get("memory_share", PLAIN.memory_share),
+    )

@@ -26,7 +26,6 @@ from condense.errors import at_least, unknown
 from condense.files import read_json
 from condense.run_folder import provenance
 from continual import run as continual_run
-from continual.settings import learner_preset
 
 if TYPE_CHECKING:
     from condense.data import ImageData
@@ -161,9 +160,8 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
         from benchmarks.competitors import Job, learn
     from continual.report import forgetting, stage_averages
 
-    learner, per_class = learner_preset(settings.preset), settings.images_per_class
-    formation = continual_run.defaults(settings.preset, "dsa").formation
-    job = Job(tasks, learner, per_class, seed, formation)
+    ours = continual_run.defaults(settings.preset, "dsa")
+    job = Job(tasks, ours.learner, settings.images_per_class, seed, ours.formation)
     outcome = learn(memory, job)
     return {
         **asdict(outcome),

@@ -13,11 +13,19 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from benchmarks import figure3
+from benchmarks.main_job import REHEARSALS
 from benchmarks.measured import Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows
 from condense.files import atomic_write
+from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 ROOT = Path(__file__).parent.parent
+PARTS = {
+    "plain": "10 images",
+    "small": "40 of half the side",
+    "rehearsed": "40 of half the side, answers, half of each batch",
+}
+"""By part of the main job: what a memory holds of each class, and how it enters."""
 NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
 
 
@@ -51,8 +59,8 @@ def mnist_table(kept: list[Result]) -> str:
 def continual_table(kept: list[Result]) -> str:
     """Accuracy over the tasks so far after each stage, by memory, with and without distillation."""
 
-    def cells(memory: str, formation: int, distill: bool) -> Iterator[str]:
-        found = learnt(kept, "domain", memory, distill, formation)
+    def cells(memory: str, how: Rehearsal, distill: bool) -> Iterator[str]:
+        found = learnt(kept, "domain", memory, distill, how)
         runs = [result["summary"] for result in found]
         for stage in range(3):
             yield _spread([100 * run["average_accuracy"][stage] for run in runs])
@@ -60,31 +68,25 @@ def continual_table(kept: list[Result]) -> str:
 
     stages = ["T1", "T2", "T3", "n"]
     return _table(
-        ["memory", "of each class", *stages, *(f"{stage} distilled" for stage in stages)],
+        ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
         (
-            [
-                NAMES[memory],
-                places,
-                *cells(memory, formation, False),
-                *cells(memory, formation, True),
-            ]
-            for memory, formation, places in (
-                *((memory, 1, "10 images") for memory in NAMES),
-                *((memory, 2, "40 of half the side") for memory in ("herding", "dsa")),
-            )
+            [NAMES[memory], PARTS[part], *cells(memory, how, False), *cells(memory, how, True)]
+            for part, (how, memories) in REHEARSALS.items()
+            for memory in memories
         ),
     )
 
 
 def heads_table(kept: list[Result]) -> str:
-    """The same for the other heads, one seed each."""
+    """The same for the other heads, one seed each, as each memory is rehearsed by default."""
 
-    def row(head: str, memory: str) -> list[str]:
-        runs = [result["summary"] for result in learnt(kept, head, memory, False)]
+    def row(head: str, memory: str, how: Rehearsal) -> list[str]:
+        runs = [result["summary"] for result in learnt(kept, head, memory, False, how)]
         stages = (_spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
-    rows = [row(head, memory) for head in ("task", "class") for memory in ("herding", "dsa")]
+    ways = (("herding", PLAIN), ("dsa", REHEARSED))
+    rows = [row(head, memory, how) for head in ("task", "class") for memory, how in ways]
     return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from condense import RunFolder, UserError, command_line, method_named
-from continual.settings import STREAMS, Continual, learner_preset
+from continual.settings import PLAIN, REHEARSED, STREAMS, Continual, learner_preset
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -21,12 +21,12 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
     """The settings that flags depart from."""
     method = method_named(memory)
     chosen = memory in ("herding", "random")
-    ours = not chosen and preset != "paper"
+    how = PLAIN if chosen or preset == "paper" else REHEARSED
     return Continual(
         memory=memory,
-        formation=2 if ours else 1,
-        answers=ours,
-        learner=learner_preset(preset),
+        formation=how.formation,
+        answers=how.answers,
+        learner=learner_preset(preset, memory_share=how.memory_share),
         condensing=None if chosen else method.preset(preset),
     )
 

@@ -28,8 +28,9 @@ class Learner:
     """Of stage 1; divided by ten at each quarter of the epochs."""
     batch: int = 128
     memory_share: float | None = None
-    """This part of each batch of stage 1 is from the memory. By default the memory and the new data
-    are simply put together, as EEIL does, and so the memory counts for what it is: little."""
+    """This part of each batch of stage 1 is from the memory. None: the memory and the new data are
+    simply put together, as EEIL does. By default half with condensed memories, None with chosen
+    ones and in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -139,6 +140,22 @@ STREAMS: dict[str, Stream] = {
 }
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """How a memory is kept and rehearsed: settings of `Continual` and its learner."""
+
+    formation: int = 1
+    answers: bool = False
+    memory_share: float | None = None
+
+
+PLAIN = Rehearsal()
+"""As EEIL has it: chosen memories, and all in the paper preset."""
+
+REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5)
+"""What was found to help (benchmarks/README.md): condensed memories in the other presets."""
+
+
 MEMORY_HELP = (
     f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
     "`python -m condense methods` says what each is."
@@ -170,8 +187,7 @@ class Continual:
     and in the paper preset."""
     answers: bool = False
     """Remember with each image what the learner said of it, two bytes for each class, and have it
-    say so again (dark experience replay, Buzzega et al. 2020). By default so for condensed
-    memories, but not in the paper preset."""
+    say so again (dark experience replay, Buzzega et al. 2020). The default is as with formation."""
     seeds: int = 1
     """Repeat with so many seeds, from --seed on, and average."""
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
