@@ -94,7 +94,10 @@ def learn(memory: str) -> str:
 def flags(how: Rehearsal) -> str:
     """Of how the memory is kept and rehearsed."""
     answers = "answers" if how.answers else "no-answers"
-    return f"--formation {how.formation} --{answers} --memory-share {how.memory_share}"
+    asymmetric = "asymmetric" if how.asymmetric else "no-asymmetric"
+    return (
+        f"--formation {how.formation} --{answers} --memory-share {how.memory_share} --{asymmetric}"
+    )
 
 
 def measure(settings: MainJob, name: str, arguments: list[str]) -> None:

@@ -31,15 +31,19 @@ def learnt(
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
-        and rehearsal(result["settings"]) == how
+        and rehearsed(result["settings"], how)
     ]
 
 
-def rehearsal(settings: dict[str, Any]) -> Rehearsal:
-    """How the memory of a run with these settings was rehearsed."""
-    learner = settings.get("learner", {})
-    return Rehearsal(
+def rehearsed(settings: dict[str, Any], how: Rehearsal) -> bool:
+    """Whether the memory of a run with these settings was kept and rehearsed so.
+
+    Whether the loss was asymmetric does not count: it changes nothing where classes do not grow.
+    """
+    found = Rehearsal(
         settings.get("formation", PLAIN.formation),
         settings.get("answers", PLAIN.answers),
-        learner.get("memory_share", PLAIN.memory_share),
+        settings.get("learner", {}).get("memory_share", PLAIN.memory_share),
+        how.asymmetric,
     )
+    return found == how

@@ -24,6 +24,7 @@ from continual.losses import (
     cross_entropy_of_known,
     learning_rate,
     noise_scale,
+    without_old_classes,
 )
 from continual.samples import Samples, read
 from continual.settings import Learner
@@ -255,7 +256,10 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             pair for teacher in self.teachers for pair in teacher.pairs(self.mb_x, self._logits)
         ]
         temperature = self.learner.temperature
-        loss = cross_distilled(self.mb_output, self.mb_y, taught, temperature)
+        output = self.mb_output
+        if self.learner.asymmetric and self.stage.name == "main":
+            output = without_old_classes(output, self.mb_y, self.model.old_classes)
+        loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:
             loss = loss + answered_again(self.mb_output, self.mbatch[2], temperature)
         return loss

@@ -47,6 +47,17 @@ def cross_distilled(
     return loss
 
 
+def without_old_classes(output: Tensor, labels: Tensor, old: int) -> Tensor:
+    """Logits in which samples of new classes have -inf for the old ones, the first so many.
+
+    Their cross-entropy is the asymmetric one (Caccia et al. 2022): it does not push old classes
+    down on new samples.
+    """
+    outputs = torch.arange(output.shape[1], device=output.device)
+    masked = (labels[:, None] >= old) & (outputs < old)
+    return output.masked_fill(masked, -torch.inf)
+
+
 def answered_again(output: Tensor, answers: Tensor, temperature: float = 2.0) -> Tensor:
     """Distillation from what was answered when the samples were remembered.
 

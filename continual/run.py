@@ -26,7 +26,7 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
         memory=memory,
         formation=how.formation,
         answers=how.answers,
-        learner=learner_preset(preset, memory_share=how.memory_share),
+        learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
         condensing=None if chosen else method.preset(preset),
     )
 

@@ -31,6 +31,10 @@ class Learner:
     """This part of each batch of stage 1 is from the memory. None: the memory and the new data are
     simply put together, as EEIL does. By default half with condensed memories, None with chosen
     ones and in the paper preset."""
+    asymmetric: bool = False
+    """In stage 1 new samples compete with the new classes alone, remembered ones with all
+    (asymmetric cross-entropy, Caccia et al. 2022): else whatever tells real images from remembered
+    ones tells new classes from old. Only for heads that grow. The default is as with the share."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -147,12 +151,13 @@ class Rehearsal:
     formation: int = 1
     answers: bool = False
     memory_share: float | None = None
+    asymmetric: bool = False
 
 
 PLAIN = Rehearsal()
 """As EEIL has it: chosen memories, and all in the paper preset."""
 
-REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5)
+REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5, asymmetric=True)
 """What was found to help (benchmarks/README.md): condensed memories in the other presets."""
 
 

@@ -21,6 +21,7 @@ from continual.losses import (
     distillation,
     learning_rate,
     noise_scale,
+    without_old_classes,
 )
 from continual.report import forgetting
 
@@ -75,6 +76,24 @@ def test_answers_do_not_touch_what_was_not_asked() -> None:
     assert output.grad is not None
     assert output.grad[0].tolist() == [0] * 4
     assert (output.grad[1] != 0).tolist() == [True, False, True, False]
+
+
+def test_new_samples_do_not_push_old_classes_down() -> None:
+    output = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    labels = torch.tensor([2, 0])
+    loss = nn.functional.cross_entropy(without_old_classes(output, labels, old=1), labels)
+    new, old = softmax([2.0, 3.0])[1], softmax([1.0, 2.0, 3.0])[0]
+    assert loss.item() == pytest.approx(-(math.log(new) + math.log(old)) / 2, rel=1e-6)
+    loss.backward()
+    assert output.grad is not None
+    assert (output.grad != 0).tolist() == [[False, True, True], [True, True, True]]
+
+
+@pytest.mark.parametrize(("head", "old"), [("domain", 0), ("task", 0), ("class", 10)])
+def test_the_old_classes_of_each_head(head: str, old: int) -> None:
+    strategy = learner(head, learner=replace(LEARNER, asymmetric=True))
+    strategy.train(make_stream(tasks()[:2], head).train_stream, eval_streams=[])
+    assert strategy.model.old_classes == old
 
 
 def test_noise_is_that_of_the_summed_gradient() -> None:
