@@ -7,8 +7,15 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from condense import RunFolder, UserError, command_line, method_named
-from continual.settings import PLAIN, REHEARSED, STREAMS, Continual, learner_preset
+from condense import GradientMatching, RunFolder, UserError, command_line, method_named
+from continual.settings import (
+    GENTLE,
+    PLAIN,
+    REHEARSED,
+    STREAMS,
+    Continual,
+    learner_preset,
+)
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -17,9 +24,11 @@ if TYPE_CHECKING:
 PROG = "python -m continual.run"
 
 
-def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
+def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -> Continual:
     """The settings that flags depart from."""
     method = method_named(memory)
+    few = preset == "cpu" and stream in STREAMS and STREAMS[stream].head == "class"
+    gentle = GENTLE if few and method.settings is GradientMatching else {}
     chosen = memory in ("herding", "random")
     how = PLAIN if chosen or preset == "paper" else REHEARSED
     return Continual(
@@ -27,7 +36,7 @@ def defaults(preset: str = "paper", memory: str = "dsa") -> Continual:
         formation=how.formation,
         answers=how.answers,
         learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
-        condensing=None if chosen else method.preset(preset),
+        condensing=None if chosen else method.preset(preset, **gentle),
     )
 
 

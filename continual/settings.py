@@ -161,6 +161,12 @@ REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5, asymmetric=Tr
 """What was found to help (benchmarks/README.md): condensed memories in the other presets."""
 
 
+GENTLE: dict[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
+"""Gradient matching on the split streams, at the cpu preset. A network soon tells two classes
+apart; then their gradients are small, and since D looks at their direction alone, the steps of the
+images are the larger, and noise."""
+
+
 MEMORY_HELP = (
     f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
     "`python -m condense methods` says what each is."

@@ -26,7 +26,7 @@ from continual.report import (
     table,
 )
 from continual.run import PROG, check_fits, defaults, finish
-from continual.settings import Stream
+from continual.settings import GENTLE, PLAIN, REHEARSED, Continual, Rehearsal, Stream
 
 TINY = [
     *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
@@ -218,3 +218,19 @@ def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
     assert [row.count(None) for row in summary["accuracy_matrix"]] == [4, 3, 2, 1, 0]
     kept = CondensedSet.load(out / "condensed.safetensors")
     assert kept.class_names[1] == "fashionmnist 0,1 Trouser"
+
+
+def test_what_a_memory_has_by_default() -> None:
+    chosen, ours = defaults("cpu", "herding"), defaults("cpu", "dsa")
+    assert rehearsal(chosen) == rehearsal(defaults("paper")) == PLAIN
+    assert rehearsal(ours) == REHEARSED
+    split = defaults("cpu", "dsa", "split-cifar10")
+    assert {name: getattr(split.condensing, name) for name in GENTLE} == GENTLE
+    assert ours.condensing == defaults("cpu", "dsa", "no such stream").condensing
+    assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
+    assert defaults("cpu", "dm", "split-cifar10").condensing == defaults("cpu", "dm").condensing
+
+
+def rehearsal(settings: Continual) -> Rehearsal:
+    learner = settings.learner
+    return Rehearsal(settings.formation, settings.answers, learner.memory_share, learner.asymmetric)
