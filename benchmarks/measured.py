@@ -31,19 +31,16 @@ def learnt(
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
-        and rehearsed(result["settings"], how)
+        and rehearsal(result["settings"]) == how
     ]
 
 
-def rehearsed(settings: dict[str, Any], how: Rehearsal) -> bool:
-    """Whether the memory of a run with these settings was kept and rehearsed so.
-
-    Whether the loss was asymmetric does not count: it changes nothing where classes do not grow.
-    """
-    found = Rehearsal(
+def rehearsal(settings: dict[str, Any]) -> Rehearsal:
+    """How the memory of a run with these settings was kept and rehearsed."""
+    learner = settings.get("learner", {})
+    return Rehearsal(
         settings.get("formation", PLAIN.formation),
         settings.get("answers", PLAIN.answers),
-        settings.get("learner", {}).get("memory_share", PLAIN.memory_share),
-        how.asymmetric,
+        learner.get("memory_share", PLAIN.memory_share),
+        learner.get("asymmetric", PLAIN.asymmetric),
     )
-    return found == how

@@ -8,14 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from condense import GradientMatching, RunFolder, UserError, command_line, method_named
-from continual.settings import (
-    GENTLE,
-    PLAIN,
-    REHEARSED,
-    STREAMS,
-    Continual,
-    learner_preset,
-)
+from continual.settings import PLAIN, STREAMS, Continual, Stream, learner_preset
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -27,16 +20,18 @@ PROG = "python -m continual.run"
 def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -> Continual:
     """The settings that flags depart from."""
     method = method_named(memory)
-    few = preset == "cpu" and stream in STREAMS and STREAMS[stream].head == "class"
-    gentle = GENTLE if few and method.settings is GradientMatching else {}
+    about = STREAMS.get(stream, Stream(()))
     chosen = memory in ("herding", "random")
-    how = PLAIN if chosen or preset == "paper" else REHEARSED
+    how = PLAIN if chosen or preset == "paper" else about.rehearsal
+    matching = preset == "cpu" and method.settings is GradientMatching
     return Continual(
         memory=memory,
         formation=how.formation,
         answers=how.answers,
         learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
-        condensing=None if chosen else method.preset(preset, **gentle),
+        condensing=None
+        if chosen
+        else method.preset(preset, **(about.matching if matching else {})),
     )
 
 

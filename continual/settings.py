@@ -6,6 +6,7 @@ command line is generated from these classes, so nothing here imports torch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
@@ -34,7 +35,8 @@ class Learner:
     asymmetric: bool = False
     """In stage 1 new samples compete with the new classes alone, remembered ones with all
     (asymmetric cross-entropy, Caccia et al. 2022): else whatever tells real images from remembered
-    ones tells new classes from old. Only for heads that grow. The default is as with the share."""
+    ones tells new classes from old. Only for heads that grow; by default with condensed memories on
+    split streams, but not in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -105,6 +107,31 @@ Head = Literal["domain", "task", "class"]
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """How a memory is kept and rehearsed: settings of `Continual` and its learner."""
+
+    formation: int = 1
+    answers: bool = False
+    memory_share: float | None = None
+    asymmetric: bool = False
+
+
+PLAIN = Rehearsal()
+"""As EEIL has it: chosen memories, and all in the paper preset."""
+
+REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5)
+"""What was found to help (benchmarks/README.md): condensed memories in the other presets."""
+
+SPLIT = Rehearsal(formation=2, memory_share=0.5, asymmetric=True)
+"""The same for classes that come two by two."""
+
+GENTLE: Mapping[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
+"""Gradient matching of two classes, at the cpu preset. A network soon tells them apart; then their
+gradients are small, and since D looks at their direction alone, the steps of the images are the
+larger, and noise."""
+
+
+@dataclass(frozen=True)
 class Part:
     """One task of a stream: a data set, or some classes of one."""
 
@@ -122,6 +149,10 @@ class Stream:
     channels: int = 3
     head: Head = "domain"
     """What its learners have unless they ask for another."""
+    rehearsal: Rehearsal = REHEARSED
+    """Of condensed memories, unless they ask for another."""
+    matching: Mapping[str, Any] = field(default_factory=dict)
+    """What it changes of gradient matching at the cpu preset."""
 
 
 def _whole(*names: str) -> Stream:
@@ -131,7 +162,7 @@ def _whole(*names: str) -> Stream:
 def _split(name: str, size: int, channels: int) -> Stream:
     """Ten classes in five tasks of two, in the order of their labels, as they are in the set."""
     parts = tuple(Part(name, (label, label + 1)) for label in range(0, 10, 2))
-    return Stream(parts, size, channels, "class")
+    return Stream(parts, size, channels, "class", SPLIT, GENTLE)
 
 
 REAL = "svhn-mnist-usps"
@@ -142,29 +173,6 @@ STREAMS: dict[str, Stream] = {
     "split-fashionmnist": _split("fashionmnist", 28, 1),
     "split-cifar10": _split("cifar10", 32, 3),
 }
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """How a memory is kept and rehearsed: settings of `Continual` and its learner."""
-
-    formation: int = 1
-    answers: bool = False
-    memory_share: float | None = None
-    asymmetric: bool = False
-
-
-PLAIN = Rehearsal()
-"""As EEIL has it: chosen memories, and all in the paper preset."""
-
-REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5, asymmetric=True)
-"""What was found to help (benchmarks/README.md): condensed memories in the other presets."""
-
-
-GENTLE: dict[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
-"""Gradient matching on the split streams, at the cpu preset. A network soon tells two classes
-apart; then their gradients are small, and since D looks at their direction alone, the steps of the
-images are the larger, and noise."""
 
 
 MEMORY_HELP = (
