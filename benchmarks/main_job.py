@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from benchmarks.commands import cores, machine, run_to_the_end
 from condense.command_line import main, read_flags
@@ -21,7 +21,8 @@ from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 STREAM = "--stream svhn-mnist-usps"
 RESULTS = Path(__file__).parent / "results" / "main_job"
-MEMORIES = ("random", "herding", "dc", "dsa")
+Memory = Literal["random", "herding", "dc", "dsa"]
+MEMORIES: tuple[Memory, ...] = get_args(Memory)
 REHEARSALS = {
     "plain": (PLAIN, MEMORIES),
     "small": (Rehearsal(formation=REHEARSED.formation), ("herding", "dsa")),
@@ -39,7 +40,7 @@ class MainJob:
     small: DSA and herding with four times as many images of half the side. rehearsed: herding, DC
     and DSA as DSA is by default. heads: DSA and herding with the other heads, each as by default.
     time: the main job with an empty cache."""
-    memory: tuple[str, ...] = MEMORIES
+    memory: tuple[Memory, ...] = MEMORIES
     """random herding dc dsa: only these."""
     distill: tuple[bool, ...] = (False, True)
     """Of the streams with one head: without distillation, with it, or both."""

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from condense.data import ImageData
 
 PROG = "python -m benchmarks.split_streams"
-LEARNERS = {
+LEARNERS: dict[str, str] = {
     **dict.fromkeys(MEMORIES, "EEIL"),
     **{"reservoir": "Naive", "class-balanced": "Naive", "icarl": "iCaRL", "gdumb": "GDumb"},
 }
@@ -160,7 +160,7 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
         from benchmarks.competitors import Job, learn
     from continual.report import forgetting, stage_averages
 
-    ours = continual_run.defaults(settings.preset, "dsa")
+    ours = continual_run.defaults(settings.preset, "dsa", settings.stream)
     job = Job(tasks, ours.learner, settings.images_per_class, seed, ours.formation)
     outcome = learn(memory, job)
     return {
@@ -219,7 +219,8 @@ def table(rows: pd.DataFrame) -> str:
 def notes(memories: Sequence[str]) -> str:
     """What has to be known to compare the rows of these memories."""
     general = (
-        "Accuracy over the classes so far after each task, without task labels. Theirs make as "
+        "Accuracy over the classes so far after each task, without task labels. Condensed memories "
+        "are kept and rehearsed as by default, chosen ones as EEIL has it. Theirs make as "
         "many updates as EEIL's two stages with a condensed memory, of the same batch, network, "
         "start and augmentation, their learning rate divided by ten at each quarter. Reservoir, "
         "class-balanced and gdumb have their whole memory from the first task on, the others so "

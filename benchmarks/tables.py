@@ -114,10 +114,43 @@ def search_table(rows: list[Row]) -> str:
     )
 
 
+def split_table(rows: list[Row]) -> str:
+    """Accuracy over all classes at the end of a stream whose classes grow, and what is forgotten.
+
+    Learners stand in the order of their accuracy.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        about = row["stream"], row["images_per_class"], row["memory"], row["learner"]
+        groups.setdefault(about, []).append(row)
+
+    def column(found: list[Row], name: str) -> list[float]:
+        return [100 * float(row[name]) for row in found]
+
+    def order(item: tuple[tuple[str, ...], list[Row]]) -> tuple[str, int, float]:
+        (stream, images, *_), found = item
+        return stream, int(images), -fmean(column(found, "final_average"))
+
+    return _table(
+        ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
+        (
+            [
+                *about[:2],
+                NAMES.get(about[2], about[2]),
+                about[3],
+                *(_spread(column(found, name)) for name in ("final_average", "forgetting")),
+                str(len(found)),
+            ]
+            for about, found in sorted(groups.items(), key=order)
+        ),
+    )
+
+
 TABLES: dict[str, Callable[[list[Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
     "heads": heads_table,
+    "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
 }
 

@@ -347,5 +347,6 @@ def _kept(
     kept = config.get("settings")
     if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):
         raise UserError(f"{path} is damaged: it holds no settings")
-    flags = {**kept["common"], **kept}
+    # A setting that there was not yet when the run was begun was as published.
+    flags = {**kept["common"], **kept, "preset": "paper"}
     return rebuild(_defaults(defaults, flags.get), kept, path)

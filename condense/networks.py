@@ -7,7 +7,7 @@ Each is a feature extractor and a linear classifier, so that herding and rehears
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import lru_cache
 
@@ -39,9 +39,7 @@ class Classifier(nn.Module):
 class Features(nn.Sequential):
     """Layers one after the other, in a precision: float32 [n, c, h, w] -> float32 [n, d]."""
 
-    def __init__(self, layers: Iterable[nn.Module], precision: str) -> None:
-        super().__init__(*layers)
-        self.precision = precision
+    precision = "float32"
 
     def forward(self, images: Tensor) -> Tensor:
         """Weights stay float32; in bfloat16 each operation is given what PyTorch's autocast says.
@@ -77,7 +75,8 @@ def build(
             raise unknown(kind, getattr(settings, kind), known)
     with torch.device("meta"):
         layers = ARCHITECTURES[settings.architecture](settings, shape)
-        features = Features(layers, settings.precision)
+        features = Features(*layers)
+        features.precision = settings.precision
         network = Classifier(features, _dimensions(features, settings, shape), classes)
     network = network.to_empty(device="cpu")
     if generator is not None:

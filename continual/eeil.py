@@ -19,12 +19,12 @@ from continual.heads import MultiHead
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.losses import (
     add_gradient_noise,
+    among_new,
     answered_again,
     cross_distilled,
     cross_entropy_of_known,
     learning_rate,
     noise_scale,
-    without_old_classes,
 )
 from continual.samples import Samples, read
 from continual.settings import Learner
@@ -66,12 +66,12 @@ class Teacher:
 class EEIL(SupervisedTemplate):  # type: ignore[misc]
     """End-to-end incremental learning: cross-distilled loss and balanced fine-tuning.
 
-    Each experience but the first has two stages. Stage 1 trains on the new data and the memory
-    simply put together; every head that was there before is distilled from the network as it was
-    before the experience. Then the memory takes in the new classes, at the same number of images
-    as the old ones, and stage 2 fine-tunes on the memory alone, with one more distillation, of the
-    newest head from the network after stage 1. The memory is chosen again after stage 2 where it
-    depends on the network.
+    Each experience but the first has two stages. Stage 1 trains on the new data and the memory,
+    simply put together or, with `memory_share`, in batches of both; every head that was there
+    before is distilled from the network as it was before the experience. Then the memory takes in
+    the new classes, at the same number of images as the old ones, and stage 2 fine-tunes on the
+    memory alone, with one more distillation, of the newest head from the network after stage 1.
+    The memory is chosen again after stage 2 where it depends on the network.
 
     Distillation targets belong to what the student sees. Because images are augmented as they
     come, teachers look at the very batch, which costs a forward pass of each. A memory with answers
@@ -258,7 +258,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         temperature = self.learner.temperature
         output = self.mb_output
         if self.learner.asymmetric and self.stage.name == "main":
-            output = without_old_classes(output, self.mb_y, self.model.old_classes)
+            new = torch.tensor(sorted(self.experience.classes_in_this_experience))
+            output = among_new(output, self.mb_y, new)
         loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:
             loss = loss + answered_again(self.mb_output, self.mbatch[2], temperature)

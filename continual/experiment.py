@@ -107,7 +107,7 @@ class Experiment:
         self._keep_memory(strategy.memory, seed)
         seconds = journal.seconds - sum(outcome.seconds for outcome in outcomes)
         samples = strategy.memory.samples
-        return Outcome(seed, matrix, len(samples), samples.bytes, seconds)
+        return Outcome(seed, matrix, len(samples), strategy.memory.bytes, seconds)
 
     def _strategy(self, seed: int) -> EEIL:
         settings = self.settings

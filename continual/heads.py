@@ -56,11 +56,6 @@ class MultiHead(MultiTaskModule):  # type: ignore[misc]
         return self.combine(self.logits(images), task_labels)
 
     @property
-    def old_classes(self) -> int:
-        """How many of the combined scores are of classes that the last experience did not bring."""
-        return 0
-
-    @property
     def sizes(self) -> list[int]:
         """Outputs of each head."""
         return [cast("nn.Linear", head).out_features for head in self.heads]
@@ -143,11 +138,6 @@ class ClassHeads(MultiHead):
         if _outputs(experience) > known:
             self.add_head(_outputs(experience) - known)
             self.newest = len(self.heads) - 1
-
-    @property
-    def old_classes(self) -> int:
-        """Those of all heads but the newest."""
-        return sum(self.sizes[: self.newest])
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
         """All heads' outputs side by side."""

@@ -1,4 +1,5 @@
-"""EEIL's formulas as pure functions (Castro et al. 2018, "End-to-End Incremental Learning")."""
+"""EEIL's formulas as pure functions (Castro et al. 2018, "End-to-End Incremental Learning"), and
+two that make more of a memory."""
 
 from __future__ import annotations
 
@@ -47,15 +48,20 @@ def cross_distilled(
     return loss
 
 
-def without_old_classes(output: Tensor, labels: Tensor, old: int) -> Tensor:
-    """Logits in which samples of new classes have -inf for the old ones, the first so many.
+def among_new(output: Tensor, labels: Tensor, new: Tensor) -> Tensor:
+    """Logits in which samples of new classes have -inf for all others.
 
     Their cross-entropy is the asymmetric one (Caccia et al. 2022): it does not push old classes
     down on new samples.
+
+    Args:
+        output: logits over all the classes so far, [n, classes].
+        labels: [n].
+        new: the new classes.
     """
-    outputs = torch.arange(output.shape[1], device=output.device)
-    masked = (labels[:, None] >= old) & (outputs < old)
-    return output.masked_fill(masked, -torch.inf)
+    is_new = torch.zeros(output.shape[1], dtype=torch.bool, device=output.device)
+    is_new[new.to(output.device)] = True
+    return output.masked_fill(is_new[labels][:, None] & ~is_new, -torch.inf)
 
 
 def answered_again(output: Tensor, answers: Tensor, temperature: float = 2.0) -> Tensor:

@@ -163,6 +163,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """All that is kept, as tensors; None when that is nothing."""
         return join(list(self.groups.values())) if self.groups else None
 
+    @property
+    def bytes(self) -> int:
+        """What the images and the answers take to store."""
+        return sum(kept.bytes for kept in self.groups.values())
+
     def tensors(self) -> dict[str, Tensor]:
         """The images of each group by name, and the answers, for a checkpoint."""
         found: dict[str, Tensor] = {}

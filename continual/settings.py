@@ -35,8 +35,8 @@ class Learner:
     asymmetric: bool = False
     """In stage 1 new samples compete with the new classes alone, remembered ones with all
     (asymmetric cross-entropy, Caccia et al. 2022): else whatever tells real images from remembered
-    ones tells new classes from old. Only for heads that grow; by default with condensed memories on
-    split streams, but not in the paper preset."""
+    ones tells new classes from old. Only --head class grows so; by default with condensed memories
+    on split streams, but not in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -122,8 +122,8 @@ PLAIN = Rehearsal()
 REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5)
 """What was found to help (benchmarks/README.md): condensed memories in the other presets."""
 
-SPLIT = Rehearsal(formation=2, memory_share=0.5, asymmetric=True)
-"""The same for classes that come two by two."""
+SPLIT = Rehearsal(memory_share=0.5, asymmetric=True)
+"""What was found to help where classes come two by two."""
 
 GENTLE: Mapping[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
 """Gradient matching of two classes, at the cpu preset. A network soon tells them apart; then their
@@ -202,11 +202,12 @@ class Continual:
     """Remembered images in all, in place of so many for each class."""
     formation: int = 1
     """Remember the square of it in smaller images in the place of each, so many times smaller on a
-    side (multi-formation, Kim et al. 2022). By default 2 for condensed memories, 1 for chosen ones
-    and in the paper preset."""
+    side (multi-formation, Kim et al. 2022). By default 2 for condensed memories, 1 for chosen ones,
+    on split streams and in the paper preset."""
     answers: bool = False
     """Remember with each image what the learner said of it, two bytes for each class, and have it
-    say so again (dark experience replay, Buzzega et al. 2020). The default is as with formation."""
+    say so again (dark experience replay, Buzzega et al. 2020). By default so for condensed
+    memories, but not on split streams, nor in the paper preset."""
     seeds: int = 1
     """Repeat with so many seeds, from --seed on, and average."""
     learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)

@@ -15,13 +15,13 @@ from condense import generator
 from continual import HerdingBuffer, RandomBuffer, make_stream
 from continual.losses import (
     add_gradient_noise,
+    among_new,
     answered_again,
     cross_distilled,
     cross_entropy_of_known,
     distillation,
     learning_rate,
     noise_scale,
-    without_old_classes,
 )
 from continual.report import forgetting
 
@@ -80,20 +80,39 @@ def test_answers_do_not_touch_what_was_not_asked() -> None:
 
 def test_new_samples_do_not_push_old_classes_down() -> None:
     output = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], requires_grad=True)
-    labels = torch.tensor([2, 0])
-    loss = nn.functional.cross_entropy(without_old_classes(output, labels, old=1), labels)
-    new, old = softmax([2.0, 3.0])[1], softmax([1.0, 2.0, 3.0])[0]
+    labels = torch.tensor([0, 1])
+    loss = nn.functional.cross_entropy(among_new(output, labels, torch.tensor([0, 2])), labels)
+    new, old = softmax([1.0, 3.0])[0], softmax([1.0, 2.0, 3.0])[1]
     assert loss.item() == pytest.approx(-(math.log(new) + math.log(old)) / 2, rel=1e-6)
     loss.backward()
     assert output.grad is not None
-    assert (output.grad != 0).tolist() == [[False, True, True], [True, True, True]]
+    assert (output.grad != 0).tolist() == [[True, False, True], [True, True, True]]
 
 
-@pytest.mark.parametrize(("head", "old"), [("domain", 0), ("task", 0), ("class", 10)])
-def test_the_old_classes_of_each_head(head: str, old: int) -> None:
-    strategy = learner(head, learner=replace(LEARNER, asymmetric=True))
-    strategy.train(make_stream(tasks()[:2], head).train_stream, eval_streams=[])
-    assert strategy.model.old_classes == old
+@pytest.mark.parametrize("asymmetric", [False, True])
+def test_new_samples_compete_with_new_classes_alone_in_stage_1(asymmetric: bool) -> None:
+    class Slopes(SupervisedPlugin):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.pushed: dict[str, list[bool]] = {}
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.mb_output.retain_grad()
+
+        def after_backward(self, strategy: Any, **kwargs: Any) -> None:
+            new = strategy.mb_y >= 10
+            if strategy.mb_output.shape[1] > 10:
+                slopes = strategy.mb_output.grad
+                seen = self.pushed.setdefault(strategy.stage.name, [])
+                seen.append(bool((slopes[new][:, :10] != 0).any()))
+                assert (slopes[~new] != 0).all()
+
+    slopes = Slopes()
+    settings = replace(LEARNER, asymmetric=asymmetric, memory_share=0.25)
+    strategy = learner("class", learner=settings, distill=False, plugins=[slopes])
+    strategy.train(make_stream(tasks()[:2], "class").train_stream, eval_streams=[])
+    assert set(slopes.pushed["main"]) == {not asymmetric}
+    assert set(slopes.pushed["finetune"]) == {True}
 
 
 def test_noise_is_that_of_the_summed_gradient() -> None:
@@ -302,7 +321,7 @@ def test_what_was_said_of_an_image_is_remembered(head: str, kind: Any) -> None:
     torch.testing.assert_close(kept[20:], now[20:], atol=1e-3, rtol=1e-2)
     assert (kept[:20, :10] != now[:20, :10]).any()
     assert kept[:20, 10:].isnan().all()
-    assert memory.samples.bytes == 40 * 3 * 16 * 16 + 2 * kept.numel()
+    assert memory.bytes == 40 * 3 * 16 * 16 + 2 * (20 * 10 + 20 * kept.shape[1])
     assert {epoch["stage"] for epoch in watch.epochs} == {"first", "main", "finetune"}
 
 

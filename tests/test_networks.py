@@ -137,6 +137,12 @@ def test_bfloat16_is_near_and_its_gradients_are_float32(architecture):
     assert torch.cosine_similarity(*slopes, dim=0) > 0.98
 
 
+def test_features_can_be_cut():
+    network = build(Network(width=4), COLOUR, 7, generator(0))
+    images = torch.randn(2, *COLOUR, generator=generator(1))
+    assert network.features[:1](images).shape == (2, 4, 32, 32)
+
+
 def test_a_precision_is_named_and_an_unknown_one_refused():
     assert str(Network(precision="bfloat16")) == "d3-w128-relu-instance-avg-bfloat16"
     with pytest.raises(UserError, match="unknown precision 'half'; known: float32, bfloat16"):

@@ -73,6 +73,16 @@ class Never(Journal):
         raise AssertionError("it is in the zoo")
 
 
+def test_a_set_from_before_there_was_a_setting_is_found(
+    shelf: Path, tmp_path: Path, digits: condense.ImageData
+) -> None:
+    made = condense.condense(digits, "dsa", SETTINGS)
+    settings = made.provenance["settings"]
+    del settings["network"]["precision"], settings["herding_updates"]
+    shelve(run_folder(tmp_path / "run", made, accuracy=0.5, settings=settings), shelf)
+    condense.condense(digits, "dsa", SETTINGS, journal=Never(), cache=Cache(tmp_path / "cache"))
+
+
 def test_what_is_in_the_zoo_is_not_condensed(
     shelf: Path, tmp_path: Path, digits: condense.ImageData
 ) -> None:

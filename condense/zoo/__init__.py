@@ -69,5 +69,6 @@ def key_of(condensed: CondensedSet) -> str:
     """
     about = condensed.provenance
     like = method_named(about["method"]).preset("paper")
-    settings = rebuild(like, about["settings"], HERE)
+    path = HERE / f"{about['dataset']}-{about['method']}-{about['ipc']}"
+    settings = rebuild(like, about["settings"], path)
     return cache_key(about["fingerprint"], about["method"], settings, about["seed"])
