@@ -54,7 +54,7 @@ def draw(kept: list[Result], path: Path) -> None:
     """T1 to T3 by memory, without and with distillation."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
     plots = figure.subplots(1, 2, sharey=True)
     for plot, distill in zip(plots, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
@@ -71,9 +71,11 @@ def draw(kept: list[Result], path: Path) -> None:
         plot.set_xlabel("learning stage")
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("test accuracy (%)")
-    plots[0].plot([], [], "--", color="grey", label="as DSA is by default")
+    plots[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
     plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
-    plots[0].legend(loc="upper left", fontsize="small")
+    figure.legend(
+        *plots[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"
+    )
     write(figure, path)
 
 
