@@ -12,23 +12,21 @@ from __future__ import annotations
 import itertools
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, get_args
 
 import pandas as pd
-import tyro
 
 from benchmarks.commands import machine
 from benchmarks.problem import Part, Speed
+from benchmarks.rows import RESULTS, read_rows, write_rows
 from benchmarks.workers import SIDES, floor_of, run, worker
+from condense import command_line
 from condense.files import atomic_write
 from condense.run_folder import provenance
 
 if TYPE_CHECKING:
     from benchmarks.floor import Floor
-
-RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True)
@@ -172,13 +170,10 @@ def compare(settings: Speed) -> None:
     if whole and "outer iteration" not in found:
         found["outer iteration, added up"] = whole
     least = floors(settings, floor)
-    table = pd.DataFrame(
-        row(settings, part, found[part], least[part.partition(",")[0]]) for part in found
-    )
-    report(table, floor)
+    rows = [row(settings, part, found[part], least[part.partition(",")[0]]) for part in found]
+    report(pd.DataFrame(rows), floor)
     path = RESULTS / "speed.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, mode="a", header=not path.exists(), index=False)
+    write_rows(path, [*read_rows(path), *rows])
 
 
 def scale(settings: Speed) -> None:
@@ -200,11 +195,11 @@ def _device_name(device: str) -> str:
     return torch.cuda.get_device_name(device)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Compare, or draw how both grow."""
-    settings = tyro.cli(Speed, prog="python -m benchmarks.speed")
+    settings = command_line.read_flags(Speed, argv, "python -m benchmarks.speed")
     (scale if settings.scaling else compare)(settings)
 
 
 if __name__ == "__main__":
-    main()
+    command_line.main(main)
