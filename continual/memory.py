@@ -6,7 +6,8 @@ ordered by rank within each class, so a smaller memory is the first images of a 
 
 The bytes of an image may be spent on more, smaller images (multi-formation, Kim et al. 2022): with
 a formation of 2 a place for one image holds four of half its height and width. They are enlarged
-when they are rehearsed.
+when they are rehearsed. What a learner said of an image may be kept with it (dark experience
+replay, Buzzega et al. 2020).
 """
 
 from __future__ import annotations
