@@ -43,6 +43,8 @@ class Speed:
     depth: int = 3
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the engine's network; the literal version's is float32, and so is the floor."""
+    capture: bool = False
+    """On a GPU: the engine's training steps are recorded and replayed."""
     ipc: int = 10
     classes: int = 10
     channels: int = 3
@@ -61,7 +63,8 @@ class Speed:
     @property
     def problem(self) -> str:
         """The settings in a few words."""
-        near = "" if self.precision == "float32" else f" (engine: {self.precision})"
+        chosen = [self.precision] * (self.precision != "float32") + ["captured"] * self.capture
+        near = f" (engine: {', '.join(chosen)})" if chosen else ""
         return (
             f"ConvNet d{self.depth}-w{self.width}{near}, {self.channels}×{self.size}×{self.size}, "
             f"{self.classes} classes, {self.ipc} per class, {self.real_batch} real"
@@ -74,7 +77,8 @@ class Speed:
 
     def matching(self, **changes: Any) -> GradientMatching:
         """The settings of an outer iteration."""
-        return GradientMatching(self.ipc, self._network(), real_batch=self.real_batch, **changes)
+        every = {"real_batch": self.real_batch, "capture": self.capture, **changes}
+        return GradientMatching(self.ipc, self._network(), **every)
 
     def evaluation(self) -> Evaluation:
         """The settings of an evaluation."""

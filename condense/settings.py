@@ -96,6 +96,9 @@ class GradientMatching(LearnedImages):
     strategy: tuple[Operation, ...] = ()
     """The operations of which one is drawn each time: color crop cutout flip scale rotate.
     By default all six; without flip where a mirrored image is another sign, as with digits."""
+    capture: bool = False
+    """On a GPU record the launches of a training step once and replay them (CUDA graphs): the same
+    numbers in fewer launches. Off until somebody has measured it."""
     augment_real: Side = "siamese"
     """How real images are augmented while matching."""
     augment_synthetic: Side = "siamese"

@@ -44,6 +44,36 @@ class Schedule:
             optimizer.param_groups[0]["lr"] /= 10
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(logits, labels) -> scalar, a mean over images."""
+
+
+class Step:
+    """Puts the gradient of a batch's loss into a network's parameters."""
+
+    def __init__(self, network: nn.Module, loss: Loss, piece: int | None = None) -> None:
+        """Put together.
+
+        Args:
+            network: [n, c, h, w] -> [n, classes].
+            loss: of logits and labels.
+            piece: images that go through the network at once, so that memory is bounded whatever
+                the batch; None for all of a batch, which is what batch norm wants.
+        """
+        self.network, self.loss, self.piece = network, loss, piece
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Images [n, c, h, w], labels [n] or [n, classes]."""
+        self.network.zero_grad()
+        self.accumulate(images, labels)
+
+    def accumulate(self, images: Tensor, labels: Tensor) -> None:
+        """The same, added to the gradients that are there."""
+        size = self.piece or len(images)
+        for part, target in zip(images.split(size), labels.split(size), strict=True):
+            (self.loss(self.network(part), target) * (len(part) / len(images))).backward()
+
+
 def train(
     network: nn.Module,
     images: Tensor,
@@ -55,8 +85,9 @@ def train(
     shared: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
     before_update: Callable[[int], None] | None = None,
-    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+    loss: Loss = F.cross_entropy,
     piece: int | None = None,
+    step: Step | None = None,
 ) -> None:
     """Train `network` in place.
 
@@ -71,10 +102,11 @@ def train(
         shared: all images of a batch share the draw's numbers.
         prepare: applied to each batch.
         before_update: told, before each update, how many have been done; may raise to stop.
-        loss: (logits, labels) -> scalar, a mean over images.
-        piece: images that go through the network at once, so that memory is bounded whatever the
-            batch; None for all of a batch, which is what batch norm wants.
+        loss: of the step.
+        piece: likewise.
+        step: of this network, in place of one of `loss` and `piece`.
     """
+    step = step or Step(network, loss, piece)
     optimizer = schedule.optimizer(network.parameters())
     network.train()
     for update, rows in enumerate(batches(len(images), schedule.batch, generator)):
@@ -87,10 +119,7 @@ def train(
         batch = images[chosen] if prepare is None else prepare(images[chosen])
         if strategy:
             batch = augment_batch(batch, strategy, generator, shared=shared)
-        optimizer.zero_grad()
-        size = piece or len(batch)
-        for part, target in zip(batch.split(size), labels[chosen].split(size), strict=True):
-            (loss(network(part), target) * (len(part) / len(batch))).backward()
+        step(batch, labels[chosen])
         optimizer.step()
 
 

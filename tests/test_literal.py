@@ -12,7 +12,7 @@ from condense.condensing import condense
 from condense.evaluation import evaluate
 from condense.methods import method_named
 from condense.methods.gradient_matching import Matcher
-from condense.networks import ARCHITECTURES, build
+from condense.networks import ARCHITECTURES, build, initialise
 from condense.seeds import generator
 from condense.settings import Evaluation, Network
 
@@ -89,7 +89,7 @@ def test_inner_loop_updates(data):
     settings = settings_of(network_epochs=5, network_batch=4, network_lr=0.1)
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
-    matcher.network = build(settings.network, data.shape, data.classes, generator(0, "network"))
+    initialise(matcher.network, generator(0, "network"))
     network = literal.network_of(
         settings.network, data.shape, data.classes, generator(0, "network")
     )

@@ -11,15 +11,18 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from condense.augment import Omega, check_strategy, default_strategy, draw
+from condense.capture import CapturedStep
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import unknown
 from condense.footprint import (
     at_once,
     groups,
+    has_batch_norm,
     matching_bytes,
     training_bytes,
     training_piece,
@@ -37,7 +40,7 @@ from condense.methods.images import augmented, initial_images, match_images, rea
 from condense.networks import build, initialise
 from condense.seeds import generator
 from condense.settings import GradientMatching, Side
-from condense.training import Schedule, train
+from condense.training import Schedule, Step, train
 
 CACHE_BYTES = 8 << 20
 """Activations of the widest layer that go through the network at once on a CPU."""
@@ -80,7 +83,7 @@ class Matcher:
         self.network = build(settings.network, data.shape, data.classes).to(data.device)
         self.distance = DISTANCES[settings.distance]
         self.chunk = self._chunk()
-        self.training_piece = training_piece(self.network, data.shape, data.device)
+        self.step = self._step()
         self.piece, self.groups = self._pieces()
 
     def initial_images(self) -> Tensor:
@@ -173,7 +176,7 @@ class Matcher:
             schedule,
             draws,
             strategy=strategy,
-            piece=self.training_piece,
+            step=self.step,
         )
 
     def _omega(
@@ -185,6 +188,14 @@ class Matcher:
         if side == "siamese":
             return shared
         return draw(self.strategy, draws, groups=self.data.classes, images=images)
+
+    def _step(self) -> Step:
+        """Of the network in the loop."""
+        device = self.data.device
+        piece = training_piece(self.network, self.data.shape, device)
+        if self.settings.capture and device.type == "cuda" and not has_batch_norm(self.network):
+            return CapturedStep(self.network, F.cross_entropy, piece)
+        return Step(self.network, F.cross_entropy, piece)
 
     def _chunk(self) -> int:
         """Real images that go through the network at once."""
