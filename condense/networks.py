@@ -50,7 +50,7 @@ class Features(nn.Sequential):
         kind = getattr(torch, self.precision)
         with torch.autocast(images.device.type, kind) if mixed else nullcontext():
             found: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
-        return found.float()
+        return found.float() if mixed else found
 
 
 def build(
