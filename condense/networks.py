@@ -37,12 +37,12 @@ class Classifier(nn.Module):
 
 
 class Features(nn.Sequential):
-    """Layers one after the other, in a precision: float32 [n, c, h, w] -> float32 [n, d]."""
+    """Layers one after the other, in a precision: [n, c, h, w] -> [n, d], floats of one kind."""
 
     precision = "float32"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Weights stay float32; in bfloat16 each operation is given what PyTorch's autocast says.
+        """Weights stay as they are; in bfloat16 each operation is given what autocast says.
 
         On the meta device, where nothing is computed, it is float32 always.
         """
