@@ -77,9 +77,10 @@ def updates(job: Job) -> list[int]:
     remembered = 0
     for task in job.tasks:
         epochs = learner.epochs if counts else learner.epochs_first
-        batches = -(-(len(task.x_train) + remembered) // batch)
         if counts and learner.remembered is not None:
             batches = -(-len(task.x_train) // (batch - learner.remembered))
+        else:
+            batches = -(-(len(task.x_train) + remembered) // batch)
         remembered += job.images_per_class * job.formation**2 * task.classes
         tuning = -(-remembered // batch)
         limit = learner.updates_per_epoch or max(batches, tuning)

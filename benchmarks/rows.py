@@ -7,6 +7,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 from condense.files import atomic_write
@@ -32,6 +33,13 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows(rows)
     with atomic_write(path) as aside:
         aside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation (n − 1) to one place; of one value the mean, of none nothing."""
+    if not values:
+        return ""
+    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:

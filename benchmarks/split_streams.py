@@ -20,7 +20,7 @@ import pandas as pd
 
 from benchmarks.commands import machine
 from benchmarks.main_job import MEMORIES
-from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
 from condense import command_line
 from condense.errors import at_least, unknown
 from condense.files import read_json
@@ -205,9 +205,9 @@ def table(rows: pd.DataFrame) -> str:
             continue
         stages = found["accuracies"].str.split(expand=True).astype(float)
         line = {"memory": memory, "learner": LEARNERS[memory], "n": len(found)}
-        line |= {f"T{n}": _spread(stages[column]) for n, column in enumerate(stages, 1)}
+        line |= {f"T{n}": spread(list(100 * stages[column])) for n, column in enumerate(stages, 1)}
         line |= {
-            "forgetting": _spread(found["forgetting"]),
+            "forgetting": spread(list(100 * found["forgetting"])),
             "images": found["memory_images"].iloc[0],
             "kB": round(found["memory_bytes"].iloc[0] / 1000),
             "seconds": round(found["seconds"].mean()),
@@ -228,11 +228,6 @@ def notes(memories: Sequence[str]) -> str:
     )
     theirs = [f"{name}: {NOTES[name]}." for name in memories if name in NOTES]
     return "\n".join([general, *theirs])
-
-
-def _spread(values: pd.Series[float]) -> str:
-    mean = f"{100 * values.mean():.1f}"
-    return mean if len(values) == 1 else f"{mean} ± {100 * values.std():.1f}"
 
 
 def run(argv: list[str]) -> None:

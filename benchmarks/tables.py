@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 from benchmarks import figure3
 from benchmarks.main_job import REHEARSALS
 from benchmarks.measured import Result, learnt, results
-from benchmarks.rows import RESULTS, Row, markdown, read_rows
+from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from condense.files import atomic_write
 from continual.settings import PLAIN, REHEARSED, Rehearsal
 
@@ -45,7 +45,7 @@ def mnist_table(kept: list[Result]) -> str:
             and (result["settings"]["evaluation"]["augment"] != "none") == augmented
         ]
         values = [100 * value for summary in found for value in summary["accuracies"]]
-        return f"{_spread(values)} ({len(found)} × {len(values) // len(found)})" if found else ""
+        return f"{spread(values)} ({len(found)} × {len(values) // len(found)})" if found else ""
 
     return _table(
         ["images per class", "tested with augmentation", *NAMES.values()],
@@ -63,7 +63,7 @@ def continual_table(kept: list[Result]) -> str:
         found = learnt(kept, "domain", memory, distill, how)
         runs = [result["summary"] for result in found]
         for stage in range(3):
-            yield _spread([100 * run["average_accuracy"][stage] for run in runs])
+            yield spread([100 * run["average_accuracy"][stage] for run in runs])
         yield str(len(runs) or "")
 
     stages = ["T1", "T2", "T3", "n"]
@@ -82,7 +82,7 @@ def heads_table(kept: list[Result]) -> str:
 
     def row(head: str, memory: str, how: Rehearsal) -> list[str]:
         runs = [result["summary"] for result in learnt(kept, head, memory, False, how)]
-        stages = (_spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
+        stages = (spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
     ways = (("herding", PLAIN), ("dsa", REHEARSED))
@@ -138,7 +138,7 @@ def split_table(rows: list[Row]) -> str:
                 *about[:2],
                 NAMES.get(about[2], about[2]),
                 about[3],
-                *(_spread(column(found, name)) for name in ("final_average", "forgetting")),
+                *(spread(column(found, name)) for name in ("final_average", "forgetting")),
                 str(len(found)),
             ]
             for about, found in sorted(groups.items(), key=order)
@@ -162,12 +162,6 @@ def filled(text: str, kept: list[Result]) -> str:
         return f"<!-- {mark[1]} -->\n{TABLES[mark[1]](kept)}\n<!-- end -->"
 
     return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
-
-
-def _spread(values: list[float]) -> str:
-    if not values:
-        return ""
-    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from condense.training import Loss, Step
+from condense.training import Step
 
 WARM_UP = 3
 """Runs before a recording, in which libraries choose their kernels and take their memory."""
@@ -39,7 +39,6 @@ class CapturedStep(Step):
     def __init__(
         self,
         network: nn.Module,
-        loss: Loss,
         piece: int | None = None,
         record: Callable[[Work], Work] | None = None,
     ) -> None:
@@ -47,11 +46,10 @@ class CapturedStep(Step):
 
         Args:
             network: without batch norm, whose statistics the warm-up would move.
-            loss: as there.
             piece: as there.
             record: takes the work to what does it again; a CUDA graph where not given.
         """
-        super().__init__(network, loss, piece)
+        super().__init__(network, piece)
         self.record = record or record_graph
         self.recordings: dict[tuple[torch.Size, torch.Size], Recording] = {}
 
@@ -63,19 +61,20 @@ class CapturedStep(Step):
         made = self.recordings[shapes]
         made.images.copy_(images)
         made.labels.copy_(labels)
-        for gradient in made.gradients:
-            gradient.zero_()
-        for parameter, gradient in zip(self.network.parameters(), made.gradients, strict=True):
-            parameter.grad = gradient
+        self._begin(made.gradients)
         made.replay()
 
     def _recording(self, images: Tensor, labels: Tensor) -> Recording:
         images, labels = images.clone(), labels.clone()
-        gradients = [torch.zeros_like(parameter) for parameter in self.network.parameters()]
-        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
-            parameter.grad = gradient
+        gradients = [torch.empty_like(parameter) for parameter in self.network.parameters()]
+        self._begin(gradients)
         replay = self.record(lambda: self.accumulate(images, labels))
         return Recording(images, labels, gradients, replay)
+
+    def _begin(self, gradients: list[Tensor]) -> None:
+        """Let the parameters' gradients be these, from zero on."""
+        for parameter, gradient in zip(self.network.parameters(), gradients, strict=True):
+            parameter.grad = gradient.zero_()
 
 
 def record_graph(work: Work) -> Work:

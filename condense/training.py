@@ -44,23 +44,18 @@ class Schedule:
             optimizer.param_groups[0]["lr"] /= 10
 
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits, labels) -> scalar, a mean over images."""
-
-
 class Step:
-    """Puts the gradient of a batch's loss into a network's parameters."""
+    """Puts the gradient of a batch's mean cross-entropy into a network's parameters."""
 
-    def __init__(self, network: nn.Module, loss: Loss, piece: int | None = None) -> None:
+    def __init__(self, network: nn.Module, piece: int | None = None) -> None:
         """Put together.
 
         Args:
             network: [n, c, h, w] -> [n, classes].
-            loss: of logits and labels.
             piece: images that go through the network at once, so that memory is bounded whatever
                 the batch; None for all of a batch, which is what batch norm wants.
         """
-        self.network, self.loss, self.piece = network, loss, piece
+        self.network, self.piece = network, piece
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Images [n, c, h, w], labels [n] or [n, classes]."""
@@ -71,7 +66,7 @@ class Step:
         """The same, added to the gradients that are there."""
         size = self.piece or len(images)
         for part, target in zip(images.split(size), labels.split(size), strict=True):
-            (self.loss(self.network(part), target) * (len(part) / len(images))).backward()
+            (F.cross_entropy(self.network(part), target) * (len(part) / len(images))).backward()
 
 
 def train(
@@ -85,7 +80,6 @@ def train(
     shared: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
     before_update: Callable[[int], None] | None = None,
-    loss: Loss = F.cross_entropy,
     piece: int | None = None,
     step: Step | None = None,
 ) -> None:
@@ -102,11 +96,10 @@ def train(
         shared: all images of a batch share the draw's numbers.
         prepare: applied to each batch.
         before_update: told, before each update, how many have been done; may raise to stop.
-        loss: of the step.
-        piece: likewise.
-        step: of this network, in place of one of `loss` and `piece`.
+        piece: of the step.
+        step: of this network, in place of one of `piece`.
     """
-    step = step or Step(network, loss, piece)
+    step = step or Step(network, piece)
     optimizer = schedule.optimizer(network.parameters())
     network.train()
     for update, rows in enumerate(batches(len(images), schedule.batch, generator)):

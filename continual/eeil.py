@@ -123,6 +123,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.augmentation = augmentation if self.learner.augment else ()
         self.seed = seed
         self.teachers: list[Teacher] = []
+        self.new_classes = torch.empty(0, dtype=torch.int64)
+        """Of the experience."""
         self.stage = Stage("first", self.learner.epochs_first, self.learner.lr, 4)
         self.epoch = -1
         """Of the stage, counted from zero."""
@@ -152,6 +154,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.teachers = []
         if self.distill and old:
             self.teachers.append(Teacher.of(self.model, range(old)))
+        new = sorted(self.experience.classes_in_this_experience)
+        self.new_classes = torch.tensor(new, device=self.device)
         epochs = learner.epochs if old else learner.epochs_first
         self._enter(Stage("main" if old else "first", epochs, learner.lr, 4))
 
@@ -208,10 +212,12 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         sources = [] if self.stage.name == "finetune" else [_samples(self.experience)]
         sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
         batches = learner.batch, self._draws["order"], learner.updates_per_epoch
-        self.dataloader: BatchLoader = BatchLoader(sources, *batches)
+        self.dataloader: BatchLoader
         if learner.remembered is not None and len(sources) == 2:
             new, memory = sources
             self.dataloader = RehearsalLoader(new, memory, learner.remembered, *batches)
+        else:
+            self.dataloader = BatchLoader(sources, *batches)
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         """Batches of the experience, in order."""
@@ -258,8 +264,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         temperature = self.learner.temperature
         output = self.mb_output
         if self.learner.asymmetric and self.stage.name == "main":
-            new = torch.tensor(sorted(self.experience.classes_in_this_experience))
-            output = among_new(output, self.mb_y, new)
+            output = among_new(output, self.mb_y, self.new_classes)
         loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:
             loss = loss + answered_again(self.mb_output, self.mbatch[2], temperature)

@@ -57,10 +57,10 @@ def among_new(output: Tensor, labels: Tensor, new: Tensor) -> Tensor:
     Args:
         output: logits over all the classes so far, [n, classes].
         labels: [n].
-        new: the new classes.
+        new: the new classes, on the device of the logits.
     """
     is_new = torch.zeros(output.shape[1], dtype=torch.bool, device=output.device)
-    is_new[new.to(output.device)] = True
+    is_new[new] = True
     return output.masked_fill(is_new[labels][:, None] & ~is_new, -torch.inf)
 
 

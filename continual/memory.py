@@ -136,12 +136,14 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self._refresh()
 
     def note_answers(self, exp: Any, answer: Callable[[Samples], Tensor]) -> None:
-        """Keep what a learner says of the images of an experience: scores [n, classes so far]."""
+        """Keep what a learner says of the images of an experience: scores [n, classes so far].
+
+        `buffer` stays as it is: Avalanche's datasets know nothing of answers.
+        """
         number = int(exp.current_experience)
         for group, kept in self.groups.items():
             if group.experience == number:
                 self.groups[group] = replace(kept, answers=answer(kept).half().cpu())
-        self._refresh()
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """What `ReplayPlugin` calls; Avalanche's own version warns that it is deprecated."""

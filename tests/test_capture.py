@@ -42,7 +42,7 @@ def test_the_numbers_are_those_of_an_eager_step(data, piece, soft):
     replayed = copy.deepcopy(eager)
     train(eager, images, labels, schedule, generator(1), piece=piece)
     runs = []
-    step = CapturedStep(replayed, F.cross_entropy, piece, recorder(runs))
+    step = CapturedStep(replayed, piece, recorder(runs))
     train(replayed, images, labels, schedule, generator(1), step=step)
     assert runs == [6, 3]  # of 16 images and of 8, the last of an epoch
     for a, b in zip(eager.parameters(), replayed.parameters(), strict=True):
@@ -53,12 +53,12 @@ def test_a_recording_outlives_the_weights(data):
     images, labels = data.normalise(data.x_train)[:8], data.y_train[:8]
     network = build(Network(width=4), data.shape, 3, generator(0))
     runs = []
-    captured = CapturedStep(network, F.cross_entropy, record=recorder(runs))
+    captured = CapturedStep(network, record=recorder(runs))
     captured(images, labels)
     initialise(network, generator(5))
     captured(images, labels)
     found = [parameter.grad.clone() for parameter in network.parameters()]
-    Step(network, F.cross_entropy)(images, labels)
+    Step(network)(images, labels)
     for gradient, parameter in zip(found, network.parameters(), strict=True):
         assert torch.equal(gradient, parameter.grad)
     assert runs == [2]

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from condense.augment import Omega, check_strategy, default_strategy, draw
@@ -194,8 +193,8 @@ class Matcher:
         device = self.data.device
         piece = training_piece(self.network, self.data.shape, device)
         if self.settings.capture and device.type == "cuda" and not has_batch_norm(self.network):
-            return CapturedStep(self.network, F.cross_entropy, piece)
-        return Step(self.network, F.cross_entropy, piece)
+            return CapturedStep(self.network, piece)
+        return Step(self.network, piece)
 
     def _chunk(self) -> int:
         """Real images that go through the network at once."""
