@@ -29,13 +29,17 @@ NUMBERS = 3
 
 
 def color(images: Tensor, numbers: Tensor) -> Tensor:
-    """Brightness ± 0.5, then saturation × [0, 2], then contrast × [0.5, 1.5]."""
+    """Brightness ± 0.5, then saturation × [0, 2], then contrast × [0.5, 1.5].
+
+    Saturation leaves the mean as it is, and brightness adds to it, so that all three together are
+    one weighted sum of the image, its grey version and its mean.
+    """
     brightness, saturation, contrast = numbers[:, :, None, None, None].unbind(1)
-    images = images + (brightness - 0.5)
+    brightness, saturation, contrast = brightness - 0.5, 2 * saturation, contrast + 0.5
     grey = images.mean(1, keepdim=True)
-    images = torch.lerp(grey, images, 2 * saturation)
-    mean = images.mean((1, 2, 3), keepdim=True)
-    return torch.lerp(mean, images, contrast + 0.5)
+    mean = grey.mean((2, 3), keepdim=True)
+    rest = torch.addcmul(brightness + (1 - contrast) * mean, contrast * (1 - saturation), grey)
+    return torch.addcmul(rest, contrast * saturation, images)
 
 
 def crop(images: Tensor, numbers: Tensor) -> Tensor:
@@ -65,16 +69,17 @@ def flip(images: Tensor, numbers: Tensor) -> Tensor:
 
 def scale(images: Tensor, numbers: Tensor) -> Tensor:
     """Scale each axis by a factor of its own in [1/1.2, 1.2], bilinear."""
-    factors = numbers[:, :2] * (1.2 - 1 / 1.2) + 1 / 1.2
-    return _warp(images, F.pad(torch.diag_embed(factors), (0, 1)))
+    across, down = (numbers[:, :2] * (1.2 - 1 / 1.2) + 1 / 1.2)[..., None, None].unbind(1)
+    x, y = _centres(images)
+    return _sample(images, across * x, down * y)
 
 
 def rotate(images: Tensor, numbers: Tensor) -> Tensor:
     """Rotate by up to 15 degrees either way, bilinear."""
-    angle = (2 * numbers[:, 0] - 1) * math.radians(15)
+    angle = (2 * numbers[:, :1, None] - 1) * math.radians(15)
     cosine, sine = angle.cos(), angle.sin()
-    rows = torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2)
-    return _warp(images, F.pad(rows, (0, 1)))
+    x, y = _centres(images)
+    return _sample(images, cosine * x - sine * y, sine * x + cosine * y)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -169,9 +174,18 @@ def augment_each(
     return torch.stack(out)
 
 
-def _warp(images: Tensor, matrix: Tensor) -> Tensor:
-    """Bilinear at positions that `matrix` [n or 1, 2, 3] takes each pixel to; zeros outside."""
-    grid = F.affine_grid(matrix, [len(matrix), *images.shape[1:]], align_corners=False)
+def _centres(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the pixels, x [w] and y [h, 1], in an image that reaches from −1 to 1 on both axes."""
+    height, width = (
+        (2 * torch.arange(side, device=images.device) + 1).to(images.dtype) / side - 1
+        for side in images.shape[2:]
+    )
+    return width, height[:, None]
+
+
+def _sample(images: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Bilinear at positions [n or 1, h, w], each to be broadcast; zeros outside."""
+    grid = torch.stack(torch.broadcast_tensors(x, y), -1)
     grid = grid.expand(len(images), -1, -1, -1)
     if images.is_cuda and torch.are_deterministic_algorithms_enabled():
         return sample_by_gathering(images, grid)
@@ -185,7 +199,8 @@ def sample_by_gathering(images: Tensor, grid: Tensor) -> Tensor:
 
     Args:
         images: [n, c, h, w].
-        grid: [n, h, w, 2], as `F.affine_grid` gives it with `align_corners=False`.
+        grid: [n, h, w, 2], positions x and y as `F.grid_sample` takes them with
+            `align_corners=False`.
     """
     n, channels, height, width = images.shape
     x = ((grid[..., 0] + 1) * width - 1) / 2
