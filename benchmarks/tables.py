@@ -1,8 +1,8 @@
-"""The README's tables and its figure, from the files in results/: `python -m benchmarks.tables`.
+"""The documents' tables and a figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in README.md, and draws figure3.png as
-`python -m benchmarks.figure3` does. A table shows what was measured and nothing else: a cell
-without a measurement stays empty.
+Prints the tables, writes them between their marks in README.md and benchmarks/README.md, and draws
+figure3.png as `python -m benchmarks.figure3` does. A table shows what was measured and nothing
+else: a cell without a measurement stays empty.
 """
 
 from __future__ import annotations
@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from statistics import fmean
 
-from benchmarks import figure3
+from benchmarks import figure3, table1, table2, table3, table4, table5
+from benchmarks.cells import Cell, lines, row_of
 from benchmarks.main_job import REHEARSALS
 from benchmarks.measured import Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
+from benchmarks.speed_tables import sooner_table, speed_table
 from condense.files import atomic_write
 from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 ROOT = Path(__file__).parent.parent
+DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
 PARTS = {
     "plain": "10 images",
     "small": "40 of half the side",
@@ -146,12 +149,26 @@ def split_table(rows: list[Row]) -> str:
     )
 
 
+def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
+    """A table of the paper: the cells that have been measured at a preset."""
+    rows = read_rows(RESULTS / f"{name}.csv")
+    filled = [cell for cell in cells if row_of(cell, rows, preset)]
+    return "\n".join(lines(filled, rows, preset)) if filled else ""
+
+
 TABLES: dict[str, Callable[[list[Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
     "heads": heads_table,
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
+    "sooner": lambda _: sooner_table(read_rows(RESULTS / "time_to_accuracy.csv")),
+    "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
+    "table1": lambda _: cells_table("table1", table1.cells()),
+    "table2": lambda _: cells_table("table2", table2.cells()),
+    "table3": lambda _: cells_table("table3", table3.cells()),
+    "table4": lambda _: cells_table("table4", table4.cells()),
+    "table5": lambda _: cells_table("table5", table5.cells()),
 }
 
 
@@ -171,10 +188,10 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> str:
 def main() -> None:
     """Print, fill in and draw."""
     kept = results()
-    readme = ROOT / "README.md"
-    text = filled(readme.read_text(encoding="utf-8"), kept)
-    with atomic_write(readme) as aside:
-        aside.write_text(text, encoding="utf-8")
+    for document in DOCUMENTS:
+        text = filled(document.read_text(encoding="utf-8"), kept)
+        with atomic_write(document) as aside:
+            aside.write_text(text, encoding="utf-8")
     figure3.draw(kept, figure3.PATH)
     for name, table in TABLES.items():
         print(f"{name}\n{table(kept)}\n")

@@ -1,12 +1,13 @@
-"""The README shows what results/ holds, and nothing else."""
+"""The documents show what results/ holds, and nothing else."""
 
+import pytest
 from kept_results import learnt
 
 from benchmarks.main_job import RESULTS, MainJob, commands
 from benchmarks.measured import results
 from benchmarks.tables import (
+    DOCUMENTS,
     PARTS,
-    ROOT,
     continual_table,
     filled,
     mnist_table,
@@ -15,8 +16,9 @@ from benchmarks.tables import (
 )
 
 
-def test_readme_is_what_the_results_make_of_it():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.parent.name)
+def test_a_document_is_what_the_results_make_of_it(document):
+    text = document.read_text(encoding="utf-8")
     assert text == filled(text, results()), "run python -m benchmarks.tables"
 
 
