@@ -8,6 +8,9 @@ from benchmarks.rows import RESULTS
 from condense.files import read_json
 from continual.settings import PLAIN, Rehearsal
 
+NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
+"""Of the memories, in a document."""
+
 Result = dict[str, Any]
 
 

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
-
-import pandas as pd
 
 from benchmarks.commands import machine
 from benchmarks.main_job import MEMORIES
-from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from benchmarks.measured import NAMES
+from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread, write_rows
 from condense import command_line
 from condense.errors import at_least, unknown
 from condense.files import read_json
@@ -93,14 +93,10 @@ def key(settings: SplitStreams, images: str) -> Row:
     }
 
 
-def kept(settings: SplitStreams, images: str) -> pd.DataFrame:
+def kept(settings: SplitStreams, images: str) -> list[Row]:
     """The rows that have been measured with these settings on these images."""
-    if not settings.results.exists():
-        return pd.DataFrame(columns=["memory", "seed"])
-    table = pd.read_csv(settings.results)
-    for name, value in key(settings, images).items():
-        table = table[table[name] == value]
-    return table
+    wanted = {name: str(value) for name, value in key(settings, images).items()}.items()
+    return [row for row in read_rows(settings.results) if wanted <= row.items()]
 
 
 def measure(settings: SplitStreams) -> str:
@@ -119,8 +115,8 @@ def measure(settings: SplitStreams) -> str:
     images = images_hash(tasks)
     for seed in range(settings.seeds):
         for memory in settings.memories:
-            done = kept(settings, images)
-            if ((done["memory"] == memory) & (done["seed"] == seed)).any():
+            run = {"memory": memory, "seed": str(seed)}
+            if any(run.items() <= row.items() for row in kept(settings, images)):
                 continue
             if memory in MEMORIES:
                 found = _ours(settings, images, memory, seed)
@@ -196,24 +192,37 @@ def _add(path: Path, found: Row, settings: Row) -> None:
     print(f"{row['memory']}, seed {row['seed']}: {row['accuracies']}", flush=True)
 
 
-def table(rows: pd.DataFrame) -> str:
-    """Ours above theirs, accuracies in per cent: mean ± standard deviation (n − 1)."""
-    lines = []
-    for memory in GROUPS["all"]:
-        found = rows[rows["memory"] == memory]
-        if found.empty:
-            continue
-        stages = found["accuracies"].str.split(expand=True).astype(float)
-        line = {"memory": memory, "learner": LEARNERS[memory], "n": len(found)}
-        line |= {f"T{n}": spread(list(100 * stages[column])) for n, column in enumerate(stages, 1)}
-        line |= {
-            "forgetting": spread(list(100 * found["forgetting"])),
-            "images": found["memory_images"].iloc[0],
-            "kB": round(found["memory_bytes"].iloc[0] / 1000),
-            "seconds": round(found["seconds"].mean()),
-        }
-        lines.append(line)
-    return pd.DataFrame(lines).to_string(index=False)
+def table(rows: list[Row]) -> str:
+    """Accuracy over all classes at the end of a stream whose classes grow, and what is forgotten.
+
+    Learners stand in the order of their accuracy.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        about = row["stream"], row["images_per_class"], row["memory"], row["learner"]
+        groups.setdefault(about, []).append(row)
+
+    def column(found: list[Row], name: str) -> list[float]:
+        return [100 * float(row[name]) for row in found]
+
+    def order(item: tuple[tuple[str, ...], list[Row]]) -> tuple[str, int, float]:
+        (stream, images, *_), found = item
+        return stream, int(images), -fmean(column(found, "final_average"))
+
+    lines = markdown(
+        ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
+        (
+            [
+                *about[:2],
+                NAMES.get(about[2], about[2]),
+                about[3],
+                *(spread(column(found, name)) for name in ("final_average", "forgetting")),
+                str(len(found)),
+            ]
+            for about, found in sorted(groups.items(), key=order)
+        ),
+    )
+    return "\n".join(lines)
 
 
 def notes(memories: Sequence[str]) -> str:
@@ -234,8 +243,8 @@ def run(argv: list[str]) -> None:
     """Measure what has not been measured, and print all that has been."""
     settings = command_line.read_flags(SplitStreams, argv, PROG)
     rows = kept(settings, measure(settings))
-    about = f"{settings.stream}, {settings.images_per_class} images per class, {settings.preset}"
-    print(f"\n{about}\n{table(rows)}\n\n{notes(list(rows['memory'].unique()))}")
+    memories = list(dict.fromkeys(row["memory"] for row in rows))
+    print(f"\nat the {settings.preset} preset\n\n{table(rows)}\n\n{notes(memories)}")
 
 
 if __name__ == "__main__":

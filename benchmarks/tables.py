@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import fmean
 
-from benchmarks import figure3, table1, table2, table3, table4, table5
+from benchmarks import figure3, split_streams, table1, table2, table3, table4, table5
 from benchmarks.cells import Cell, lines, row_of
 from benchmarks.main_job import REHEARSALS
-from benchmarks.measured import Result, learnt, results
+from benchmarks.measured import NAMES, Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from benchmarks.speed_tables import sooner_table, speed_table
 from condense.files import atomic_write
@@ -29,7 +28,6 @@ PARTS = {
     "rehearsed": "40 of half the side, answers, half of each batch",
 }
 """By part of the main job: what a memory holds of each class, and how it enters."""
-NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
 
 
 def mnist_table(kept: list[Result]) -> str:
@@ -117,38 +115,6 @@ def search_table(rows: list[Row]) -> str:
     )
 
 
-def split_table(rows: list[Row]) -> str:
-    """Accuracy over all classes at the end of a stream whose classes grow, and what is forgotten.
-
-    Learners stand in the order of their accuracy.
-    """
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        about = row["stream"], row["images_per_class"], row["memory"], row["learner"]
-        groups.setdefault(about, []).append(row)
-
-    def column(found: list[Row], name: str) -> list[float]:
-        return [100 * float(row[name]) for row in found]
-
-    def order(item: tuple[tuple[str, ...], list[Row]]) -> tuple[str, int, float]:
-        (stream, images, *_), found = item
-        return stream, int(images), -fmean(column(found, "final_average"))
-
-    return _table(
-        ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
-        (
-            [
-                *about[:2],
-                NAMES.get(about[2], about[2]),
-                about[3],
-                *(spread(column(found, name)) for name in ("final_average", "forgetting")),
-                str(len(found)),
-            ]
-            for about, found in sorted(groups.items(), key=order)
-        ),
-    )
-
-
 def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
     """A table of the paper: the cells that have been measured at a preset."""
     rows = read_rows(RESULTS / f"{name}.csv")
@@ -160,7 +126,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
     "heads": heads_table,
-    "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
+    "split": lambda _: split_streams.table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
     "sooner": lambda _: sooner_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),

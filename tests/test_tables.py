@@ -12,7 +12,6 @@ from benchmarks.tables import (
     filled,
     mnist_table,
     search_table,
-    split_table,
 )
 
 
@@ -38,19 +37,6 @@ def test_continual_cells_by_hand():
         f"| **DSA** | {whole} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |"
     )
     assert lines[7] == f"| **DSA** | {half} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |"
-
-
-def test_split_streams_by_hand():
-    def row(memory, accuracy, images="10"):
-        about = {"stream": "split", "images_per_class": images, "learner": "EEIL"}
-        return {**about, "memory": memory, "final_average": accuracy, "forgetting": "0.125"}
-
-    rows = [row("dsa", "0.5", "20"), row("icarl", "0.5"), row("dsa", "0.5"), row("dsa", "0.75")]
-    assert split_table(rows).splitlines()[2:] == [
-        "| split | 10 | **DSA** | EEIL | 62.5 ± 17.7 | 12.5 ± 0.0 | 2 |",
-        "| split | 10 | icarl | EEIL | 50.0 | 12.5 | 1 |",
-        "| split | 20 | **DSA** | EEIL | 50.0 | 12.5 | 1 |",
-    ]
 
 
 def test_a_search_by_hand():
