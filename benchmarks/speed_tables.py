@@ -12,15 +12,22 @@ from benchmarks.time_to_accuracy import VARIANTS
 PARTS = (*get_args(Part), "outer iteration, added up")
 ALIKE = ("dataset", "ipc", "outer", "width", "seed", "threads", "processor", "images")
 """What rows of time_to_accuracy.csv have in common that stand in one line."""
+MACHINE = ("processor", "threads")
 PROBLEMS = (Speed(), Speed(precision="bfloat16"))
 
 
 def speed_table(rows: Iterable[Row]) -> str:
     """Times as quick as the literal version, by part: median [range] of so many rounds on a CPU.
 
-    Of several rows of a part the last counts. The floor is that of float32 arithmetic.
+    On the machine that was measured last; of several rows of a part the last counts. The floor is
+    that of float32 arithmetic.
     """
-    found = {(row["problem"], row["what"]): row for row in rows if row["device"] == "cpu"}
+    measured = [row for row in rows if row["device"] == "cpu"]
+    found = {
+        (row["problem"], row["what"]): row
+        for row in measured
+        if all(row[name] == measured[-1][name] for name in MACHINE)
+    }
     lines = []
     for part in PARTS:
         mine = [found.get((problem.problem, part)) for problem in PROBLEMS]

@@ -41,6 +41,9 @@ GROUPS = {
     "theirs": tuple(name for name in LEARNERS if name not in MEMORIES),
 }
 
+ALIKE = ("stream", "images_per_class", "memory", "learner", "images")
+"""What rows have in common that are averaged over."""
+
 NOTES = {
     "reservoir": "Naive with ReplayPlugin, cross-entropy, half of each batch from the memory, "
     "whose images are drawn from all so far whatever their class",
@@ -195,11 +198,12 @@ def _add(path: Path, found: Row, settings: Row) -> None:
 def table(rows: list[Row]) -> str:
     """Accuracy over all classes at the end of a stream whose classes grow, and what is forgotten.
 
-    Learners stand in the order of their accuracy.
+    Learners stand in the order of their accuracy; what was measured on other images, in a line of
+    its own.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        about = row["stream"], row["images_per_class"], row["memory"], row["learner"]
+        about = tuple(row[name] for name in ALIKE)
         groups.setdefault(about, []).append(row)
 
     def column(found: list[Row], name: str) -> list[float]:

@@ -18,8 +18,8 @@ from condense.command_line import (
     parse,
     read_flags,
 )
-from condense.errors import UserError
-from condense.journal import FileJournal, Progress
+from condense.errors import UserError, at_least
+from condense.journal import Checkpoint, FileJournal, Progress
 from condense.methods import METHODS, method_named
 from condense.presets import preset as preset_of
 from condense.run_folder import RunFolder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
+SET = "condensed.safetensors"
 METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
 
 
@@ -47,6 +48,9 @@ class Run:
     """How the set is tested; --evaluation.networks 0 does without."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
+    def __post_init__(self) -> None:
+        method_named(self.method).check(self.settings)
+
 
 @dataclass(frozen=True)
 class Evaluate:
@@ -58,6 +62,9 @@ class Evaluate:
     """Whose test images: a known name or a path, as for run. By default what the set is from."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def __post_init__(self) -> None:
+        at_least(1, self.evaluation, "networks")
 
 
 @dataclass(frozen=True)
@@ -88,27 +95,14 @@ class Zoo:
 def run(argv: list[str]) -> None:
     """Condense an image set, and test what came out."""
     settings = parse(_run_defaults, argv, f"{PROG} run")
-    from condense.cache import Cache
-    from condense.condensing import condense
     from condense.evaluation import evaluate
 
     common = settings.common
     data = _load(settings.dataset, common)
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
     about = {"device": str(data.device), "data": data.describe()}
-    cache = Cache() if common.cache else None
     with open_run(f"{PROG} run", settings, what, **about) as folder:
-        with folder.journal(show=_bar("condensing", common)) as journal:
-            condensed = condense(
-                data,
-                settings.method,
-                settings.settings,
-                seed=common.seed,
-                journal=journal,
-                cache=cache,
-            )
-            seconds = journal.seconds
-        condensed.save(folder.path / "condensed.safetensors")
+        condensed, seconds, from_cache = _condensed(folder, settings, data)
         condensed.grid(folder.path / "condensed.png")
         accuracy = None
         if settings.evaluation.networks:
@@ -117,9 +111,8 @@ def run(argv: list[str]) -> None:
                     condensed, data, settings.evaluation, seed=common.seed, journal=tests
                 )
             condensed = condensed.with_provenance(accuracy=accuracy.mean)
-            condensed.save(folder.path / "condensed.safetensors")
-        cached = bool(cache and cache.hits)
-        _finish(folder, settings, condensed, accuracy, seconds, from_cache=cached)
+            condensed.save(folder.path / SET)
+        _finish(folder, settings, condensed, accuracy, seconds, from_cache=from_cache)
 
 
 def evaluate_set(argv: list[str]) -> None:
@@ -135,6 +128,12 @@ def evaluate_set(argv: list[str]) -> None:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
     data = _load(dataset, common)
     condensed.check_fits(data)
+    made_from = condensed.provenance.get("fingerprint", data.fingerprint())
+    if settings.dataset is None and made_from != data.fingerprint():
+        raise UserError(
+            f"{settings.set} was made from other images named {dataset}: give --dataset to test "
+            "it on these"
+        )
     what = f"evaluate-{settings.set.stem}"
     about = {
         "device": str(data.device),
@@ -182,6 +181,35 @@ def zoo(argv: list[str]) -> None:
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)
     print(out)
+
+
+def _condensed(
+    folder: RunFolder, settings: Run, data: ImageData
+) -> tuple[CondensedSet, float, bool]:
+    """The run's set, in its folder; the seconds that it took, and whether it was there already."""
+    from condense.cache import Cache
+    from condense.condensed_set import CondensedSet
+    from condense.condensing import condense
+
+    common, path = settings.common, folder.path / SET
+    cache = Cache() if common.cache else None
+    with folder.journal(show=_bar("condensing", common)) as journal:
+        done = journal.restore() if path.is_file() else None
+        if done:  # the run was interrupted while it tested the set
+            condensed = CondensedSet.load(path)
+            return condensed, journal.seconds, done.state.get("from_cache", False)
+        condensed = condense(
+            data,
+            settings.method,
+            settings.settings,
+            seed=common.seed,
+            journal=journal,
+            cache=cache,
+        )
+        condensed.save(path)
+        from_cache = bool(cache and cache.hits)
+        journal.save(Checkpoint({}, {"from_cache": from_cache}))
+        return condensed, journal.seconds, from_cache
 
 
 def _run_defaults(method: str = "dsa", preset: str = "paper") -> Run:

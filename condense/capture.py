@@ -19,6 +19,8 @@ WARM_UP = 3
 """Runs before a recording, in which libraries choose their kernels and take their memory."""
 
 Work = Callable[[], None]
+Record = Callable[[Work, torch.device], Work]
+"""Takes work on a device to what does it again."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +42,14 @@ class CapturedStep(Step):
         self,
         network: nn.Module,
         piece: int | None = None,
-        record: Callable[[Work], Work] | None = None,
+        record: Record | None = None,
     ) -> None:
         """As `Step`.
 
         Args:
             network: without batch norm, whose statistics the warm-up would move.
             piece: as there.
-            record: takes the work to what does it again; a CUDA graph where not given.
+            record: how the work is recorded; as a CUDA graph where not given.
         """
         super().__init__(network, piece)
         self.record = record or record_graph
@@ -68,7 +70,7 @@ class CapturedStep(Step):
         images, labels = images.clone(), labels.clone()
         gradients = [torch.empty_like(parameter) for parameter in self.network.parameters()]
         self._begin(gradients)
-        replay = self.record(lambda: self.accumulate(images, labels))
+        replay = self.record(lambda: self.accumulate(images, labels), images.device)
         return Recording(images, labels, gradients, replay)
 
     def _begin(self, gradients: list[Tensor]) -> None:
@@ -77,16 +79,22 @@ class CapturedStep(Step):
             parameter.grad = gradient.zero_()
 
 
-def record_graph(work: Work) -> Work:
-    """Record the work's launches on the current GPU; the result replays them."""
-    current = torch.cuda.current_stream()
-    side = torch.cuda.Stream()
-    side.wait_stream(current)
-    with torch.cuda.stream(side):
-        for _ in range(WARM_UP):
+def record_graph(work: Work, device: torch.device) -> Work:
+    """Record the work's launches on a GPU; the result replays them."""
+    with torch.cuda.device(device):
+        current = torch.cuda.current_stream()
+        side = torch.cuda.Stream()
+        side.wait_stream(current)
+        with torch.cuda.stream(side):
+            for _ in range(WARM_UP):
+                work()
+        current.wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             work()
-    current.wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        work()
-    return graph.replay
+
+    def replay() -> None:
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return replay

@@ -47,16 +47,20 @@ def condense(
     torch.Size([20, 1, 8, 8])
 
     Raises:
-        UserError: for an unknown method or setting, or a class with too few images.
+        UserError: for an unknown method or setting, a class with too few images, or learning that
+            diverges.
     """
     entry = method_named(method)
     if settings is not None and changes:
         raise UserError("give a method's settings whole or single ones, not both")
     if settings is None:
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
+    entry.check(settings)
 
     def make(journal: Journal) -> CondensedSet:
         made: CondensedSet = entry.implementation()(data, settings, seed, journal)
+        if not bool(made.images.isfinite().all()):
+            raise UserError("it diverged: images are not finite; take lower learning rates")
         return made.with_provenance(
             fingerprint=data.fingerprint(),
             method=method,

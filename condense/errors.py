@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
 
@@ -24,14 +25,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def at_least(least: int, settings: object, *names: str) -> None:
-    """Check that these settings, where they are set, are not below `least`.
+    """Check that these settings, where they are set, are finite and not below `least`.
 
     Raises:
         UserError: naming the first that is.
     """
     for name in names:
         value = getattr(settings, name)
-        if value is not None and value < least:
+        if value is not None and not least <= value < math.inf:
             raise UserError(f"{name.replace('_', '-')} must be at least {least}, not {value}")
 
 

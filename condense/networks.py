@@ -257,8 +257,10 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:
+    # One image, as a class with one has it; batch norm wants several, where nothing else would do.
+    images = 2 if settings.norm == "batch" else 1
     try:
-        return features(torch.empty(2, *shape)).shape[1]  # type: ignore[no-any-return]
+        return features(torch.empty(images, *shape)).shape[1]  # type: ignore[no-any-return]
     except (RuntimeError, ValueError) as error:
         size = f"{shape[1]}×{shape[2]}"
         raise UserError(f"images of {size} are too small for the network {settings}") from error

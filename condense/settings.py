@@ -107,7 +107,7 @@ class GradientMatching(LearnedImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "outer", "inner", "network_batch", "real_batch")
-        at_least(0, self, "network_epochs")
+        at_least(0, self, "network_epochs", "image_lr", "image_momentum", "network_lr")
 
     def loops(self) -> tuple[int, int]:
         """(T, ς_θ): as set, else the paper's for this many images per class.
@@ -158,6 +158,7 @@ class DistributionMatching(LearnedImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "iterations", "real_batch")
+        at_least(0, self, "image_lr", "image_momentum")
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,7 @@ class Forgetting(MethodSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "epochs", "batch")
+        at_least(0, self, "lr", "momentum", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -220,5 +222,5 @@ class Evaluation:
     network: Network = field(default_factory=Network)
 
     def __post_init__(self) -> None:
-        at_least(0, self, "networks")
+        at_least(0, self, "networks", "lr", "momentum", "weight_decay")
         at_least(1, self, "epochs", "batch")

@@ -6,6 +6,7 @@ are those of the authors' code.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,8 @@ class DatasetDistillation(LearnedImages):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "iterations", "steps", "epochs", "networks", "real_batch")
-        if self.rate <= 0:
+        at_least(0, self, "image_lr")
+        if not 0 < self.rate < math.inf:
             raise UserError(f"rate must be above 0, not {self.rate}")
         if self.ipc % self.steps_an_epoch():
             raise UserError(f"steps must divide the images per class: {self.ipc} / {self.steps}")
@@ -88,3 +90,4 @@ class LabelDistillation(MethodSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "iterations", "batch", "real_batch", "patience")
+        at_least(0, self, "label_lr", "inner_lr", "network_lr")

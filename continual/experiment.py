@@ -30,11 +30,8 @@ from continual.streams import make_stream
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
 
-LEARNERS_OWN: dict[str, type[RehearsalBuffer]] = {
-    "herding": HerdingBuffer,
-    "random": RandomBuffer,
-}
-"""Memories that are chosen without condensing; any other name is a method of `condense`."""
+BUFFERS: dict[str, type[RehearsalBuffer]] = {"herding": HerdingBuffer, "random": RandomBuffer}
+"""Those of `LEARNERS_OWN`."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +129,8 @@ class Experiment:
         if settings.memory_size is not None:
             size = {"max_size": settings.memory_size}
         size.update(formation=settings.formation, answers=settings.answers)
-        if settings.memory in LEARNERS_OWN:
-            return LEARNERS_OWN[settings.memory](**size, seed=seed)
+        if settings.memory in BUFFERS:
+            return BUFFERS[settings.memory](**size, seed=seed)
         return CondensedBuffer(
             **size,
             method=settings.memory,

@@ -131,10 +131,24 @@ class ClassHeads(MultiHead):
     """A head for the classes that each experience brings; an image may be of any class so far."""
 
     def adaptation(self, experience: Any) -> None:
-        """Add a head for the classes beyond the known ones."""
+        """Add a head for the classes beyond the known ones.
+
+        Raises:
+            UserError: where a class comes before one of a lower label, whose output would then be
+                part of this experience's head.
+        """
         if not self.training:
             return
         known = sum(self.sizes)
+        missing = set(range(known, _outputs(experience))) - set(
+            experience.classes_in_this_experience
+        )
+        if missing:
+            raise UserError(
+                f"class {min(missing)} has not come yet, but class {_outputs(experience) - 1} has: "
+                "growing heads take classes in the order of their labels (in Avalanche, "
+                "class_ids_from_zero_from_first_exp=True)"
+            )
         if _outputs(experience) > known:
             self.add_head(_outputs(experience) - known)
             self.newest = len(self.heads) - 1

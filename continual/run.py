@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from condense import GradientMatching, RunFolder, UserError, command_line, method_named
-from continual.settings import PLAIN, STREAMS, Continual, Stream, learner_preset
+from continual.settings import LEARNERS_OWN, PLAIN, STREAMS, Continual, Stream, learner_preset
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -21,8 +21,7 @@ def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -
     """The settings that flags depart from."""
     method = method_named(memory)
     about = STREAMS.get(stream, Stream(()))
-    chosen = memory in ("herding", "random")
-    how = PLAIN if chosen or preset == "paper" else about.rehearsal
+    how = about.rehearsal if method.synthetic and preset != "paper" else PLAIN
     matching = preset == "cpu" and method.settings is GradientMatching
     return Continual(
         memory=memory,
@@ -30,7 +29,7 @@ def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -
         answers=how.answers,
         learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
         condensing=None
-        if chosen
+        if memory in LEARNERS_OWN
         else method.preset(preset, **(about.matching if matching else {})),
     )
 
@@ -67,16 +66,18 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
     from condense import build, require_images
     from continual.tasks import small_shape
 
-    if settings.memory_size is None:
-        for task in tasks:
-            try:
-                require_images(task, settings.images_per_class * settings.formation**2)
-            except UserError as error:
-                hint = ", or for --formation 1" if settings.formation > 1 else ""
-                raise UserError(f"{error}{hint}") from error
-    classes = sum(task.classes for task in tasks)
-    if settings.memory_size is not None and settings.memory_size < classes:
+    size, classes = settings.memory_size, sum(task.classes for task in tasks)
+    if size is not None and size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
+    seen = 0
+    for task in tasks:
+        seen += task.classes  # a memory of a fixed size is whole from the first task on
+        places = settings.images_per_class if size is None else size // seen
+        try:
+            require_images(task, places * settings.formation**2)
+        except UserError as error:
+            hint = ", or for --formation 1" if settings.formation > 1 else ""
+            raise UserError(f"{error}{hint}") from error
     build(settings.learner.network, tasks[0].shape, tasks[0].classes)
     if settings.condensing:
         small = small_shape(tasks[0], settings.formation)

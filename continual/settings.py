@@ -6,13 +6,23 @@ command line is generated from these classes, so nothing here imports torch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import tyro
 
-from condense import METHODS, GradientMatching, Network, UserError, at_least, command_line, unknown
+from condense import (
+    METHODS,
+    GradientMatching,
+    Network,
+    UserError,
+    at_least,
+    command_line,
+    method_named,
+    unknown,
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +68,14 @@ class Learner:
 
     def __post_init__(self) -> None:
         at_least(1, self, "epochs_first", "epochs", "updates_per_epoch", "batch")
-        at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "noise_eta")
+        at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "momentum", "weight_decay")
+        at_least(0, self, "memory_share", "noise_eta", "noise_gamma")
         if self.remembered is not None and not 1 <= self.remembered < self.batch:
             raise UserError(
                 f"of a batch of {self.batch}, memory share {self.memory_share} gives "
                 f"{self.remembered} to the memory: it and the new data need at least one each"
             )
-        if self.temperature <= 0:
+        if not 0 < self.temperature < math.inf:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
 
     @property
@@ -175,6 +186,10 @@ STREAMS: dict[str, Stream] = {
 }
 
 
+LEARNERS_OWN = ("herding", "random")
+"""Memories that are chosen without condensing, herding in the learner's own features; any other is
+a method of `condense`."""
+
 MEMORY_HELP = (
     f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
     "`python -m condense methods` says what each is."
@@ -219,7 +234,10 @@ class Continual:
 
     def __post_init__(self) -> None:
         at_least(1, self, "images_per_class", "memory_size", "formation", "seeds")
-        if self.condensing is not None and self.condensing.ipc != type(self.condensing)().ipc:
+        if self.condensing is None:
+            return
+        method_named(self.memory).check(self.condensing)
+        if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
 
     def on(self, stream: Stream) -> Continual:

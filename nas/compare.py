@@ -78,7 +78,7 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
     Raises:
         UserError: they are of different images, or the truth is.
     """
-    from nas.report import agreement, ranked
+    from nas.report import agreement, ranked, regret
     from nas.table import Truth
 
     first = runs[0].table
@@ -99,11 +99,10 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
         table = other.table.with_truth(truth.accuracies)
         best = ranked(table)[0].truth
         own = other.summary if best is None else {**other.summary, "best_accuracy": best}
-        most = max(truth.accuracies.values(), default=None)
         summary = {
             **own,
             **agreement(table, own["top_fraction"]),
-            "regret": None if None in (most, own["best_accuracy"]) else most - own["best_accuracy"],
+            "regret": regret(truth.accuracies, own["best_accuracy"]),
         }
         found.append(dataclasses.replace(other, table=table, summary=summary))
     return found

@@ -145,6 +145,7 @@ class Experiment:
             "proxy": settings.proxy if settings.condensing else self._content(),
             "condensing": settings.condensing and dataclasses.asdict(settings.condensing),
             "training": dataclasses.asdict(settings.training),
+            "draws": self.proxy.draws,
             "prune": settings.prune,
             "seed": settings.common.seed,
         }

@@ -26,6 +26,9 @@ class Proxy:
     prepare: Callable[[Tensor], Tensor] | None = None
     stored: int = 0
     """Images that have to be kept for it."""
+    draws: str = "proxy"
+    """What weights, order and augmentation are drawn from. The truth has draws of its own, or else
+    a proxy would know which networks will be lucky."""
 
 
 def proxy_set(
@@ -71,10 +74,11 @@ def make_proxy(
         return Proxy(images, condensed.labels.to(data.device), None, len(images))
     images, labels = data.x_train, data.y_train
     if training.images is not None and training.images < len(images):
-        draws = generator(seed, "images")
-        rows = torch.randperm(len(images), generator=draws)[: training.images].to(data.device)
+        order = torch.randperm(len(images), generator=generator(seed, "images"))
+        rows = order[: training.images].to(data.device)
         images, labels = images[rows], labels[rows]
     stored = len(images)
     if training.updates is not None:
         stored = min(stored, training.updates * training.batch)
-    return Proxy(images, labels, data.normalise, stored)
+    draws = "architecture" if name == "whole" else Proxy.draws
+    return Proxy(images, labels, data.normalise, stored, draws)

@@ -38,6 +38,15 @@ def agreement(table: Table, top_fraction: float) -> dict[str, Any]:
     return {**found, "baseline_parameters": {**baseline, "spearman_all_n": by_size.n}}
 
 
+def regret(truth: Mapping[str, float], accuracy: float | None) -> float | None:
+    """How far below the best of the truth's accuracies this one is; None where either is not known.
+
+    Negative where a pick that the truth has not seen is better than all that it has.
+    """
+    best = max(truth.values(), default=None)
+    return None if best is None or accuracy is None else best - accuracy
+
+
 def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
     """A correlation as `agreement` has put it into a summary."""
     low, high = summary.get(f"{name}_interval") or (None, None)

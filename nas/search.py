@@ -189,8 +189,7 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
     if accuracy is None and settings.retraining.networks:
         retrained = experiment.retrain(best.index)
         accuracy = retrained.score
-    best_known = max(truth.accuracies.values(), default=None) if truth else None
-    known = accuracy is not None and best_known is not None
+    known = truth.accuracies if truth else {}
     count = {
         status: sum(row.status == status for row in rows)
         for status in ("complete", "pruned", "failed")
@@ -209,8 +208,8 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
         **report.agreement(table, settings.top_fraction),
         "best": best.architecture,
         "best_accuracy": accuracy,
-        "best_known": best_known,
-        "regret": max(0.0, best_known - accuracy) if known else None,  # type: ignore[operator]
+        "best_known": max(known.values(), default=None),
+        "regret": report.regret(known, accuracy),
         "updates": experiment.updates,
         "updates_saved": _saved(experiment, table),
         "truth": truth and {"architectures": len(truth.accuracies), "updates": truth.updates},

@@ -39,7 +39,7 @@ class Training:
 
     def __post_init__(self) -> None:
         at_least(1, self, "epochs", "updates", "images", "batch", "test_images")
-        at_least(0, self, "networks")
+        at_least(0, self, "networks", "lr", "momentum", "weight_decay")
 
 
 PROXIES: dict[str, str] = {
@@ -154,11 +154,13 @@ class Search:
 
     def __post_init__(self) -> None:
         check_proxy(self.proxy)
+        if self.condensing is not None and self.proxy in METHODS:
+            METHODS[self.proxy].check(self.condensing)
         at_least(1, self, "sample", "image_size", "workers")
         at_least(1, self.training, "networks")
         if not 0 < self.top_fraction <= 1:
             raise UserError("top-fraction must be above 0 and at most 1")
-        if self.budget_minutes is not None and self.budget_minutes <= 0:
+        if self.budget_minutes is not None and not self.budget_minutes > 0:
             raise UserError("budget-minutes must be above 0")
         if self.proxy == "whole" and self.truth is not None:
             raise UserError("a run on the whole set is its own truth: leave --truth out")

@@ -131,14 +131,14 @@ def space_named(name: str) -> Space:
     if name == "convnets":
         return convnets()
     module, colon, attribute = name.partition(":")
-    if not colon:
+    if not (module and colon and attribute):
         raise UserError(f"unknown space {name!r}; known: convnets, or MODULE:NAME for one's own")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+        if callable(found):
+            found = found()
+    except (ImportError, AttributeError, TypeError) as error:
         raise UserError(f"no space {name}: {error}") from error
-    if callable(found):
-        found = found()
     if isinstance(found, Space):
         return found
     if not isinstance(found, Iterable):

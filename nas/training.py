@@ -72,7 +72,8 @@ def assess(
         proxy: what it is trained on.
         data: gives the test images; its device is the one that is computed on.
         training: how.
-        seed: weights, order and augmentation follow from it, the name and the network's number.
+        seed: weights, order and augmentation follow from it, the proxy's kind, the architecture's
+            name and the network's number.
         watch: told of the first network's test accuracy at `RUNGS`; may stop it.
     """
     began = time.perf_counter()
@@ -85,7 +86,7 @@ def assess(
         if proxy.images is None:
             return Outcome(parameters, float(parameters))
         for number in range(training.networks):
-            draws = generator(seed, "architecture", space.names[index], number)
+            draws = generator(seed, proxy.draws, space.names[index], number)
             network = make_network(space, index, data, draws)
             _train(network, proxy, data, training, draws, updates, watch if not number else None)
             _require_finite(network)

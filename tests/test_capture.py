@@ -17,7 +17,7 @@ from condense.training import Schedule, Step, train
 def recorder(runs):
     """Records on a CPU as a graph does: warms up, and then always does the same work."""
 
-    def record(work):
+    def record(work, device):
         for _ in range(3):
             work()
         runs.append(0)

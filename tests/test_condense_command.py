@@ -8,9 +8,15 @@ import sys
 import time
 
 import pytest
+from split_images import write_images
 
+import condense.condensing
+import condense.evaluation
+import condense.journal
+from condense import __main__
 from condense.condensed_set import CondensedSet
 from condense.methods import METHODS
+from condense.run_folder import Interrupted
 
 SMOKE = ("--preset", "smoke", "--quiet")
 
@@ -80,6 +86,30 @@ def test_killed_three_times_and_resumed(command, tmp_path):
     assert {**whole, "seconds": 0} == {**killed, "seconds": 0}
 
 
+def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
+    """The run still knows that it made the set, and how long that took."""
+    monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):  # noqa: PT012
+        patch.setattr(condense.evaluation, "evaluate", interrupt)
+        __main__.run(["--dataset", "digits", "--out", str(run), *SMOKE])
+    kept = condense.journal.Checkpoint.read(run / "checkpoint.safetensors")
+    before = (run / "condensed.safetensors").read_bytes()
+    monkeypatch.setattr(condense.condensing, "condense", interrupt)
+    __main__.run(["--resume", str(run), "--quiet"])
+    summary = json.loads((run / "summary.json").read_text())
+    assert not summary["from_cache"]
+    assert summary["seconds"] >= round(kept.seconds, 1) > 0
+    tested = CondensedSet.load(run / "condensed.safetensors")
+    assert tested.provenance.pop("accuracy") == summary["accuracy_mean"]
+    tested.save(run / "condensed.safetensors")
+    assert (run / "condensed.safetensors").read_bytes() == before
+
+
+def interrupt(*arguments, **more):
+    raise KeyboardInterrupt
+
+
 def test_nothing_is_condensed_twice(command, tmp_path):
     for out in ("a", "b"):
         command("condense", "run", "--dataset", "digits", "--out", out, *SMOKE)
@@ -99,6 +129,9 @@ def test_nothing_is_condensed_twice(command, tmp_path):
         (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
         (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than the 5000 per class"),
         (("run", "--outr", "3"), "Unrecognized options: --outr, 3; did you mean --outer"),
+        (("run", "--image-lr", "nan"), "image-lr must be at least 0, not nan"),
+        (("run", "--method", "dc", "--augment-real", "siamese"), "augment-real must be none"),
+        (("evaluate", "x.safetensors", "--networks", "0"), "networks must be at least 1, not 0"),
         (("run", "--init", "foo"), "invalid choice 'foo' for argument '--init'"),
         (("run", "--dataset", "digits", "--evaluation.strategy", "zoom"), "'zoom'"),
         (("run", "--dataset", "digits", "--depth", "5"), "too small"),
@@ -124,6 +157,16 @@ def test_a_set_for_other_classes(command):
     )
     assert "8×8" in done.stderr
     assert "28×28" in done.stderr
+
+
+def test_a_set_is_not_tested_on_other_images_of_the_same_name(command, tmp_path):
+    write_images(tmp_path / "data", "mnist", (28, 28))
+    command("condense", "run", "--dataset", "mnist", "--method", "random", "--out", "a", *SMOKE)
+    evaluate = ("condense", "evaluate", "a/condensed.safetensors", *SMOKE)
+    write_images(tmp_path / "data", "mnist", (28, 28), per_class=12)
+    done = command(*evaluate, code=2)
+    assert "was made from other images named mnist: give --dataset" in done.stderr
+    command(*evaluate, "--dataset", "mnist")
 
 
 def test_help_is_quick_and_does_without_torch(command):

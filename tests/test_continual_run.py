@@ -138,6 +138,10 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--condensing.ipc", "3"], "--images-per-class"),
         (["--images-per-class", "13"], "ask for fewer"),
         (["--memory-size", "29"], "at least 30"),
+        (["--memory-size", "500"], "ask for fewer"),
+        (["--memory-share", "nan"], "memory-share must be at least 0, not nan"),
+        (["--momentum", "-1"], "momentum must be at least 0, not -1"),
+        (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
         (
             ["--images-per-class", "4"],
             "ask for fewer, or for --formation 1",
@@ -223,6 +227,7 @@ def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
 def test_what_a_memory_has_by_default() -> None:
     chosen, ours = defaults("cpu", "herding"), defaults("cpu", "dsa")
     assert rehearsal(chosen) == rehearsal(defaults("paper")) == PLAIN
+    assert rehearsal(defaults("cpu", "forgetting")) == PLAIN  # real images too
     assert rehearsal(ours) == REHEARSED
     assert ours == defaults("cpu", "dsa", "no such stream")
     split = defaults("cpu", "dsa", "split-cifar10")

@@ -243,10 +243,43 @@ def test_the_cache_knows_what_a_set_depends_on(data, tmp_path):
     digits = condense(replace(data, mirror=False), "dsa", TINY, cache=cache)
     assert cache.hits == 2
     assert not torch.equal(first.images, digits.images)
-    for changes in ({"seed": 1}, {"settings": replace(TINY, image_lr=0.2)}, {"method": "dc"}):
+    plain = replace(TINY, augment_real="none", augment_synthetic="none")
+    for changes in (
+        {"seed": 1},
+        {"settings": replace(TINY, image_lr=0.2)},
+        {"settings": plain},
+        {"method": "dc", "settings": plain},
+    ):
         arguments = {"method": "dsa", "settings": TINY, **changes}
         condense(data, cache=cache, **arguments)
         assert cache.hits == 2
+
+
+def test_another_methods_settings_are_refused(data):
+    with pytest.raises(UserError, match=r"augment-real must be none for .*, not siamese"):
+        condense(data, "dc", TINY)
+    with pytest.raises(UserError, match="settings must be a Coreset, not a GradientMatching"):
+        condense(data, "random", TINY)
+
+
+def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch):
+    seen = []
+
+    class Watching(Journal):
+        def report(self, done, total, **figures):
+            seen.append(done)
+
+    wild = replace(TINY, outer=50, image_lr=1e30)
+    with pytest.raises(UserError, match="it diverged at iteration"):
+        condense(data, "dsa", wild, journal=Watching(), cache=Cache(tmp_path))
+    assert len(seen) < 10
+    monkeypatch.setattr(
+        Matcher, "outer_iteration", lambda self, images, *_: images.mul_(1e60).sum()
+    )
+    monkeypatch.setattr("condense.methods.images.require_finite", lambda *_: None)
+    with pytest.raises(UserError, match="it diverged: images are not finite"):
+        condense(data, "dsa", TINY, cache=Cache(tmp_path))
+    assert all(".partial" in path.name for path in tmp_path.glob("*.safetensors"))
 
 
 def test_the_images_rate_falls_along_half_a_cosine(data):

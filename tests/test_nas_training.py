@@ -12,6 +12,7 @@ from torch import nn
 import nas.training
 from condense import CondensedSet, ImageData, Network, UserError, condense
 from nas import Outcome, Row, Space, Table, Training, Truth, assess, make_proxy, proxy_set
+from nas.report import regret
 from nas.table import rows_of
 from nas.training import schedule_of, with_test_images
 
@@ -108,6 +109,27 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
         proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
     unranked = assess(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0)
     assert unranked.score == unranked.parameters > 0
+
+
+def test_a_proxy_does_not_know_the_truths_draws(data: ImageData) -> None:
+    """Early stopping is no prefix of the truth's own training."""
+    names = ("whole", "early-stopping", "early-stopping")
+    proxies = [make_proxy(name, data, None, BRIEF, 0) for name in names]
+    weights = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.training, "_train", lambda network, *_: weights.append(network))
+        for proxy in proxies:
+            assess(SPACE, 0, proxy, data, BRIEF, 0)
+    truth, first, again = (network.classifier.weight for network in weights)
+    assert torch.equal(first, again)
+    assert not torch.equal(truth, first)
+
+
+def test_regret_by_hand() -> None:
+    assert regret({"a": 0.5, "b": 0.75}, 0.5) == 0.25
+    assert regret({"a": 0.5}, 0.75) == -0.25
+    assert regret({}, 0.5) is None
+    assert regret({"a": 0.5}, None) is None
 
 
 def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:

@@ -118,6 +118,8 @@ def test_what_cannot_be_built():
         build(Network("convnt"), GREY, 10)
     with pytest.raises(UserError, match="images of 8×8 are too small"):
         build(Network(depth=4), (1, 8, 8), 10)
+    with pytest.raises(UserError, match="images of 8×8 are too small"):
+        build(Network("resnet18"), (1, 8, 8), 10)  # a norm of one pixel of one image
 
 
 @pytest.mark.parametrize("architecture", ["convnet", "mlp", "lenet"])

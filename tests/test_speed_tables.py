@@ -1,16 +1,18 @@
 """How quick the engine is, as tables."""
 
 from benchmarks.problem import Speed
-from benchmarks.speed_tables import ALIKE, sooner_table, speed_table
+from benchmarks.speed_tables import ALIKE, MACHINE, sooner_table, speed_table
 
 
 def measured(part, ratio, device="cpu", **problem):
     found = {"ratio": ratio, "ratio_min": "1", "ratio_max": "4", "floor_ratio": "5", "rounds": "3"}
-    return {**found, "problem": Speed(**problem).problem, "what": part, "device": device}
+    about = {"problem": Speed(**problem).problem, "what": part, "device": device}
+    return {**found, **about, **dict.fromkeys(MACHINE, "2")}
 
 
 def test_the_last_row_of_a_part_counts():
     rows = [
+        {**measured("evaluation", "8"), "threads": "8"},
         measured("inner loop", "2"),
         measured("inner loop", "2.5"),
         measured("inner loop", "3", precision="bfloat16"),

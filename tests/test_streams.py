@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -193,6 +194,16 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
     assert shared.sizes == [10]
     with pytest.raises(UserError, match="cannot learn class 19"):
         shared.adaptation(stream[1])
+
+
+def test_classes_out_of_the_order_of_their_labels_are_refused() -> None:
+    growing = learner("class").model.train()
+    growing.adaptation(SimpleNamespace(classes_in_this_experience={0, 1, 2}))
+    growing.adaptation(SimpleNamespace(classes_in_this_experience={1, 3, 4}))
+    assert growing.sizes == [3, 2]
+    with pytest.raises(UserError, match="class 5 has not come yet, but class 6 has: growing heads"):
+        growing.adaptation(SimpleNamespace(classes_in_this_experience={6}))
+    assert growing.sizes == [3, 2]
 
 
 def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 from condense.presets import preset
 from condense.settings import (
     Coreset,
     DistributionMatching,
     Forgetting,
     GradientMatching,
+    LearnedImages,
     MethodSettings,
 )
 from condense.unrolled_settings import DatasetDistillation, LabelDistillation
@@ -34,9 +35,30 @@ class Method:
     changes: dict[str, Any] = field(default_factory=dict)
     """Settings in which it differs from others of its family."""
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are learnt, and not real ones."""
+        return issubclass(self.settings, LearnedImages)
+
     def preset(self, name: str, **changes: Any) -> Any:
         """Its settings at preset `name`, with `changes` on top."""
         return preset(self.settings, name, **{**self.changes, **changes})
+
+    def check(self, settings: MethodSettings) -> None:
+        """Check that these are settings of this method and of no other of its family.
+
+        Raises:
+            UserError: they are another method's.
+        """
+        kind = self.settings.__name__
+        if not isinstance(settings, self.settings):
+            raise UserError(f"settings must be a {kind}, not a {type(settings).__name__}")
+        for setting, value in self.changes.items():
+            found = getattr(settings, setting)
+            if found != value:
+                raise UserError(
+                    f"{setting.replace('_', '-')} must be {value} for {self.summary}, not {found}"
+                )
 
     def implementation(self) -> Callable[..., Any]:
         """Its function, imported when it is needed."""

@@ -18,7 +18,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import require_images
-from condense.methods.images import initial_images
+from condense.methods.images import initial_images, require_finite
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
@@ -58,6 +58,7 @@ def condense_by_dataset_distillation(
         optimizer.param_groups[0]["lr"] = learning_rate(settings, k)
         images.grad, raw.grad, loss = distiller.gradients(images, raw, k)
         optimizer.step()
+        require_finite(float(loss), k)
         journal.report(k + 1, settings.iterations, loss=float(loss))
         tensors = {"images": images, "raw": raw, **state_of("optimizer", optimizer)}
         journal.save(Checkpoint(tensors, {"iteration": k + 1}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from condense.augment import Omega
 from condense.condensed_set import CondensedSet
 from condense.data import ImageData
+from condense.errors import UserError
 from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import choose_randomly, herd
 from condense.seeds import generator
@@ -53,6 +55,16 @@ def augmented(data: ImageData, rows: Sequence[Tensor], omega: Omega | None) -> I
         yield omega[label : label + 1].apply([images])[0] if omega else images
 
 
+def require_finite(figure: float, k: int) -> None:
+    """Check what the k-th iteration, counted from 0, came to.
+
+    Raises:
+        UserError: it is infinite or no number, and so is all that would follow.
+    """
+    if not math.isfinite(figure):
+        raise UserError(f"it diverged at iteration {k + 1}: take lower learning rates")
+
+
 def match_images(
     data: ImageData,
     settings: LearnedImages,
@@ -74,7 +86,8 @@ def match_images(
             and synthetic images were apart.
 
     Raises:
-        UserError: for a class with too few images, where they start from real ones.
+        UserError: for a class with too few images, where they start from real ones; and where the
+            distance is not finite any more.
     """
     before = journal.restore()
     if before:
@@ -85,6 +98,7 @@ def match_images(
         velocity = torch.zeros_like(images)
     for k in range(start, iterations):
         distance = step(images, velocity, k)
+        require_finite(distance, k)
         journal.report(k + 1, iterations, distance=distance)
         journal.save(Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1}))
     labels = torch.arange(data.classes).repeat_interleave(settings.ipc)

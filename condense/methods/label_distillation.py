@@ -22,6 +22,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import choose_randomly, set_of_rows
+from condense.methods.images import require_finite
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.networks import build, initialise
 from condense.seeds import generator
@@ -50,6 +51,7 @@ def condense_by_label_distillation(
     start = distiller.restore(before) if before else 0
     for k in range(start, settings.iterations):
         loss = distiller.step(k)
+        require_finite(loss, k)
         journal.report(k + 1, settings.iterations, loss=loss)
         journal.save(distiller.checkpoint(k + 1))
     return replace(set_of_rows(data, distiller.rows), labels=distiller.labels.detach().cpu())
