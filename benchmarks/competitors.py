@@ -42,9 +42,6 @@ from continual.streams import make_stream
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
 
-ICARL_LR = 2.0
-"""Rebuffi et al. 2017: the mean over all classes' binary losses has gradients as much smaller."""
-
 
 @dataclass(frozen=True)
 class Job:
@@ -92,9 +89,9 @@ def updates(job: Job) -> list[int]:
 class Lessons(SupervisedPlugin):  # type: ignore[misc]
     """Ends an experience after its updates; sets learning rates; augments, as EEIL does."""
 
-    def __init__(self, job: Job, lr: float) -> None:
+    def __init__(self, job: Job) -> None:
         super().__init__()
-        self.counts, self.lr = updates(job), lr
+        self.counts, self.lr = updates(job), job.learner.lr
         self.operations = augmentation(job.tasks) if job.learner.augment else ()
         self.draws = generator(job.seed, "competitor", "augmentation")
         self.done = 0
@@ -130,7 +127,7 @@ def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
     def make(job: Job) -> Competitor:
         memory, half = buffer(job.memory), job.learner.batch // 2
         replay = ReplayPlugin(job.memory, half, half, storage_policy=memory)
-        arguments = _arguments(job, _growing(job), job.learner.lr)
+        arguments = _arguments(job, _growing(job))
         arguments["plugins"].append(replay)
         return Naive(**arguments), lambda: len(memory.buffer)
 
@@ -138,7 +135,7 @@ def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
 
 
 def _gdumb(job: Job) -> Competitor:
-    arguments = _arguments(job, _growing(job), job.learner.lr)
+    arguments = _arguments(job, _growing(job))
     strategy = GDumb(mem_size=job.memory, criterion=nn.CrossEntropyLoss(), **arguments)
     (plugin,) = (part for part in strategy.plugins if hasattr(part, "storage_policy"))
     return strategy, lambda: len(plugin.storage_policy.buffer)
@@ -148,7 +145,7 @@ def _icarl(job: Job) -> Competitor:
     network = build(job.learner.network, job.tasks[0].shape, job.classes, _draws(job))
     # Avalanche's loss copies the network's state into that of one experience before, so the
     # classifier cannot grow; outputs of classes to come are taught to be nought.
-    arguments = _arguments(job, network.to(job.tasks[0].device), ICARL_LR)
+    arguments = _arguments(job, network.to(job.tasks[0].device))
     del arguments["model"]
     strategy = ICaRL(
         feature_extractor=network.features,
@@ -226,19 +223,22 @@ def _draws(job: Job) -> torch.Generator:
     return generator(job.seed, "learner")
 
 
-def _arguments(job: Job, model: nn.Module, lr: float) -> dict[str, Any]:
+def _arguments(job: Job, model: nn.Module) -> dict[str, Any]:
     """What all strategies have in common."""
     learner = job.learner
     return {
         "model": model,
         "optimizer": torch.optim.SGD(
-            model.parameters(), lr, momentum=learner.momentum, weight_decay=learner.weight_decay
+            model.parameters(),
+            learner.lr,
+            momentum=learner.momentum,
+            weight_decay=learner.weight_decay,
         ),
         "train_mb_size": learner.batch,
         # More than there are updates: the plugin ends the experience.
         "train_epochs": max(updates(job)) + 1,
         "eval_mb_size": learner.batch,
         "device": job.tasks[0].device,
-        "plugins": [Lessons(job, lr)],
+        "plugins": [Lessons(job)],
         "evaluator": evaluator(),
     }

@@ -15,7 +15,16 @@ from tiny_streams import LEARNER, learner, tasks
 from benchmarks import competitors, split_streams
 from benchmarks.competitors import COMPETITORS, Job, learn, updates
 from benchmarks.rows import Row, read_rows
-from benchmarks.split_streams import GROUPS, LEARNERS, NOTES, SplitStreams, kept, measure, table
+from benchmarks.split_streams import (
+    GROUPS,
+    LEARNERS,
+    NOTES,
+    RATES,
+    SplitStreams,
+    kept,
+    measure,
+    table,
+)
 from condense import Progress, UserError
 from continual import RandomBuffer, make_stream
 from continual.settings import Learner
@@ -77,7 +86,8 @@ def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
 def test_a_competitor_learns() -> None:
     longer = replace(LEARNER, epochs_first=30, epochs=20, updates_per_epoch=None)
     for name in COMPETITORS:
-        outcome = learn(name, Job(tasks()[:1], longer, images_per_class=10, seed=0))
+        learner = replace(longer, lr=RATES.get(name, longer.lr))
+        outcome = learn(name, Job(tasks()[:1], learner, images_per_class=10, seed=0))
         assert outcome.matrix[0][0] is not None
         assert outcome.matrix[0][0] > 0.4, name
 
@@ -123,6 +133,11 @@ def test_what_has_a_row_is_not_measured_again(
     write_images(settings.data_root, "fashionmnist", (28, 28), per_class=3)
     assert measure(settings) != images
     assert measured[2:] == [("gdumb", 0)]
+    with monkeypatch.context() as patch:
+        patch.setitem(split_streams.RATES, "gdumb", 0.02)
+        measure(settings)
+        measure(settings)
+    assert measured[3:] == [("gdumb", 0)], "another rate is another measurement"
     assert len(kept(settings, images)) == 2
 
 
@@ -149,14 +164,18 @@ def test_an_interrupted_run_of_ours_goes_on(
 
 
 def test_the_table_by_hand() -> None:
-    def row(memory: str, accuracy: str, images: str = "10") -> Row:
-        about = {"stream": "split", "images_per_class": images, "learner": "EEIL"}
-        return {**about, "memory": memory, "final_average": accuracy, "forgetting": "0.125"}
+    def row(memory: str, accuracy: str, ipc: str = "10", **other: str) -> Row:
+        about = {"stream": "split", "images_per_class": ipc, "learner": "EEIL"}
+        rest = {"final_average": accuracy, "forgetting": "0.125", "how": "", "images": ""}
+        return {**about, "memory": memory, **rest, **other}
 
     rows = [row("dsa", "0.5", "20"), row("icarl", "0.5"), row("dsa", "0.5"), row("dsa", "0.75")]
+    rows += [row("dsa", "0.25", images="others"), row("dsa", "0.125", how="lr=2")]
     assert table(rows).splitlines()[2:] == [
         "| split | 10 | **DSA** | EEIL | 62.5 ± 17.7 | 12.5 ± 0.0 | 2 |",
         "| split | 10 | icarl | EEIL | 50.0 | 12.5 | 1 |",
+        "| split | 10 | **DSA** | EEIL | 25.0 | 12.5 | 1 |",
+        "| split | 10 | **DSA** | EEIL | 12.5 | 12.5 | 1 |",
         "| split | 20 | **DSA** | EEIL | 50.0 | 12.5 | 1 |",
     ]
 
