@@ -26,8 +26,8 @@ from condense.files import plain, remove_temporaries, writing
 from condense.journal import Checkpoint, FileJournal, Journal
 
 ALGORITHM = 2
-"""Part of every key: raise it with a change that makes other sets from the same settings, and take
-the sets that were made before out of the zoo."""
+"""Part of every key: raise it with a change that makes other sets from the same settings, not with
+one that only rounds otherwise, and take the sets that were made before out of the zoo."""
 
 SetT = TypeVar("SetT")
 
@@ -129,7 +129,7 @@ class Cache:
 
     @contextmanager
     def _held(self, key: str) -> Iterator[None]:
-        with writing(self.root):
+        with writing(self.root, "$CONDENSE_CACHE; or none, by --no-cache"):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / f"{key}.lock")
             try:

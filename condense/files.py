@@ -18,31 +18,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = ".tmp-"
+OUT = "a run's: --out"
+"""How the user says where most files are to be."""
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def explain(error: OSError, path: str | os.PathLike[str]) -> UserError:
+def explain(error: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> UserError:
     """What an operating system's refusal to write `path` means for the user, in one line."""
     if error.errno in FULL:
         return UserError(
-            f"no space left to write {path}: free some or choose another folder (a run's: --out)"
+            f"no space left to write {path}: free some or choose another folder ({chosen_by})"
         )
     if error.errno in _FORBIDDEN:
         return UserError(
-            f"not allowed to write {path}: choose another folder (a run's: --out) "
+            f"not allowed to write {path}: choose another folder ({chosen_by}) "
             "or change its permissions"
         )
     return UserError(f"cannot write {path}: {error.strerror or error}")
 
 
 @contextmanager
-def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turns an `OSError` of the block, which writes `path`, into a `UserError`."""
+def writing(path: str | os.PathLike[str], chosen_by: str = OUT) -> Iterator[None]:
+    """Turns an `OSError` of the block, which writes `path`, into a `UserError`.
+
+    Args:
+        path: a file or folder.
+        chosen_by: how the user says where it is to be.
+    """
     try:
         yield
     except OSError as error:
-        raise explain(error, path) from error
+        raise explain(error, path, chosen_by) from error
 
 
 @contextmanager

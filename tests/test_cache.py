@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import textwrap
@@ -161,6 +162,17 @@ def test_a_cache_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) 
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
         obtain(Cache(tmp_path / "file" / "cache"), lambda journal: "set 1")
+
+
+def test_what_to_do_about_a_folder_that_may_not_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **more: object) -> None:
+        raise PermissionError(errno.EACCES, "denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=r"choose another folder \(\$CONDENSE_CACHE; or none, by"):
+        obtain(Cache(tmp_path / "sets"), lambda journal: "set 1")
 
 
 def test_two_processes_make_it_once(tmp_path: Path) -> None:
