@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.main_job import LONG
 from benchmarks.rows import RESULTS
 from condense.files import read_json
 from continual.settings import PLAIN, Rehearsal
@@ -20,9 +21,14 @@ def results() -> list[Result]:
 
 
 def learnt(
-    kept: list[Result], head: str, memory: str, distill: bool, how: Rehearsal = PLAIN
+    kept: list[Result],
+    head: str,
+    memory: str,
+    distill: bool,
+    how: Rehearsal = PLAIN,
+    long: bool = False,
 ) -> list[Result]:
-    """The runs of the main job with these settings, timing runs left out.
+    """The runs of the main job with these settings, condensed for long or not; no timing runs.
 
     What a run from before there was a setting says nothing of is as it is plainly.
     """
@@ -35,6 +41,7 @@ def learnt(
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
         and rehearsal(result["settings"]) == how
+        and ((result["settings"].get("condensing") or {}).get("outer") == LONG) == long
     ]
 
 

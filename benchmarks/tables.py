@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import figure3, split_streams, table1, table2, table3, table4, table5
 from benchmarks.cells import Cell, lines, row_of
-from benchmarks.main_job import REHEARSALS
+from benchmarks.main_job import LONG, REHEARSALS
 from benchmarks.measured import NAMES, Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from benchmarks.speed_tables import sooner_table, speed_table
@@ -26,6 +26,7 @@ PARTS = {
     "plain": "10 images",
     "small": "40 of half the side",
     "rehearsed": "40 of half the side, answers, half of each batch",
+    "long": f"the same, condensed in {LONG} outer iterations in place of 20",
 }
 """By part of the main job: what a memory holds of each class, and how it enters."""
 
@@ -58,10 +59,13 @@ def mnist_table(kept: list[Result]) -> str:
 
 
 def continual_table(kept: list[Result]) -> str:
-    """Accuracy over the tasks so far after each stage, by memory, with and without distillation."""
+    """Accuracy over the tasks so far after each stage, by memory, with and without distillation.
 
-    def cells(memory: str, how: Rehearsal, distill: bool) -> Iterator[str]:
-        found = learnt(kept, "domain", memory, distill, how)
+    What has not been measured at all is left out.
+    """
+
+    def cells(memory: str, part: str, how: Rehearsal, distill: bool) -> Iterator[str]:
+        found = learnt(kept, "domain", memory, distill, how, part == "long")
         runs = [result["summary"] for result in found]
         for stage in range(3):
             yield spread([100 * run["average_accuracy"][stage] for run in runs])
@@ -71,9 +75,10 @@ def continual_table(kept: list[Result]) -> str:
     return _table(
         ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
         (
-            [NAMES[memory], PARTS[part], *cells(memory, how, False), *cells(memory, how, True)]
+            [NAMES[memory], PARTS[part], *found]
             for part, (how, memories) in REHEARSALS.items()
             for memory in memories
+            if any(found := [*cells(memory, part, how, False), *cells(memory, part, how, True)])
         ),
     )
 

@@ -1,5 +1,7 @@
 """The documents show what results/ holds, and nothing else."""
 
+import copy
+
 import pytest
 from kept_results import learnt
 
@@ -30,13 +32,17 @@ def test_continual_cells_by_hand():
     ]
     small = learnt("dsa", True, [0.25, 0.5, 0.75])
     small["settings"]["formation"] = 2
-    lines = continual_table([*kept, small]).splitlines()
-    whole, half = PARTS["plain"], PARTS["small"]
-    assert lines[3] == f"| herding | {whole} |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |"
-    assert lines[5] == (
-        f"| **DSA** | {whole} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |"
-    )
-    assert lines[7] == f"| **DSA** | {half} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |"
+    rehearsed = learnt("dsa", False, [1.0, 1.0, 1.0])
+    rehearsed["settings"] |= {"formation": 2, "answers": True, "learner": {"memory_share": 0.5}}
+    long = copy.deepcopy(rehearsed)
+    long["settings"]["condensing"] = {"outer": 100}
+    assert continual_table([*kept, small, rehearsed, long]).splitlines()[2:] == [
+        f"| herding | {PARTS['plain']} |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |",
+        f"| **DSA** | {PARTS['plain']} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |",
+        f"| **DSA** | {PARTS['small']} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |",
+        f"| **DSA** | {PARTS['rehearsed']} | 100.0 | 100.0 | 100.0 | 1 |  |  |  |  |",
+        f"| **DSA** | {PARTS['long']} | 100.0 | 100.0 | 100.0 | 1 |  |  |  |  |",
+    ]
 
 
 def test_a_search_by_hand():
