@@ -44,8 +44,7 @@ class MainJob:
     """mnist: condensed sets of MNIST. plain: the four memories as EEIL keeps and rehearses them.
     small: DSA and herding with four times as many images of half the side. rehearsed: herding, DC
     and DSA as DSA is by default. long: DC and DSA so, condensed five times as long. heads: DSA and
-    herding with the other heads, each as by default.
-    time: the main job with an empty cache."""
+    herding with the other heads, each as by default. time: the main job with an empty cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """random herding dc dsa: only these."""
     distill: tuple[bool, ...] = (False, True)

@@ -18,7 +18,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 from benchmarks.commands import machine
-from benchmarks.main_job import MEMORIES
+from benchmarks.main_job import MEMORIES, flags
 from benchmarks.measured import NAMES
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread, write_rows
 from condense import command_line
@@ -26,23 +26,27 @@ from condense.errors import at_least, unknown
 from condense.files import read_json
 from condense.run_folder import provenance
 from continual import run as continual_run
+from continual.settings import STREAMS
 
 if TYPE_CHECKING:
     from condense.data import ImageData
     from continual.settings import Continual
 
 PROG = "python -m benchmarks.split_streams"
+ALIKE = "-alike"
+"""What the names of chosen memories end in that are rehearsed as condensed ones are."""
+OURS = (*MEMORIES, f"herding{ALIKE}")
 LEARNERS: dict[str, str] = {
-    **dict.fromkeys(MEMORIES, "EEIL"),
+    **dict.fromkeys(OURS, "EEIL"),
     **{"reservoir": "Naive", "class-balanced": "Naive", "icarl": "iCaRL", "gdumb": "GDumb"},
 }
 GROUPS = {
     "all": tuple(LEARNERS),
-    "ours": MEMORIES,
-    "theirs": tuple(name for name in LEARNERS if name not in MEMORIES),
+    "ours": OURS,
+    "theirs": tuple(name for name in LEARNERS if name not in OURS),
 }
 
-ALIKE = ("stream", "images_per_class", "memory", "learner", "how", "images")
+SHARED = ("stream", "images_per_class", "memory", "learner", "how", "images")
 """What rows have in common that are averaged over."""
 
 RATES = {"icarl": 0.2}
@@ -65,8 +69,9 @@ class SplitStreams:
 
     stream: Literal["split-fashionmnist", "split-cifar10"] = "split-fashionmnist"
     memory: str = "all"
-    """random, herding, dc or dsa: ours, with EEIL. reservoir, class-balanced, icarl or gdumb:
-    theirs. Or all of ours, all of theirs, or all."""
+    """random, herding, dc or dsa: ours, with EEIL; herding-alike: herded images, kept and rehearsed
+    as condensed ones are by default. reservoir, class-balanced, icarl or gdumb: theirs. Or all of
+    ours, all of theirs, or all."""
     images_per_class: int = 10
     """Remembered images of each class; theirs hold as many in all."""
     seeds: int = 3
@@ -126,7 +131,7 @@ def measure(settings: SplitStreams) -> str:
             run = {"memory": memory, "seed": str(seed), "how": how(settings, memory)}
             if any(run.items() <= row.items() for row in kept(settings, images)):
                 continue
-            if memory in MEMORIES:
+            if memory in OURS:
                 found = _ours(settings, images, memory, seed)
             else:
                 found = _theirs(settings, tasks, memory, seed)
@@ -135,9 +140,9 @@ def measure(settings: SplitStreams) -> str:
 
 
 def how(settings: SplitStreams, memory: str) -> str:
-    """What else a row depends on: how EEIL rehearses by default; a competitor's learning rate."""
+    """What else a row depends on: how EEIL rehearses, or a competitor's learning rate."""
     ours = _eeil(settings, memory)
-    if memory in MEMORIES:
+    if memory in OURS:
         chosen = {name: getattr(ours, name) for name in ("distill", "formation", "answers")}
         chosen |= {name: getattr(ours.learner, name) for name in ("memory_share", "asymmetric")}
     else:
@@ -145,10 +150,16 @@ def how(settings: SplitStreams, memory: str) -> str:
     return " ".join(f"{name}={value}" for name, value in chosen.items())
 
 
+def _flags(settings: SplitStreams, memory: str) -> list[str]:
+    """Of `continual.run`, for the learner itself; beside one of theirs, for EEIL with DSA's."""
+    name = memory.removesuffix(ALIKE) if memory in OURS else "dsa"
+    chosen = ["--stream", settings.stream, "--memory", name, "--preset", settings.preset]
+    alike = flags(STREAMS[settings.stream].rehearsal).split()
+    return [*chosen, *alike] if memory.endswith(ALIKE) else chosen
+
+
 def _eeil(settings: SplitStreams, memory: str) -> Continual:
-    """What EEIL has with this memory; beside one of theirs, with DSA's."""
-    own = memory if memory in MEMORIES else "dsa"
-    return continual_run.defaults(settings.preset, own, settings.stream)
+    return command_line.parse(continual_run.defaults, _flags(settings, memory), continual_run.PROG)
 
 
 def images_hash(tasks: Sequence[ImageData]) -> str:
@@ -164,14 +175,13 @@ def _ours(settings: SplitStreams, images: str, memory: str, seed: int) -> Row:
     out = settings.runs / f"{'-'.join(map(str, parts))}-s{seed}"
     root = ["--data-root", str(settings.data_root)] if settings.data_root else []
     if not (out / "config.json").exists():
-        flags = ["--stream", settings.stream, "--memory", memory, "--seed", str(seed)]
-        flags += ["--images-per-class", str(settings.images_per_class)]
-        flags += ["--preset", settings.preset, "--device", settings.device, "--out", str(out)]
-        continual_run.run([*flags, *root, "--quiet"])
+        more = ["--images-per-class", str(settings.images_per_class), "--seed", str(seed)]
+        more += ["--device", settings.device, "--out", str(out), *root, "--quiet"]
+        continual_run.run([*_flags(settings, memory), *more])
     elif not (out / "summary.json").exists():
         continual_run.run(["--resume", str(out), *root, "--quiet"])
     summary, config = (read_json(out / f"{name}.json") for name in ("summary", "config"))
-    return {**summary, "commit": config["commit"]}
+    return {**summary, "memory": memory, "commit": config["commit"]}
 
 
 def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, seed: int) -> Row:
@@ -227,7 +237,7 @@ def table(rows: list[Row]) -> str:
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        about = tuple(row[name] for name in ALIKE)
+        about = tuple(row[name] for name in SHARED)
         groups.setdefault(about, []).append(row)
 
     def column(found: list[Row], name: str) -> list[float]:
@@ -257,7 +267,7 @@ def notes(memories: Sequence[str]) -> str:
     """What has to be known to compare the rows of these memories."""
     general = (
         "Accuracy over the classes so far after each task, without task labels. Condensed memories "
-        "are kept and rehearsed as by default, chosen ones as EEIL has it. Theirs make as "
+        "are kept and rehearsed as by default, chosen ones as EEIL has it or alike. Theirs make as "
         "many updates as EEIL's two stages with a condensed memory, of the same batch, network, "
         "start and augmentation, their learning rate divided by ten at each quarter. Reservoir, "
         "class-balanced and gdumb have their whole memory from the first task on, the others so "

@@ -14,6 +14,8 @@ from tiny_streams import LEARNER, learner, tasks
 
 from benchmarks import competitors, split_streams
 from benchmarks.competitors import COMPETITORS, Job, learn, updates
+from benchmarks.main_job import MEMORIES
+from benchmarks.measured import rehearsal
 from benchmarks.rows import Row, read_rows
 from benchmarks.split_streams import (
     GROUPS,
@@ -21,13 +23,15 @@ from benchmarks.split_streams import (
     NOTES,
     RATES,
     SplitStreams,
+    how,
     kept,
     measure,
     table,
 )
 from condense import Progress, UserError
+from condense.files import read_json
 from continual import RandomBuffer, make_stream
-from continual.settings import Learner
+from continual.settings import SPLIT, Learner
 
 JOB = Job(tasks(), LEARNER, images_per_class=2, seed=0)
 WITHOUT = replace(LEARNER, updates_per_epoch=None, batch=16, epochs_first=3, finetune_epochs=0)
@@ -163,6 +167,19 @@ def test_an_interrupted_run_of_ours_goes_on(
     assert steps[-1] == 2 + 4 * 4
 
 
+def test_herding_is_rehearsed_as_dsa_is(settings: SplitStreams) -> None:
+    at = replace(settings, preset="cpu")
+    assert how(at, "herding-alike") == how(at, "dsa") != how(at, "herding")
+    assert how(at, "reservoir") == "lr=0.1"
+    alike = replace(settings, memory="herding-alike", preset="cpu")
+    flags = split_streams._flags(alike, "herding-alike")
+    assert flags[:4] == ["--stream", "split-fashionmnist", "--memory", "herding"]
+    (row,) = kept(settings, measure(replace(settings, memory="herding-alike")))
+    config = read_json(next(settings.runs.glob("*herding-alike*")) / "config.json")
+    assert rehearsal(config["settings"]) == SPLIT
+    assert (row["memory"], row["learner"]) == ("herding-alike", "EEIL")
+
+
 def test_the_table_by_hand() -> None:
     def row(memory: str, accuracy: str, ipc: str = "10", **other: str) -> Row:
         about = {"stream": "split", "images_per_class": ipc, "learner": "EEIL"}
@@ -182,7 +199,7 @@ def test_the_table_by_hand() -> None:
 
 def test_names_are_those_of_the_strategies() -> None:
     assert GROUPS["theirs"] == tuple(COMPETITORS) == tuple(NOTES)
-    assert SplitStreams(memory="ours").memories == ("random", "herding", "dc", "dsa")
+    assert SplitStreams(memory="ours").memories == (*MEMORIES, "herding-alike")
     assert SplitStreams().memories == tuple(LEARNERS)
     with pytest.raises(UserError, match="unknown memory 'resevoir'; known: reservoir"):
         SplitStreams(memory="resevoir")
