@@ -13,10 +13,8 @@ import tyro
 from condense.command_line import main, read_flags
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
+from condense.methods import method_named
 from condense.zoo import HERE
-
-REAL_PIXELS = ("random", "herding", "forgetting", "ld")
-"""Methods whose images are pictures of the data set, which are not ours to give away."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ def shelve(run: Path, zoo: Path = HERE) -> bool:
     """
     made = CondensedSet.load(run / "condensed.safetensors")
     about = made.provenance
-    if about.get("method") in REAL_PIXELS:
+    if not method_named(str(about.get("method"))).synthetic:  # not ours to give away
         raise UserError(f"{run} holds images of the data set itself: they stay where they are")
     if about.get("accuracy") is None:
         raise UserError(f"{run} holds a set that was not tested: nobody knows what it is worth")
