@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -212,10 +212,17 @@ def _condensed(
         return condensed, journal.seconds, from_cache
 
 
-def _run_defaults(method: str = "dsa", preset: str = "paper") -> Run:
+def _run_defaults(
+    method: str = "dsa",
+    preset: str = "paper",
+    architecture: str = "convnet",
+    norm: Any = "instance",
+) -> Run:
+    chosen = method_named(method)
+    network = replace(chosen.preset(preset).network, architecture=architecture, norm=norm)
     return Run(
         method=method,
-        settings=method_named(method).preset(preset),
+        settings=chosen.preset(preset, network=network),
         evaluation=preset_of(Evaluation, preset),
     )
 

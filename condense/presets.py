@@ -46,9 +46,8 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
         DatasetDistillation: {
-            "iterations": 100,
-            "image_lr": 0.05,
-            "epochs": 1,
+            "iterations": 60,
+            "rate": 0.1,
             "networks": 1,
             "real_batch": 256,
             "init": "herding",
@@ -88,6 +87,11 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     },
 }
 
+WITHOUT_NORMS: dict[str, dict[type, dict[str, Any]]] = {
+    "cpu": {GradientMatching: {"network_lr": 0.01, "image_lr": 0.3}},
+}
+"""What they change besides where the network has no norms, and diverges at the others' rates."""
+
 SettingsT = TypeVar("SettingsT")
 
 
@@ -103,7 +107,11 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     for change in changes:
         if change not in fields:
             raise unknown("setting", change, fields)
-    return settings(**{**PRESETS[name].get(settings, {}), **changes})
+    chosen = {**PRESETS[name].get(settings, {}), **changes}
+    network = chosen.get("network")
+    if network is not None and not network.normed:
+        chosen = {**chosen, **WITHOUT_NORMS.get(name, {}).get(settings, {}), **changes}
+    return settings(**chosen)
 
 
 def preset_for(device: str, name: str = "auto") -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 from split_images import write_images
@@ -16,7 +17,9 @@ import condense.journal
 from condense import __main__
 from condense.condensed_set import CondensedSet
 from condense.methods import METHODS
+from condense.presets import preset
 from condense.run_folder import Interrupted
+from condense.settings import GradientMatching, Network
 
 SMOKE = ("--preset", "smoke", "--quiet")
 
@@ -104,6 +107,22 @@ def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     assert tested.provenance.pop("accuracy") == summary["accuracy_mean"]
     tested.save(run / "condensed.safetensors")
     assert (run / "condensed.safetensors").read_bytes() == before
+
+
+def test_networks_without_norms_have_lower_rates_at_the_cpu_preset():
+    """At the rates that suit the ConvNet they diverge."""
+    bare = preset(GradientMatching, "cpu", network=Network("mlp"))
+    assert (bare.network_lr, bare.image_lr, bare.outer) == (0.01, 0.3, 20)
+    own = preset(GradientMatching, "cpu", network=Network(norm="none"), network_lr=0.5)
+    assert (own.network_lr, own.image_lr) == (0.5, 0.3)
+    assert preset(GradientMatching, "paper", network=Network("lenet")).image_lr == 0.1
+    usual = preset(GradientMatching, "cpu")
+    assert preset(GradientMatching, "cpu", network=Network("resnet18")).image_lr == usual.image_lr
+    asked = __main__._run_defaults("dsa", "cpu", "lenet")
+    assert asked.settings == preset(
+        GradientMatching, "cpu", network=replace(usual.network, architecture="lenet")
+    )
+    assert asked.evaluation == __main__._run_defaults("dsa", "cpu").evaluation
 
 
 def interrupt(*arguments, **more):
