@@ -46,7 +46,8 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
         DatasetDistillation: {
-            "iterations": 60,
+            "iterations": 30,
+            "epochs": 10,
             "rate": 0.1,
             "networks": 1,
             "real_batch": 256,
@@ -87,10 +88,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     },
 }
 
-WITHOUT_NORMS: dict[str, dict[type, dict[str, Any]]] = {
-    "cpu": {GradientMatching: {"network_lr": 0.01, "image_lr": 0.3}},
+WITHOUT_NORMS: dict[str, dict[str, float]] = {
+    "mlp": {"network_lr": 0.01, "image_lr": 0.03},
+    "lenet": {"network_lr": 0.01, "image_lr": 0.3},
+    "alexnet": {"network_lr": 0.01, "image_lr": 0.3},
 }
-"""What they change besides where the network has no norms, and diverges at the others' rates."""
+"""Rates of gradient matching at the cpu preset on architectures that have no norms, and diverge at
+those of the ConvNet; one whose norms are left out has those of the LeNet."""
 
 SettingsT = TypeVar("SettingsT")
 
@@ -108,10 +112,14 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
         if change not in fields:
             raise unknown("setting", change, fields)
     chosen = {**PRESETS[name].get(settings, {}), **changes}
-    network = chosen.get("network")
-    if network is not None and not network.normed:
-        chosen = {**chosen, **WITHOUT_NORMS.get(name, {}).get(settings, {}), **changes}
+    if name == "cpu" and settings is GradientMatching:
+        chosen = {**chosen, **_rates(chosen["network"]), **changes}
     return settings(**chosen)
+
+
+def _rates(network: Network) -> dict[str, float]:
+    bare = "lenet" if network.norm == "none" else ""
+    return WITHOUT_NORMS.get(network.architecture) or WITHOUT_NORMS.get(bare) or {}
 
 
 def preset_for(device: str, name: str = "auto") -> str:

@@ -38,11 +38,6 @@ class Network:
         if self.norm == "group" and self.width % 4:
             raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
 
-    @property
-    def normed(self) -> bool:
-        """Whether its layers are normalised, so that rates need not fit the images' scale."""
-        return self.norm != "none" and self.architecture not in ("mlp", "lenet", "alexnet")
-
     def __str__(self) -> str:
         convnet = f"d{self.depth}-w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
         name = convnet if self.architecture == "convnet" else self.architecture
