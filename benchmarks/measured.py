@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.main_job import LONG
+from benchmarks.main_job import CONDENSING
 from benchmarks.rows import RESULTS
+from condense import GradientMatching
 from condense.files import read_json
+from condense.presets import PRESETS
 from continual.settings import PLAIN, Rehearsal
 
 NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
@@ -26,9 +28,9 @@ def learnt(
     memory: str,
     distill: bool,
     how: Rehearsal = PLAIN,
-    long: bool = False,
+    part: str = "",
 ) -> list[Result]:
-    """The runs of the main job with these settings, condensed for long or not; no timing runs.
+    """The runs of the main job with these settings, condensed as in `part`; no timing runs.
 
     What a run from before there was a setting says nothing of is as it is plainly.
     """
@@ -41,8 +43,15 @@ def learnt(
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
         and rehearsal(result["settings"]) == how
-        and ((result["settings"].get("condensing") or {}).get("outer") == LONG) == long
+        and changes(result["settings"].get("condensing") or {}) == CONDENSING.get(part, {})
     ]
+
+
+def changes(condensing: dict[str, Any]) -> dict[str, Any]:
+    """What settings of gradient matching change of the cpu preset, of what some part changes."""
+    preset = PRESETS["cpu"][GradientMatching]
+    names = {name for changed in CONDENSING.values() for name in changed if name in condensing}
+    return {name: condensing[name] for name in names if condensing[name] != preset[name]}
 
 
 def rehearsal(settings: dict[str, Any]) -> Rehearsal:

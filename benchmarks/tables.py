@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks import figure3, split_streams, table1, table2, table3, table4, table5
 from benchmarks.cells import Cell, lines, row_of
-from benchmarks.main_job import LONG, REHEARSALS
+from benchmarks.main_job import CONDENSING, REHEARSALS
 from benchmarks.measured import NAMES, Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from benchmarks.speed_tables import sooner_table, speed_table
@@ -26,7 +26,9 @@ PARTS = {
     "plain": "10 images",
     "small": "40 of half the side",
     "rehearsed": "40 of half the side, answers, half of each batch",
-    "long": f"the same, condensed in {LONG} outer iterations in place of 20",
+    "long": f"the same, condensed in {CONDENSING['long']['outer']} outer iterations in place of 20",
+    "gentle": "10 images, condensed in {outer} iterations at rates of {image_lr:g} and "
+    "{network_lr:g}".format(**CONDENSING["gentle"]),
 }
 """By part of the main job: what a memory holds of each class, and how it enters."""
 
@@ -65,7 +67,7 @@ def continual_table(kept: list[Result]) -> str:
     """
 
     def cells(memory: str, part: str, how: Rehearsal, distill: bool) -> Iterator[str]:
-        found = learnt(kept, "domain", memory, distill, how, part == "long")
+        found = learnt(kept, "domain", memory, distill, how, part)
         runs = [result["summary"] for result in found]
         for stage in range(3):
             yield spread([100 * run["average_accuracy"][stage] for run in runs])
