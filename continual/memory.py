@@ -7,7 +7,7 @@ ordered by rank within each class, so a smaller memory is the first images of a 
 The bytes of an image may be spent on more, smaller images (multi-formation, Kim et al. 2022): with
 a formation of 2 a place for one image holds four of half its height and width. They are enlarged
 when they are rehearsed. What a learner said of an image may be kept with it (dark experience
-replay, Buzzega et al. 2020).
+replay, Buzzega et al. 2020), and a soft label that was learnt for it is.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from condense import (
     Cache,
+    CondensedSet,
     ImageData,
     Journal,
     UserError,
@@ -48,6 +49,17 @@ class Group(NamedTuple):
     experience: int
     task: int
     label: int
+
+
+class Chosen(NamedTuple):
+    """Images to keep of a class, best first."""
+
+    images: Tensor
+    """[n, c, h, w]: uint8, or float32 where 0 is black and 1 is white, which is kept as uint8 over
+    the buffer's `span`. They are made smaller where they are not so small yet as the formation has
+    it."""
+    answers: Tensor | None = None
+    """Scores of the classes so far [n, classes], where images come with them."""
 
 
 class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
@@ -105,18 +117,13 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Each in the order of rank: what is dropped is dropped from the end."""
 
     @abstractmethod
-    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
-        """Images to keep of each class of a task, best first.
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
+        """What to keep of each class of a task.
 
         Args:
             strategy: whose `model` may be looked at.
             images: what there is to choose from.
-            ipc: how many to keep of each class.
-
-        Returns:
-            For each class [ipc, c, h, w]: uint8, or float32 where 0 is black and 1 is white, which
-            is kept as uint8 over `span`. They are made smaller where they are not so small yet as
-            the formation has it.
+            ipc: how many images to keep of each class.
         """
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
@@ -130,9 +137,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         for task in tasks:
             small = small_shape(task.data, self.formation)
             chosen = self.choose(agent_state, task, ipc)
-            for label, images in zip(task.classes, chosen, strict=True):
+            for label, (images, answers) in zip(task.classes, chosen, strict=True):
                 group = Group(number, task.task, label)
-                self.groups[group] = self._kept(resize(images, small[1:]), group, task.data)
+                kept = self._kept(resize(images, small[1:]), group, task.data)
+                self.groups[group] = replace(kept, answers=answers)
         self._refresh()
 
     def note_answers(self, exp: Any, answer: Callable[[Samples], Tensor]) -> None:
@@ -222,13 +230,14 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 class RandomBuffer(RehearsalBuffer):
     """Keeps real images drawn at random."""
 
-    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
         """Draw `ipc` images of each class without replacement."""
         data = images.data
         draws = generator(self.seed, "random memory", data.fingerprint())
         require_images(data, ipc)
         rows = data.train_indices_by_class()
-        return [data.x_train[row[torch.randperm(len(row), generator=draws)[:ipc]]] for row in rows]
+        drawn = [row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows]
+        return [Chosen(data.x_train[row]) for row in drawn]
 
 
 class HerdingBuffer(RehearsalBuffer):
@@ -240,7 +249,7 @@ class HerdingBuffer(RehearsalBuffer):
 
     follows_network = True
 
-    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
         """Herd `ipc` images of each class in the features of `strategy.model`.
 
         Raises:
@@ -256,12 +265,12 @@ class HerdingBuffer(RehearsalBuffer):
         require_images(data, ipc)
         training = model.training
         model.eval()
-        chosen = [
-            data.x_train[row[greedy_herding(in_chunks(features, data.x_train[row], 128), ipc)]]
+        herded = [
+            row[greedy_herding(in_chunks(features, data.x_train[row], 128), ipc)]
             for row in data.train_indices_by_class()
         ]
         model.train(training)
-        return chosen
+        return [Chosen(data.x_train[row]) for row in herded]
 
 
 class CondensedBuffer(RehearsalBuffer):
@@ -272,8 +281,9 @@ class CondensedBuffer(RehearsalBuffer):
 
     Their pixels leave the range of real ones a little, so that a byte spans more here.
 
-    Avalanche rehearses hard labels, so an image is remembered as of the class that it was made
-    for, and what a method learnt beside the images, as soft labels, is not kept.
+    Avalanche rehearses hard labels, so an image is remembered as of the class that it was made for.
+    A soft label that was learnt for it is kept beside that, in the place of an answer, and `EEIL`
+    rehearses it as one.
     """
 
     span = (-0.5, 1.5)
@@ -304,12 +314,14 @@ class CondensedBuffer(RehearsalBuffer):
         """
         super().__init__(max_size, **rest)
         self.method = method
-        method_named(method)  # an unknown one is better said now than after the first experience
+        # An unknown method is better said now than after the first experience.
+        soft_labels = method_named(method).soft_labels
+        self.answers = self.answers and not soft_labels
         self.settings = settings
         self.journals = journals or (lambda data: Journal())
         self.cache = cache
 
-    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Tensor]:
+    def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
         """Condense the task's training images, made small, to `ipc` for each class."""
         data = images.data.to(strategy.device)
         if self.formation > 1:
@@ -322,6 +334,21 @@ class CondensedBuffer(RehearsalBuffer):
             condensed = condense(
                 data, self.method, **size, seed=self.seed, journal=journal, cache=self.cache
             )
-        labels = condensed.hard_labels
-        kept = [condensed.images[labels == label] for label in range(condensed.classes)]
-        return [pixels[greedy_herding(pixels.flatten(1), len(pixels))] for pixels in kept]
+        answers = _soft_answers(condensed, images.classes)
+        chosen = []
+        for label in range(condensed.classes):
+            rows = torch.where(condensed.hard_labels == label)[0]
+            rows = rows[greedy_herding(condensed.images[rows].flatten(1), len(rows))]
+            chosen.append(
+                Chosen(condensed.images[rows], None if answers is None else answers[rows])
+            )
+        return chosen
+
+
+def _soft_answers(condensed: CondensedSet, classes: tuple[int, ...]) -> Tensor | None:
+    """Soft labels as the scores of a learner that gives them, which knows no other classes."""
+    if not condensed.labels.is_floating_point():
+        return None
+    known = torch.full((len(condensed.labels), max(classes) + 1), torch.nan, dtype=torch.float16)
+    known[:, classes] = condensed.labels.log().half()
+    return known

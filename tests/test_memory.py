@@ -11,7 +11,15 @@ from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.supervised import Naive
 from tiny_streams import LEARNER, learner, tasks
 
-from condense import Cache, UserError, build, condense, generator, method_named
+from condense import (
+    Cache,
+    UserError,
+    build,
+    condense,
+    generator,
+    greedy_herding,
+    method_named,
+)
 from continual import (
     CondensedBuffer,
     HerdingBuffer,
@@ -161,15 +169,22 @@ def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) == 1
 
 
-def test_an_image_with_a_soft_label_is_remembered_as_of_the_class_it_was_made_for() -> None:
+@pytest.mark.parametrize(("head", "first"), [("domain", 0), ("class", 10)])
+def test_a_soft_label_is_remembered_beside_the_class_it_was_made_for(head: str, first: int) -> None:
     settings = method_named("ld").preset("smoke", label_lr=0.3, network=LEARNER.network)
-    buffer = CondensedBuffer(images_per_class=2, method="ld", settings=settings)
-    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
-    made = condense(tasks()[0], "ld", replace(settings, ipc=2))
+    buffer = CondensedBuffer(images_per_class=2, method="ld", settings=settings, answers=True)
+    assert not buffer.answers  # soft labels are not to be written over
+    buffer.post_adapt(agent(), make_stream(tasks(), head).train_stream[1])
+    made = condense(tasks()[1], "ld", replace(settings, ipc=2))
     assert made.labels.argmax(1).tolist() != made.hard_labels.tolist()
     for group, kept in buffer.groups.items():
-        assert_same_images(kept.pixels(), made.images[2 * group.label : 2 * group.label + 2])
+        mine = slice(2 * (group.label - first), 2 * (group.label - first) + 2)
+        order = greedy_herding(made.images[mine].flatten(1), 2)
+        assert_same_images(kept.pixels(), made.images[mine][order])
         assert kept.labels.tolist() == [group.label] * 2
+        assert kept.answers[:, :first].isnan().all()
+        soft = kept.answers[:, first:].float().softmax(1)
+        torch.testing.assert_close(soft, made.labels[mine][order], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("kind", BUFFERS)

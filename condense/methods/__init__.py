@@ -40,6 +40,11 @@ class Method:
         """Whether the images are learnt, and not real ones."""
         return issubclass(self.settings, LearnedImages)
 
+    @property
+    def soft_labels(self) -> bool:
+        """Whether labels are learnt, probabilities of each class."""
+        return issubclass(self.settings, LabelDistillation)
+
     def preset(self, name: str, **changes: Any) -> Any:
         """Its settings at preset `name`, with `changes` on top."""
         return preset(self.settings, name, **{**self.changes, **changes})
