@@ -15,7 +15,7 @@ from typing import Literal, NoReturn
 from benchmarks.commands import cores, machine, run_to_the_end
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, write_rows
 from condense import command_line
-from condense.errors import unknown
+from condense.errors import UserError, at_least, unknown
 
 OFFICIAL = {
     "mnist": 60_000,
@@ -44,6 +44,9 @@ class Cells:
     show: bool = False
     """Measure nothing, print what there is."""
 
+    def __post_init__(self) -> None:
+        at_least(1, self, "sets")
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -56,6 +59,9 @@ class Cell:
     paper: Figure | None = None
     """None where the paper has none."""
     dataset: str = field(kw_only=True)
+    alike: bool = True
+    """Whether the paper's figure was had with these flags at the `paper` preset; what it took from
+    the authors of other methods was not."""
 
     @property
     def name(self) -> str:
@@ -81,8 +87,8 @@ def measure(table: str, cell: Cell, settings: Cells) -> Row:
     values = [100 * value for summary in summaries for value in summary["accuracies"]]
     return {
         **cell.axes,
-        "value": f"{fmean(values):.2f}",
-        "std": f"{stdev(values):.2f}" if len(values) > 1 else "",
+        "value": f"{fmean(values):.3f}",
+        "std": f"{stdev(values):.3f}" if len(values) > 1 else "",
         "n": len(values),
         "sets": settings.sets,
         "seeds": f"0-{settings.sets - 1}",
@@ -111,7 +117,8 @@ def row_of(cell: Cell, rows: Iterable[Row], preset: str) -> Row | None:
 def is_papers(row: Row, cell: Cell) -> bool:
     """Whether a row was measured as the paper's was, so that the two may be compared."""
     whole = int(row["n"]) >= PAPERS_SETS * PAPERS_NETWORKS
-    return row["preset"] == "paper" and whole and int(row["train"]) == OFFICIAL.get(cell.dataset)
+    images = int(row["train"]) == OFFICIAL.get(cell.dataset)
+    return cell.alike and row["preset"] == "paper" and whole and images
 
 
 def lines(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> Iterator[str]:
@@ -137,7 +144,8 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
     """Measure the cells that the settings ask for and that are not there, and print them all.
 
     Raises:
-        UserError: a place on an axis is asked for where the table has no cell; a command fails.
+        UserError: a place is asked for where the table has no cell, what was kept is damaged, or a
+            command fails.
     """
     cells = list(cells)
     for axis in cells[0].axes:
@@ -146,8 +154,12 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
             if asked not in there:
                 raise unknown(axis.replace("_", " "), asked, there)
     wanted = [cell for cell in cells if cell.wanted(settings)]
+    if not wanted:
+        raise UserError(f"{table} has no such cell")
     path = RESULTS / f"{table}.csv"
     rows = read_rows(path)
+    if rows and not {*cells[0].axes, "preset", "sets"} <= rows[0].keys():
+        raise UserError(f"{path} is damaged: mend it or move it away")
     for cell in [] if settings.show else wanted:
         before = row_of(cell, rows, settings.preset)
         if before and int(before["sets"]) >= settings.sets:
@@ -156,8 +168,7 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
         rows.append(measure(table, cell, settings))
         write_rows(path, rows)
         print(f"{cell.name}: {rows[-1]['value']} % in {rows[-1]['seconds']} s", flush=True)
-    if wanted:
-        print("\n".join(lines(wanted, read_rows(path), settings.preset)))
+    print("\n".join(lines(wanted, read_rows(path), settings.preset)))
 
 
 def main(table: str, settings: type[Cells], cells: Iterable[Cell]) -> NoReturn:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.condensations import Condensations, about, kept_at, load_images
 from benchmarks.pictures import write
 from condense.command_line import main, read_flags
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 from condense.journal import Checkpoint, FileJournal, Progress
 from condense.methods import method_named
 
@@ -129,6 +129,8 @@ def run(argv: list[str]) -> None:
         UserError: there is no such class, and as `load_images`.
     """
     settings = read_flags(Figure6, argv, PROG)
+    if not settings.classes:
+        raise UserError("name a class to draw, or several")
     data = load_images(settings)
     for name in settings.classes:
         if name not in data.class_names:

@@ -69,7 +69,7 @@ class MainJob:
 def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
     """(part, name, arguments of python -m) of every command."""
     seeds = range(settings.first, settings.first + settings.seeds)
-    for ipc, methods in ((1, ("random", "dsa")), (10, MEMORIES)):
+    for ipc, methods in ((1, ("random", "dc", "dsa")), (10, MEMORIES)):
         for method in chosen(settings, methods):
             for seed in seeds:
                 line = f"condense run --dataset mnist --method {method} --ipc {ipc} --seed {seed}"

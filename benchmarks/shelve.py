@@ -24,12 +24,17 @@ class Shelve:
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of finished runs of `python -m condense run`."""
 
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise UserError("give the folder of a run, or of several")
+
 
 def shelve(run: Path, zoo: Path = HERE) -> bool:
     """Put the set of a run into the zoo; False where a better one is there.
 
     Raises:
-        UserError: the set was not tested, or its images are real ones.
+        UserError: the set was not tested, or otherwise than the one that is there, or its images
+            are real ones.
     """
     made = CondensedSet.load(run / "condensed.safetensors")
     about = made.provenance
@@ -38,8 +43,12 @@ def shelve(run: Path, zoo: Path = HERE) -> bool:
     if about.get("accuracy") is None:
         raise UserError(f"{run} holds a set that was not tested: nobody knows what it is worth")
     path = zoo / f"{about['dataset']}-{about['method']}-{about['ipc']}.safetensors"
-    if path.exists() and CondensedSet.load(path).provenance["accuracy"] >= about["accuracy"]:
-        return False
+    if path.exists():
+        there = CondensedSet.load(path).provenance
+        if there["evaluation"] != about["evaluation"]:
+            raise UserError(f"{run} was tested otherwise than {path.stem} in the zoo")
+        if there["accuracy"] >= about["accuracy"]:
+            return False
     made.save(path)
     return True
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import figure3, split_streams, table1, table2, table3, table4, table5
@@ -17,6 +18,7 @@ from benchmarks.main_job import CONDENSING, REHEARSALS
 from benchmarks.measured import NAMES, Result, learnt, results
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from benchmarks.speed_tables import sooner_table, speed_table
+from condense.command_line import main, read_flags
 from condense.files import atomic_write
 from continual.settings import PLAIN, REHEARSED, Rehearsal
 
@@ -163,8 +165,14 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join(markdown(header, rows))
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class Tables:
+    """Print the documents' tables, write them into the documents, and draw figure 3."""
+
+
+def run(argv: list[str]) -> None:
     """Print, fill in and draw."""
+    read_flags(Tables, argv, "python -m benchmarks.tables")
     kept = results()
     for document in DOCUMENTS:
         text = filled(document.read_text(encoding="utf-8"), kept)
@@ -176,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(run)

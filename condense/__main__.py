@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from condense.command_line import (
     read_flags,
 )
 from condense.errors import UserError, at_least
+from condense.files import plain
 from condense.journal import Checkpoint, FileJournal, Progress
 from condense.methods import METHODS, method_named
 from condense.presets import preset as preset_of
@@ -110,7 +111,11 @@ def run(argv: list[str]) -> None:
                 accuracy = evaluate(
                     condensed, data, settings.evaluation, seed=common.seed, journal=tests
                 )
-            condensed = condensed.with_provenance(accuracy=accuracy.mean)
+            condensed = condensed.with_provenance(
+                accuracy=accuracy.mean,
+                accuracy_std=accuracy.std,
+                evaluation=plain(asdict(settings.evaluation)),
+            )
             condensed.save(folder.path / SET)
         _finish(folder, settings, condensed, accuracy, seconds, from_cache=from_cache)
 
@@ -176,7 +181,11 @@ def zoo(argv: list[str]) -> None:
     if settings.name is None:
         for name in zoo_names():
             about = load_named(name).provenance
-            print(f"{name:24} {100 * about['accuracy']:.1f} %  {about['network']}")
+            accuracy, std = 100 * about["accuracy"], 100 * about["accuracy_std"]
+            tests = about["evaluation"]
+            augmented = "as it is" if tests["augment"] == "none" else "augmented"
+            tested = f"{tests['networks']} networks, {augmented}"
+            print(f"{name:24} {accuracy:.1f} ± {std:.1f} % ({tested})  {about['network']}")
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)

@@ -33,7 +33,8 @@ class CondensedSet:
             labels holds as many images of each class, class after class.
         mean, std: per channel, the normalisation that the images were made under.
         class_names: one for each label.
-        provenance: dataset, method, ipc, network, seed, version, …; accuracy where measured.
+        provenance: dataset, method, ipc, network, seed, version, …; where it was tested accuracy,
+            accuracy_std and evaluation, the settings of the test.
         rates: float32 [epochs, steps] where the set was learnt together with the learning rates
             that networks are to be trained on it with, all above 0; else None. In each epoch, step
             s sees the s-th equal share of the images of each class, which follow class after class.

@@ -1,5 +1,6 @@
 """The paper's tables: their cells, what is kept of a measured one, what is printed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,7 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert is_papers(measured(), CELL)
     for change in ({"preset": "cpu"}, {"n": 20}, {"train": 55000}):
         assert not is_papers(measured(**change), CELL)
+    assert not is_papers(measured(), replace(CELL, alike=False))
     assert list(lines([CELL], [measured()], "paper"))[-1] == (
         "| 1 | dsa | 88.0 ± 0.5 | n = 100, as in the paper | 88.7 ± 0.6 | -0.7 |"
     )
@@ -76,6 +78,18 @@ def test_the_row_of_the_most_sets_counts() -> None:
 def test_a_place_that_is_not_there() -> None:
     with pytest.raises(UserError, match="unknown dataset 'mnits'; known: mnist"):
         cells.fill("table1", table1.cells(), table1.Table1(dataset=("mnits",)))
+    nowhere = table5.Table5(dataset=("mnist",), strategy=("flip",))
+    with pytest.raises(UserError, match="table5 has no such cell"):
+        cells.fill("table5", table5.cells(), nowhere)
+    with pytest.raises(UserError, match="sets must be at least 1, not 0"):
+        table1.Table1(sets=0)
+
+
+def test_a_damaged_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "RESULTS", tmp_path)
+    (tmp_path / "table1.csv").write_text("one,two\n1,2\n")
+    with pytest.raises(UserError, match=r"table1\.csv is damaged"):
+        cells.fill("table1", table1.cells(), table1.Table1(show=True))
 
 
 def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +106,7 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cells.fill("table1", table1.cells(), settings)
     assert [flags[flags.index("--seed") + 1] for flags in ran] == ["0", "1"]
     (row,) = read_rows(tmp_path / "table1.csv")
-    assert (row["value"], row["n"], row["seconds"]) == ("60.00", "4", "4")
+    assert (row["value"], row["n"], row["seconds"]) == ("60.000", "4", "4")
     cells.fill("table1", table1.cells(), settings)
     assert len(ran) == 2
     more = table1.Table1(method=("dsa",), ipc=(1,), dataset=("mnist",), sets=3)

@@ -104,7 +104,9 @@ def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     assert not summary["from_cache"]
     assert summary["seconds"] >= round(kept.seconds, 1) > 0
     tested = CondensedSet.load(run / "condensed.safetensors")
-    assert tested.provenance.pop("accuracy") == summary["accuracy_mean"]
+    for name in ("accuracy", "accuracy_std"):
+        assert tested.provenance.pop(name) == summary[f"accuracy_{name[9:] or 'mean'}"]
+    assert tested.provenance.pop("evaluation")["networks"] == summary["networks"]
     tested.save(run / "condensed.safetensors")
     assert (run / "condensed.safetensors").read_bytes() == before
 

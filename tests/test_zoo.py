@@ -26,6 +26,8 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run_folder(path: Path, made: CondensedSet, **about: object) -> Path:
     path.mkdir()
+    if "accuracy" in about:
+        about = {"accuracy_std": 0.1, "evaluation": {"networks": 2}, **about}
     made.with_provenance(**about).save(path / "condensed.safetensors")
     return path
 
@@ -37,6 +39,8 @@ def test_every_set_of_the_package_says_what_it_is() -> None:
         about = found.provenance
         assert (about["dataset"], about["method"], about["ipc"]) == (dataset, method, int(ipc))
         assert 0 < about["accuracy"] <= 1
+        assert 0 < about["accuracy_std"] < 0.1
+        assert about["evaluation"]["networks"] > 1
         assert found.ipc == int(ipc)
         assert len(zoo.key_of(found)) == 32
     assert sum(path.stat().st_size for path in zoo.HERE.glob("*.safetensors")) < 30e6
@@ -51,6 +55,9 @@ def test_the_best_is_kept(shelf: Path, tmp_path: Path, digits: condense.ImageDat
     kept = condense.load_condensed("digits", ipc=2)
     assert kept.provenance["accuracy"] == 0.6
     assert kept.images.equal(made.images)
+    other = run_folder(tmp_path / "d", made, accuracy=0.7, evaluation={"networks": 3})
+    with pytest.raises(UserError, match="tested otherwise than digits-dsa-2"):
+        shelve(other, shelf)
 
 
 def test_what_does_not_belong_there(

@@ -15,6 +15,9 @@ from condense.errors import unknown
 from condense.methods import method_named
 from condense.recorded import rebuild
 
+TESTED = ("accuracy", "accuracy_std", "evaluation")
+"""What a set's provenance says of its test: mean and standard deviation, and its settings."""
+
 HERE = Path(__file__).parent
 
 
@@ -57,7 +60,8 @@ def find(key: str, method: str, ipc: int) -> CondensedSet | None:
         found = CondensedSet.load(path)
         if key_of(found) == key:
             # How well it did in tests is no part of a set that has just been made.
-            made = {name: value for name, value in found.provenance.items() if name != "accuracy"}
+            about = found.provenance
+            made = {name: about[name] for name in about if name not in TESTED}
             return replace(found, provenance=made)
     return None
 
