@@ -60,6 +60,9 @@ def make_proxy(
 ) -> Proxy:
     """Proxy `name`, ready to train on.
 
+    Learning rates that were learnt with a set (DD) do not count: on it, too, all architectures are
+    trained as `training` says.
+
     Args:
         name: as in `PROXIES`, or a path.
         data: the images that it stands for; its device is the one that is trained on.

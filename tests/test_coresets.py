@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 from conftest import blobs
+from methods import score
 
 from condense.condensing import condense
 from condense.errors import UserError
@@ -85,3 +86,8 @@ def test_zero_images_are_none():
             condense(blobs(), "random", ipc=ipc)
         with pytest.raises(UserError, match="at least 1"):
             choose_randomly(blobs(), ipc, 0)
+
+
+def test_herded_images_teach_better_than_random_ones():
+    settings = Coreset(ipc=1, updates=100, network=Network(width=8, depth=2))
+    assert score("herding", settings) > score("random", Coreset(ipc=1)) + 0.05
