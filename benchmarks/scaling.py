@@ -74,7 +74,10 @@ def draw(table: pd.DataFrame, title: str, path: Path) -> None:
         ):
             for side, points in table[table["axis"] == axis].groupby("side"):
                 plot.loglog(points["value"], points[what] / unit, marker="o", label=side)
-            plot.grid(alpha=0.3, which="both")
+            values = sorted(set(table.loc[table["axis"] == axis, "value"]))
+            plot.set_xticks(values, map(str, values))
+            plot.xaxis.minorticks_off()
+            plot.grid(alpha=0.3)
         plots[1, column].set_xlabel(label)
     plots[0, 0].set_ylabel("seconds per step")
     plots[1, 0].set_ylabel("memory (MB)")

@@ -111,10 +111,7 @@ def row(settings: Speed, part: str, measured: Measured, floor: float) -> dict[st
     """What is kept of one part."""
     literal, engine = (median(side) for side in zip(*measured.seconds, strict=True))
     return {
-        **{key: value for key, value in machine(settings.threads).items() if key != "python"},
-        "commit": provenance()["commit"],
-        "device": _device_name(settings.device),
-        "problem": settings.problem,
+        **about(settings),
         "what": part,
         "rounds": len(measured.seconds),
         "literal_seconds": f"{literal:.4g}",
@@ -125,6 +122,16 @@ def row(settings: Speed, part: str, measured: Measured, floor: float) -> dict[st
         "floor_seconds": f"{floor:.4g}",
         "floor_ratio": f"{literal / floor:.3f}",
         "apart": f"{measured.apart:.1e}",
+    }
+
+
+def about(settings: Speed) -> dict[str, Any]:
+    """What is measured, and on what."""
+    return {
+        **{key: value for key, value in machine(settings.threads).items() if key != "python"},
+        "commit": provenance()["commit"],
+        "device": _device_name(settings.device),
+        "problem": settings.problem,
     }
 
 
@@ -180,7 +187,7 @@ def scale(settings: Speed) -> None:
     """Measure growing problems, keep the table and draw it."""
     from benchmarks.scaling import draw, grow
 
-    table = grow(settings, step, SIDES, settings.minutes)
+    table = grow(settings, step, SIDES, settings.minutes).assign(**about(settings))
     name = RESULTS / f"scaling-{settings.device.partition(':')[0]}"
     with atomic_write(name.with_suffix(".csv")) as aside:
         table.to_csv(aside, index=False)
