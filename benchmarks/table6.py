@@ -25,6 +25,7 @@ from condense.files import read_json
 from condense.recorded import record
 from nas.compare import Compared, draw, read, with_common_truth
 from nas.search import defaults
+from nas.settings import PROXIES
 
 if TYPE_CHECKING:
     from nas.table import Truth
@@ -61,8 +62,10 @@ PAPERS_SCALE = {
 PAPERS_UPDATES = 300
 """Of each architecture on a proxy."""
 CORRELATIONS = ("spearman_top", "spearman_all", "kendall_all")
-NOT_SAID = ("truth", "data_root")
-"""Settings that say where files are, which the command in a row leaves out."""
+NOT_SAID = ("truth", "data_root", "storage")
+"""Settings that say where things are, which the command in a row leaves out."""
+NO_MATTER = {"dataset", "workers", "budget-minutes", "device", "seed", "deterministic", "cache"}
+"""Flags that do not keep a run from being the paper's; its data set has a column."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def row(each: Compared, config: Mapping[str, Any], truth: Truth) -> Row:
         "evaluated": summary["evaluated"],
         "seconds_search": summary["seconds_search"],
         "seconds_proxy": summary["seconds_proxy"],
+        "proxy_from_cache": summary["proxy_from_cache"],
         "seconds_wall": summary["seconds_wall"],
         "workers": summary["workers"],
         "images_stored": summary["images"],
@@ -125,6 +129,7 @@ def row(each: Compared, config: Mapping[str, Any], truth: Truth) -> Row:
         "preset": summary["preset"],
         "seed": summary["seed"],
         "command": command(config["settings"]),
+        "as_published": as_published(config["settings"]),
         "device": summary["device"],
         "version": config["version"],
         "commit": config["commit"],
@@ -134,16 +139,24 @@ def row(each: Compared, config: Mapping[str, Any], truth: Truth) -> Row:
 
 def command(settings: Mapping[str, Any]) -> str:
     """The command line that gives the settings in a config.json."""
-    proxy, preset = settings["proxy"], settings["common"]["preset"]
-    usual = dict(_flags(record(defaults(preset, proxy))))
-    flags = [_said(name, value) for name, value in _flags(settings) if value != usual[name]]
-    return " ".join(["python -m nas.search", f"--proxy {proxy}", *flags])
+    flags = [_said(name, value) for name, value in _unusual(settings).items()]
+    return " ".join(["python -m nas.search", f"--proxy {settings['proxy']}", *flags])
+
+
+def as_published(settings: Mapping[str, Any]) -> bool:
+    """Whether nothing that matters to a result was changed of a preset and its proxy."""
+    named = settings["proxy"] in PROXIES
+    return named and {*_unusual(settings)} <= {"preset", *NO_MATTER}
 
 
 def is_papers(row: Row) -> bool:
     """Whether a row was measured as the paper's, so that the two may be compared."""
     updates = PAPERS_SCALE["truth_updates"] if row["proxy"] == "whole" else PAPERS_UPDATES
-    return row["updates"] == updates and all(row[k] == v for k, v in PAPERS_SCALE.items())
+    return (
+        row["as_published"]
+        and row["updates"] == updates
+        and all(row[k] == v for k, v in PAPERS_SCALE.items())
+    )
 
 
 def lines(rows: Sequence[Row]) -> Iterator[str]:
@@ -217,6 +230,12 @@ def _correlation(summary: Mapping[str, Any], name: str) -> Iterator[tuple[str, f
     yield f"{name}_low", _rounded(found.low)
     yield f"{name}_high", _rounded(found.high)
     yield f"{name}_n", found.n
+
+
+def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded settings that are not the preset's, by the names of their flags."""
+    usual = dict(_flags(record(defaults(settings["common"]["preset"], settings["proxy"]))))
+    return {name: value for name, value in _flags(settings) if value != usual[name]}
 
 
 def _flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -29,6 +29,7 @@ from .methods import method_named as method_named
 from .methods.coresets import greedy_herding as greedy_herding
 from .methods.coresets import require_images as require_images
 from .networks import Classifier as Classifier
+from .networks import blueprint as blueprint
 from .networks import build as build
 from .networks import initialise as initialise
 from .presets import preset as preset

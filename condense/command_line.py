@@ -37,7 +37,7 @@ import re
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
@@ -96,7 +96,12 @@ SettingsT = TypeVar("SettingsT", bound=Settings)
 FlagsT = TypeVar("FlagsT")
 
 
-def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) -> SettingsT:
+def parse(
+    defaults: Callable[..., SettingsT],
+    argv: Sequence[str],
+    prog: str,
+    changing_nothing: Collection[str] = (),
+) -> SettingsT:
     """The settings that a command line asks for.
 
     Args:
@@ -105,6 +110,7 @@ def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) ->
             those not given there are left at the function's own default. `preset` is never "auto".
         argv: the arguments.
         prog: the command as it is typed, for the help and for config.json.
+        changing_nothing: the command's own flags that change no result.
 
     With `--resume RUN` all settings are the run's own, of which none may be given but those that
     change no result.
@@ -118,7 +124,8 @@ def parse(defaults: Callable[..., SettingsT], argv: Sequence[str], prog: str) ->
         preset = _preset(argv, helping)
         start = _defaults(defaults, lambda flag: preset if flag == "preset" else _peek(argv, flag))
     else:
-        start = _kept(defaults, argv, Path(resumed), prog)
+        allowed = {*_WITH_RESUME, *changing_nothing}
+        start = _kept(defaults, argv, Path(resumed), prog, allowed)
         preset = start.common.preset
     parsed = read_flags(type(start), argv, prog, start)
     common = dataclasses.replace(parsed.common, preset=preset)
@@ -329,12 +336,16 @@ def _defaults(
 
 
 def _kept(
-    defaults: Callable[..., SettingsT], argv: Sequence[str], run: Path, prog: str
+    defaults: Callable[..., SettingsT],
+    argv: Sequence[str],
+    run: Path,
+    prog: str,
+    allowed: Collection[str],
 ) -> SettingsT:
     """The settings in a run's config.json."""
     for argument in argv:
         flag = argument.partition("=")[0].replace("_", "-")
-        if flag.startswith("--") and flag[2:] not in _WITH_RESUME:
+        if flag.startswith("--") and flag[2:] not in allowed:
             raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
     path = run / "config.json"
     if not path.is_file():

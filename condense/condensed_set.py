@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from condense.data import ImageData
+from condense.data import ImageData, sha256
 from condense.errors import UserError
 from condense.files import atomic_write, read_tensors, write_tensors
 
@@ -91,6 +91,14 @@ class CondensedSet:
         """A set of images, perhaps with rates, that were made under the normalisation of `data`."""
         pixels = data.denormalise(images.detach()).cpu()
         return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, rates=rates)
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what is learnt from: images, labels, `mean`, `std` and rates.
+
+        The same for the same set, wherever it is and whatever is known of its making.
+        """
+        about = (self.mean, self.std, None if self.rates is None else self.rates.tolist())
+        return sha256(self.images, self.labels, str(about))
 
     def with_provenance(self, **more: Any) -> CondensedSet:
         """The same set with more said about it."""

@@ -154,7 +154,7 @@ class ImageData:
     @cached_property
     def _fingerprint(self) -> str:
         about = (self.mean, self.std, self.mirror)
-        return _sha256(self.x_train, self.y_train, str(about))
+        return sha256(self.x_train, self.y_train, str(about))
 
     def describe(self) -> dict[str, object]:
         """Name, counts, shape and hashes: which images a result was measured on."""
@@ -165,7 +165,7 @@ class ImageData:
             "classes": self.classes,
             "shape": list(self.shape),
             "sha256": self.fingerprint(),
-            "sha256_test": _sha256(self.x_test, self.y_test),
+            "sha256_test": sha256(self.x_test, self.y_test),
         }
 
 
@@ -184,7 +184,8 @@ def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
     return pixels.round_().to(torch.uint8) if images.dtype == torch.uint8 else pixels
 
 
-def _sha256(images: Tensor, labels: Tensor, *others: str) -> str:
+def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
+    """SHA-256 (hex) of the bytes of images and labels, and of what else is said of them."""
     digest = hashlib.sha256(str((tuple(images.shape), *others)).encode())
     digest.update(labels.cpu().contiguous().numpy().data)
     for chunk in torch.split(images, CHUNK):

@@ -61,6 +61,18 @@ def build(
     Its weights are drawn from `generator`; without one they are left for `initialise`.
 
     Raises:
+        UserError: as `blueprint`.
+    """
+    network = blueprint(settings, shape, classes).to_empty(device="cpu")
+    if generator is not None:
+        initialise(network, generator)
+    return network
+
+
+def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
+    """The same network on PyTorch's meta device: layers and shapes without memory.
+
+    Raises:
         UserError: for an unknown name, or where the image is too small for the depth.
     """
     if settings.architecture not in ARCHITECTURES:
@@ -77,11 +89,7 @@ def build(
         layers = ARCHITECTURES[settings.architecture](settings, shape)
         features = Features(*layers)
         features.precision = settings.precision
-        network = Classifier(features, _dimensions(features, settings, shape), classes)
-    network = network.to_empty(device="cpu")
-    if generator is not None:
-        initialise(network, generator)
-    return network
+        return Classifier(features, _dimensions(features, settings, shape), classes)
 
 
 @torch.no_grad()

@@ -109,8 +109,9 @@ class RunFolder:
 
     @property
     def finished(self) -> bool:
-        """Whether the summary, which is written last, is there."""
-        return (self.path / _SUMMARY).is_file()
+        """Whether the summary, which is written last, is there, and nothing is `left` to do."""
+        summary = self.path / _SUMMARY
+        return summary.is_file() and not read_json(summary).get("left")
 
     def require(self, **entries: Any) -> None:
         """Checks that the config has these entries, as when a resumed run has loaded its images.
@@ -158,7 +159,10 @@ class RunFolder:
         return self.path / name
 
     def write_summary(self, summary: Mapping[str, Any]) -> Path:
-        """Writes summary.json, which says that the run is finished: write it last."""
+        """Writes summary.json, which says that the run is finished: write it last.
+
+        Unless it has an entry `left` that is not 0: then the run can be gone on with.
+        """
         return self.write_json(_SUMMARY, summary)
 
     def close(self) -> None:

@@ -97,12 +97,13 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
     found = []
     for other in runs:
         table = other.table.with_truth(truth.accuracies)
-        best = ranked(table)[0].truth
-        own = other.summary if best is None else {**other.summary, "best_accuracy": best}
+        best, own = ranked(table)[0].truth, other.summary
+        if best is not None:
+            own = {**own, "best_accuracy": best, "retrained_updates": None}
         summary = {
             **own,
             **agreement(table, own["top_fraction"]),
-            "regret": regret(truth.accuracies, own["best_accuracy"]),
+            "regret": regret(truth, own["best_accuracy"], own["retrained_updates"]),
         }
         found.append(dataclasses.replace(other, table=table, summary=summary))
     return found

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from nas.proxies import Proxy, make_proxy
 from nas.settings import UNCONDENSED, Search, Training, label
 from nas.space import Space, space_named
 from nas.study import SharedStudy
-from nas.training import RUNGS, Outcome, assess, schedule_of, with_test_images
+from nas.training import RUNGS, Outcome, Watch, assess, schedule_of, with_test_images
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -46,19 +47,28 @@ class Experiment:
         data: its images.
         space: the architectures.
         folder: of the run, which holds the condensed set where the proxy is one.
+        begun: when this session of the search began; now where not given.
     """
 
-    def __init__(self, settings: Search, data: ImageData, space: Space, folder: Path) -> None:
+    def __init__(
+        self,
+        settings: Search,
+        data: ImageData,
+        space: Space,
+        folder: Path,
+        begun: datetime | None = None,
+    ) -> None:
         self.settings = settings
         self.data = data
         self.space = space
         self.folder = folder
+        self.begun = begun or datetime.now()
         self.wanted = space.order()[: settings.sample]
 
     @classmethod
-    def in_worker(cls, settings: Search, folder: Path) -> Experiment:
+    def in_worker(cls, settings: Search, folder: Path, begun: datetime) -> Experiment:
         """The same search, in another process."""
-        return cls(settings, load_images(settings), space_named(settings.space), folder)
+        return cls(settings, load_images(settings), space_named(settings.space), folder, begun)
 
     @property
     def trained(self) -> bool:
@@ -102,6 +112,7 @@ class Experiment:
             name=self._name(),
             folder=self.folder,
             url=settings.storage,
+            since=self.begun,
             first_rung=max(1, longest // max(RUNGS)) if settings.prune else None,
         )
 
@@ -124,17 +135,10 @@ class Experiment:
         whole = make_proxy("whole", self.data, None, settings.retraining, settings.common.seed)
         return self._assess(index, whole, settings.retraining, None)
 
-    def _assess(self, index: int, proxy: Proxy, training: Training, watch: object) -> Outcome:
+    def _assess(self, index: int, proxy: Proxy, training: Training, watch: Watch | None) -> Outcome:
         data = with_test_images(self.data, training.test_images)
-        return assess(
-            self.space,
-            index,
-            proxy,
-            data,
-            training,
-            self.settings.common.seed,
-            watch,  # type: ignore[arg-type]
-        )
+        seed = self.settings.common.seed
+        return assess(self.space, index, proxy, data, training, seed, watch)
 
     def _name(self) -> str:
         """The study's: the same for all whose results may be put together, and for nobody else."""
@@ -153,7 +157,7 @@ class Experiment:
         return f"{self.data.name}-{label(settings.proxy)}-{digest[:12]}"
 
     def _content(self) -> str:
-        """What a proxy that is not condensed here is: its name, or the hash of its images."""
+        """What a proxy that is not condensed here is: its name, or the hash of its set."""
         if self.condensed is None:
             return self.settings.proxy
-        return hashlib.sha256(self.condensed.images.numpy().tobytes()).hexdigest()
+        return self.condensed.fingerprint()

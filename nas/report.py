@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from condense import atomic_write
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
-from nas.table import Row, Table
+from nas.table import Row, Table, Truth
 
 
 def ranked(table: Table) -> list[Row]:
@@ -38,13 +39,15 @@ def agreement(table: Table, top_fraction: float) -> dict[str, Any]:
     return {**found, "baseline_parameters": {**baseline, "spearman_all_n": by_size.n}}
 
 
-def regret(truth: Mapping[str, float], accuracy: float | None) -> float | None:
-    """How far below the best of the truth's accuracies this one is; None where either is not known.
+def regret(truth: Truth | None, accuracy: float | None, retrained: int | None) -> float | None:
+    """How far below the truth's best accuracy this one is; None where either is not known.
 
-    Negative where a pick that the truth has not seen is better than all that it has.
+    None too where a pick that the truth does not have was `retrained` in another number of updates
+    than the truth's. Negative where such a pick is better than all that the truth has.
     """
-    best = max(truth.values(), default=None)
-    return None if best is None or accuracy is None else best - accuracy
+    if truth is None or truth.best is None or accuracy is None:
+        return None
+    return truth.best - accuracy if retrained in (None, truth.updates) else None
 
 
 def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
@@ -60,12 +63,7 @@ def lines(summary: Mapping[str, Any]) -> str:
         f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
         f"ranked" + _left_out(summary),
         f"  best by the proxy           {summary['best']}",
-        f"  retrained on the whole set  {per_cent(summary['best_accuracy'])}"
-        + (
-            f", {per_cent(summary['regret'])} below the best known"
-            if summary["regret"] is not None
-            else ""
-        ),
+        f"  retrained on the whole set  {per_cent(summary['best_accuracy'])}" + _below(summary),
     ]
     if "baseline_parameters" in summary:
         top = summary["top_fraction"]
@@ -89,8 +87,17 @@ def per_cent(accuracy: float | None) -> str:
     return "–" if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
+def _below(summary: Mapping[str, Any]) -> str:
+    truth, retrained = summary["truth"], summary["retrained_updates"]
+    if summary["regret"] is not None:
+        return f", {per_cent(summary['regret'])} below the best known"
+    if truth and retrained:
+        return f" in {retrained} updates; the truth's {truth['updates']} do not compare"
+    return ""
+
+
 def _left_out(summary: Mapping[str, Any]) -> str:
-    said = [f"{summary[key]} {key}" for key in ("pruned", "failed") if summary[key]]
+    said = [f"{summary[key]} {key}" for key in ("pruned", "failed", "left") if summary[key]]
     return f" ({', '.join(said)})" if said else ""
 
 
@@ -98,7 +105,8 @@ def draw_scatter(path: Path, table: Table, top_fraction: float, label: str) -> N
     """The scatter of a search as a PNG picture."""
     figure = Figure(figsize=(4.5, 3.8), layout="constrained")
     scatter(figure.add_subplot(), ranked(table), top_fraction, label)
-    write(figure, path)
+    with atomic_write(path) as aside:
+        write(figure, aside)
 
 
 def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) -> None:
@@ -132,7 +140,8 @@ def draw_ranking(path: Path, table: Table, label: str) -> None:
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axes = figure.add_subplot()
     ranking(axes, ranked(table), label)
-    write(figure, path)
+    with atomic_write(path) as aside:
+        write(figure, aside)
 
 
 def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from nas.table import Table, Truth
 
 PROG = "python -m nas.search"
+CHANGING_NOTHING = ("workers", "budget-minutes", "storage")
+"""Flags that a resumed search may be given anew."""
 
 
 def defaults(preset: str = "paper", proxy: str = "dsa") -> Search:
@@ -34,12 +37,12 @@ def defaults(preset: str = "paper", proxy: str = "dsa") -> Search:
 
 def run(argv: list[str]) -> None:
     """Rank architectures on a proxy."""
-    settings = command_line.parse(defaults, argv, PROG)
+    settings = command_line.parse(defaults, argv, PROG, CHANGING_NOTHING)
     device = command_line.choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
     from nas.space import space_named
-    from nas.storage import database_storage, reaching
+    from nas.storage import database_storage, reaching, without_password
     from nas.table import Truth
 
     space = space_named(settings.space)
@@ -48,13 +51,15 @@ def run(argv: list[str]) -> None:
         settings = dataclasses.replace(settings, dataset=data.name)
     path = settings.truth
     truth = Truth.read(path, data.fingerprint(), data.name) if path else None
+    kept = settings
     if settings.storage is not None:
         database_storage(settings.storage)  # said before anything is computed
+        kept = dataclasses.replace(settings, storage=without_password(settings.storage))
     given = None
     if settings.condensing is None and settings.common.resume is None:
         given = proxy_set(settings.proxy, data, None, settings.common.seed)
     what = f"nas-{label(settings.proxy)}"
-    with command_line.open_run(PROG, settings, what, **about(data, space)) as folder:
+    with command_line.open_run(PROG, kept, what, **about(data, space)) as folder:
         keep_set(folder, settings, data, given)
         experiment = Experiment(settings, data, space, folder.path)
         with reaching(), closing(experiment.study()) as study:
@@ -125,22 +130,21 @@ class Reporter:
         self, study: SharedStudy, journal: Journal, total: int, before: Checkpoint | None
     ) -> None:
         self._study, self._journal, self._total = study, journal, total
-        self._told = int(before.state["done"]) if before else 0
+        self._told: list[int] = before.state["told"] if before else []
 
     def __call__(self) -> None:
-        """Tell of what is new."""
-        done = list(self._study.done().items())
-        best = float("nan")
-        for number, (index, outcome) in enumerate(done, start=1):
-            if outcome.score is not None:
-                best = max(outcome.score, best) if best == best else outcome.score
-            if number <= self._told:
-                continue
-            score = float("nan") if outcome.score is None else outcome.score
+        """Tell of what is new; clocks of several machines differ, so not by when it was done."""
+        done = self._study.done()
+        new = [index for index in done if index not in self._told]
+        for index in new:
+            self._told.append(index)
+            scores = [done[told].score for told in self._told if told in done]
+            best = max((score for score in scores if score is not None), default=math.nan)
+            score = math.nan if scores[-1] is None else scores[-1]
+            number = len(self._told)
             self._journal.report(number, self._total, index=index, score=score, best=best)
-        if len(done) > self._told:
-            self._told = len(done)
-            self._journal.save(Checkpoint({}, {"done": self._told}))
+        if new:
+            self._journal.save(Checkpoint({}, {"told": list(self._told)}))
 
 
 def finish(
@@ -171,7 +175,8 @@ def finish(
     summary = summarise(experiment, table, truth)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
     folder.write_summary(summary)
-    folder.remove_checkpoint()
+    if not summary["left"]:
+        folder.remove_checkpoint()
     print(report.lines(summary))
     for path in sorted(folder.path.iterdir()):
         if not path.name.startswith("."):
@@ -189,7 +194,6 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
     if accuracy is None and settings.retraining.networks:
         retrained = experiment.retrain(best.index)
         accuracy = retrained.score
-    known = truth.accuracies if truth else {}
     count = {
         status: sum(row.status == status for row in rows)
         for status in ("complete", "pruned", "failed")
@@ -204,12 +208,13 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
         "evaluated": count["complete"],
         "pruned": count["pruned"],
         "failed": count["failed"],
+        "left": len(experiment.wanted) - len(rows),
         "top_fraction": settings.top_fraction,
         **report.agreement(table, settings.top_fraction),
         "best": best.architecture,
         "best_accuracy": accuracy,
-        "best_known": max(known.values(), default=None),
-        "regret": report.regret(known, accuracy),
+        "best_known": truth and truth.best,
+        "regret": report.regret(truth, accuracy, retrained.updates if retrained else None),
         "updates": experiment.updates,
         "updates_saved": _saved(experiment, table),
         "truth": truth and {"architectures": len(truth.accuracies), "updates": truth.updates},

@@ -44,7 +44,7 @@ class Training:
 
 PROXIES: dict[str, str] = {
     **{name: f"a few images of each class: {method.summary}" for name, method in METHODS.items()},
-    "early-stopping": "all images, for as many updates as on a small set",
+    "early-stopping": "all images, for as many updates as on a hundred",
     "whole": "all images, for long: the truth",
     "parameters": "no training: the larger network is thought to be the better",
 }
@@ -98,7 +98,7 @@ def search_preset(preset: str) -> dict[str, Any]:
 
 def label(proxy: str) -> str:
     """A proxy as it is called in names and tables: that of a file by the file."""
-    return Path(proxy).stem if Path(proxy).suffix else proxy
+    return Path(proxy).name
 
 
 def check_proxy(proxy: str) -> None:
@@ -135,12 +135,13 @@ class Search:
     budget_minutes: float | None = None
     """Begin no more training after so many minutes, and report on what there is."""
     prune: bool = False
-    """Give up architectures early whose training curve is not among the better half."""
+    """Give up architectures early whose training curve is not among the better half of those
+    before. With several workers it depends on their speed which those are."""
     workers: int = 1
-    """Processes that train at once."""
+    """Processes that train at once. With --resume it may be changed, as --budget-minutes may."""
     storage: str | None = None
     """A database URL for the study, which several machines may work on; by default it is a file
-    in the run's folder."""
+    in the run's folder. The folder does not keep its password: give it again with --resume."""
     training: Training = field(default_factory=Training)
     """On the proxy."""
     retraining: Training = field(default_factory=lambda: Training(epochs=100))
@@ -158,6 +159,8 @@ class Search:
             METHODS[self.proxy].check(self.condensing)
         at_least(1, self, "sample", "image_size", "workers")
         at_least(1, self.training, "networks")
+        if self.training.images is not None and self.proxy not in UNCONDENSED:
+            raise UserError("training.images is for proxies of real images: this one is a set")
         if not 0 < self.top_fraction <= 1:
             raise UserError("top-fraction must be above 0 and at most 1")
         if self.budget_minutes is not None and not self.budget_minutes > 0:

@@ -36,7 +36,7 @@ def journal_storage(path: Path) -> JournalStorage:
         lock.release()
     try:
         return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    except ValueError as error:
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
         raise UserError(f"{path} is damaged: delete it to begin the search anew") from error
 
 

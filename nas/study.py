@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from nas.storage import JOURNAL, database_storage, journal_storage
 from nas.training import Outcome
 
 ATTEMPTS = 5
-"""Workers that may die on one architecture before it is given up."""
+"""Workers that may die on one architecture, in one session of a search, before it is given up."""
 
 _OUTCOME = ("parameters", "score", "updates", "seconds", "reason")
 
@@ -41,6 +42,8 @@ class SharedStudy:
         name: of the study; those with one name in one storage are one study.
         folder: of the run; takes the study where there is no `url`.
         url: of a database.
+        since: when the session began. Who goes on with a search that was killed has it try again,
+            so what died before does not count.
         first_rung: updates after which the pruner first looks, where it does.
 
     Raises:
@@ -55,13 +58,17 @@ class SharedStudy:
         name: str,
         folder: Path,
         url: str | None = None,
+        since: datetime = datetime.min,
         first_rung: int | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
-        self._wanted = tuple(wanted)
+        self._place = {index: place for place, index in enumerate(wanted)}
+        self._since = since
         self._storage = database_storage(url) if url else journal_storage(folder / JOURNAL)
-        self._study = self._open(name, _pruner(first_rung))
+        pruner = _pruner(first_rung)
+        self._study = self._open(name, pruner)
+        self._living = _Living(name, self._storage, pruner=pruner)
         self._id = self._storage.get_study_id_from_name(name)
         self._leases: Leases = (
             HeartbeatLeases(self._storage, self._study)
@@ -79,23 +86,23 @@ class SharedStudy:
         with self._leases.claiming():
             trials = self._trials()
             cared_for = {_index(trial) for trial in trials if _counts(trial)}
-            died = Counter(_index(trial) for trial in trials if _was_abandoned(trial))
-            for index in self._wanted:
+            died = Counter(_index(trial) for trial in trials if self._has_died(trial))
+            for index in self._place:
                 if index not in cared_for:
                     self._enqueue(index, given_up=died[index] >= ATTEMPTS)
-        return len(self.done()) < len(self._wanted)
+        return len(self.done()) < len(self._place)
 
     def claim(self) -> FrozenTrial | None:
-        """A trial that is now this worker's and nobody else's; None where none waits."""
+        """The first trial that waits, now this worker's and nobody else's; None where none does."""
         with self._leases.claiming():
-            for trial in self._trials(TrialState.WAITING):
-                if _index(trial) in self._wanted and self._take(trial):
+            for trial in self._waiting():
+                if self._take(trial):
                     return trial
         return None
 
     def waiting(self) -> bool:
         """Whether there is something to claim."""
-        return any(_index(trial) in self._wanted for trial in self._trials(TrialState.WAITING))
+        return bool(self._waiting())
 
     def index(self, trial: FrozenTrial) -> int:
         """Which architecture it is."""
@@ -107,7 +114,7 @@ class SharedStudy:
 
     def follow(self, trial: FrozenTrial, updates: int, accuracy: float) -> bool:
         """Add a point to the training curve; whether the pruner would stop here."""
-        live = optuna.trial.Trial(self._study, trial._trial_id)
+        live = optuna.trial.Trial(self._living, trial._trial_id)
         live.report(accuracy, updates)
         return live.should_prune()
 
@@ -130,7 +137,7 @@ class SharedStudy:
         finished = [
             trial
             for trial in self._trials()
-            if trial.state.is_finished() and _counts(trial) and _index(trial) in self._wanted
+            if trial.state.is_finished() and _counts(trial) and _index(trial) in self._place
         ]
         outcomes: dict[int, Outcome] = {}
         for trial in sorted(finished, key=lambda t: (t.datetime_complete, t.number)):
@@ -155,6 +162,15 @@ class SharedStudy:
             return optuna.create_study(study_name=name, direction="maximize", **more)
         except DuplicatedStudyError:
             return optuna.load_study(study_name=name, **more)
+
+    def _waiting(self) -> list[FrozenTrial]:
+        """In the order wanted, whatever was enqueued again in between."""
+        mine = [t for t in self._trials(TrialState.WAITING) if _index(t) in self._place]
+        return sorted(mine, key=lambda trial: (self._place[_index(trial)], trial.number))
+
+    def _has_died(self, trial: FrozenTrial) -> bool:
+        started = trial.datetime_start
+        return _was_abandoned(trial) and started is not None and started >= self._since
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._id, deepcopy=False, states=states or None)
@@ -191,6 +207,15 @@ class SharedStudy:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
             return False
         return True
+
+
+class _Living(optuna.Study):
+    """The study as the pruner sees it: what a dead worker has reported is reported once more."""
+
+    def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
+        """Those that have not failed."""
+        found = super().get_trials(*args, **kwargs)
+        return [trial for trial in found if trial.state != TrialState.FAIL]
 
 
 def _pruner(first_rung: int | None) -> BasePruner:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from condense import UserError
+from condense import UserError, atomic_write
 from nas.space import Space
 from nas.training import Outcome
 
@@ -86,7 +86,7 @@ class Table:
             "dataset": self.dataset,
             "images_sha256": self.images_sha256,
         }
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*_FIRST, *factors, *_LAST], lineterminator="\n")
             writer.writeheader()
             for row in self.rows:
@@ -134,6 +134,11 @@ class Truth:
     seconds: float
     updates: int
     """Of each architecture."""
+
+    @property
+    def best(self) -> float | None:
+        """The highest accuracy; None where there is none."""
+        return max(self.accuracies.values(), default=None)
 
     @classmethod
     def of(cls, table: Table) -> Truth:

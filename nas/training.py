@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from optuna.exceptions import OptunaError
 from torch import nn
 
 from condense import (
     ImageData,
     Schedule,
     UserError,
+    blueprint,
     build,
     default_strategy,
     generator,
@@ -75,6 +76,10 @@ def assess(
         seed: weights, order and augmentation follow from it, the proxy's kind, the architecture's
             name and the network's number.
         watch: told of the first network's test accuracy at `RUNGS`; may stop it.
+
+    Raises:
+        OptunaError: from `watch`, where the storage cannot be reached.
+        torch.AcceleratorError: the device is of no more use in this process.
     """
     began = time.perf_counter()
     parameters = 0
@@ -93,7 +98,9 @@ def assess(
             accuracies.append(test_accuracy(network, data))
     except _StopHereError:
         pruned = True
-    except (UserError, RuntimeError, MemoryError) as error:
+    except (OptunaError, torch.AcceleratorError):
+        raise  # the storage, or the whole device, is at fault
+    except Exception as error:  # a network of the user's own may raise anything
         reason = _in_words(error)
         if data.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -105,9 +112,9 @@ def assess(
 
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
     """The number of weights; the networks of `condense` need no memory for being counted."""
-    # A function of the user's own may do what cannot be done without memory.
-    with nullcontext() if space.build else torch.device("meta"):
-        network = _built(space, index, data, None)
+    value = space.architectures[index]
+    made_by = space.build or blueprint
+    network = made_by(value, data.shape, data.classes)
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -116,7 +123,11 @@ def make_network(space: Space, index: int, data: ImageData, draws: torch.Generat
     # A function of the user's own draws as it likes, which is from torch's global stream.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=draws)))
-        network = _built(space, index, data, draws)
+        value = space.architectures[index]
+        if space.build is not None:
+            network = space.build(value, data.shape, data.classes)
+        else:
+            network = build(value, data.shape, data.classes, draws)
     return network.to(data.device)
 
 
@@ -140,13 +151,6 @@ def schedule_of(training: Training, images: int) -> Schedule:
     if training.updates is not None:
         return Schedule(training.updates, training.batch, **rest)
     return Schedule.of_epochs(training.epochs, images, training.batch, **rest)
-
-
-def _built(space: Space, index: int, data: ImageData, draws: torch.Generator | None) -> nn.Module:
-    value = space.architectures[index]
-    if space.build is not None:
-        return space.build(value, data.shape, data.classes)
-    return build(value, data.shape, data.classes, draws)
 
 
 def _train(
@@ -193,4 +197,5 @@ def _in_words(error: BaseException) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in line:
         return f"out of memory: {line}"
-    return line
+    foreseen = isinstance(error, UserError | RuntimeError)
+    return line if foreseen else f"{type(error).__name__}: {line}"

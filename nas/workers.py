@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -85,8 +86,8 @@ def work_together(
                 died, done = (1, now_done) if now_done > done else (died + 1, done)
                 if died > DEATHS_IN_A_ROW:
                     raise UserError(
-                        "the workers are killed again and again: try fewer --workers, then "
-                        f"go on with --resume {experiment.folder}"
+                        "the workers are killed again and again: try fewer, by "
+                        f"--resume {experiment.folder} --workers {max(1, count // 2)}"
                     )
                 crew[place] = _hire(experiment, count, deadline)
     finally:
@@ -99,7 +100,7 @@ def work_together(
 def _hire(experiment: Experiment, count: int, deadline: float | None) -> BaseProcess:
     worker = multiprocessing.get_context("spawn").Process(
         target=_worker,
-        args=(experiment.settings, experiment.folder, count, deadline),
+        args=(experiment.settings, experiment.folder, experiment.begun, count, deadline),
         daemon=True,
     )
     worker.start()
@@ -115,7 +116,9 @@ def _require_killed(worker: BaseProcess) -> None:
         raise RuntimeError(f"a worker failed with exit code {worker.exitcode}, see above")
 
 
-def _worker(settings: Search, folder: Path, count: int, deadline: float | None) -> None:
+def _worker(
+    settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who hired
     keep_freed_memory()
     command_line.set_determinism(settings.common)
@@ -123,7 +126,7 @@ def _worker(settings: Search, folder: Path, count: int, deadline: float | None) 
     hirer = multiprocessing.parent_process()
     assert hirer is not None
     try:
-        experiment = Experiment.in_worker(settings, folder)
+        experiment = Experiment.in_worker(settings, folder, begun)
         with reaching(), closing(experiment.study()) as study:
             work(experiment, study, deadline, wanted_still=hirer.is_alive)
     except UserError as error:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,24 @@ import pandas
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 
-from condense import CondensedSet, Network, Progress, UserError
-from nas import Space, compare, search, space_named
+from condense import (
+    Checkpoint,
+    CondensedSet,
+    ImageData,
+    Journal,
+    Network,
+    Progress,
+    UserError,
+    condense,
+    load,
+)
+from nas import Outcome, SharedStudy, Space, compare, search, space_named
 from nas.experiment import Experiment
-from nas.settings import training_preset
+from nas.settings import UNCONDENSED, Search, training_preset
+from nas.storage import database_storage
 
 QUICK = ("--preset", "smoke", "--quiet", "--dataset", "digits")
 SPACE = """
@@ -31,6 +43,15 @@ quick = [Network(depth=1, width=width, norm=norm, pooling=pooling)
          for width in (8, 16) for norm in ("none", "batch", "instance")
          for pooling in ("max", "avg", "none")]
 some_too_deep = [*quick[::3], Network(depth=4, width=8)]
+"""
+OWN = """
+from torch import nn
+from nas import Space
+
+def build(activation, shape, classes):
+    return nn.Sequential(nn.Flatten(), {"relu": nn.ReLU}[activation](), nn.Linear(64, classes))
+
+space = Space(["relu", "tanh"], build=build)
 """
 
 
@@ -118,20 +139,25 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
 
     monkeypatch.setattr(Progress, "report", report)
     train, trained = Experiment.train, []
-    monkeypatch.setattr(
-        Experiment,
-        "train",
-        lambda self, study, trial: trained.append(study.index(trial)) or train(self, study, trial),
-    )
+
+    def watched(self: Experiment, study: SharedStudy, trial: FrozenTrial) -> Outcome:
+        trained.append(study.index(trial))
+        if len(trained) == 3 and not Path("amid").exists():
+            shutil.copytree("run", "amid")
+        return train(self, study, trial)
+
+    monkeypatch.setattr(Experiment, "train", watched)
     run("--space", "own_space:quick", "--proxy", "dsa", "--sample", "6", "--out", "run")
     expected, everything = results("run"), list(trained)
     assert len(set(everything)) == 6
     assert len(list(Path("cache").glob("*.safetensors"))) == 1
     assert not summary("run")["proxy_from_cache"]
-    for moment in ("moment-1", "moment-4"):
+    for moment in ("moment-1", "moment-4", "amid"):
         trained.clear()
         search.run(["--resume", moment, "--quiet"])
         assert results(moment) == expected
+        if moment == "amid":
+            assert trained == everything[2:]
         if moment == "moment-4":
             assert len(trained) < 6
             assert set(trained) < set(everything)
@@ -149,7 +175,13 @@ def test_pruning_saves_updates_and_the_budget_ends_it() -> None:
     assert 0.2 < found["updates_saved"] < 0.9
     assert compare.read(Path("pruned")).name == "early-stopping, pruned"
     run(*own, "--budget-minutes", "0.0002", "--out", "brief")
-    assert 1 <= summary("brief")["evaluated"] < 12
+    found = summary("brief")
+    assert 1 <= found["evaluated"] < 12
+    assert found["left"] == 12 - found["evaluated"]
+    run(*own, "--out", "whole")
+    more = ("--budget-minutes", "9", "--workers", "1", "--quiet")
+    search.run(["--resume", "brief", *more])
+    assert results("brief") == results("whole")
 
 
 def test_two_machines_share_a_database() -> None:
@@ -169,8 +201,91 @@ def test_a_condensed_set_from_a_file() -> None:
     run(
         "--space", "own_space:quick", "--proxy", "mine.safetensors", "--sample", "3", "--out", "its"
     )
-    assert CondensedSet.load("its/condensed.safetensors").ipc == 10
+    its = CondensedSet.load("its/condensed.safetensors")
+    assert its.ipc == 10
     assert summary("its")["best"] == summary("made")["best"]
+
+
+def test_no_two_studies_that_differ_have_one_name() -> None:
+    """Else a database would give one's results as the other's."""
+    data = load("digits")
+    settings = replace(search.defaults("smoke", "random"), dataset="digits", sample=3)
+    training, condensing = settings.training, settings.condensing
+    made = condense(data, "random", ipc=2)
+    made.save("one.safetensors")
+    replace(made, labels=made.labels.roll(2)).save("two.safetensors")
+    replace(made, mean=(0.25,)).save("three.safetensors")
+
+    def name(settings: Search, data: ImageData = data) -> str:
+        folder = Path("of", settings.proxy)
+        if settings.proxy not in UNCONDENSED:
+            folder.mkdir(parents=True, exist_ok=True)
+            of = settings.proxy if "." in settings.proxy else "one.safetensors"
+            shutil.copy(of, folder / "condensed.safetensors")
+        return Experiment(settings, data, space_named("own_space:quick"), folder)._name()
+
+    files = [f"{number}.safetensors" for number in ("one", "two", "three")]
+    different = [
+        settings,
+        replace(settings, training=replace(training, lr=0.5)),
+        replace(settings, condensing=replace(condensing, ipc=2)),
+        replace(settings, prune=True),
+        replace(settings, common=replace(settings.common, seed=1)),
+        *(replace(settings, proxy=file, condensing=None) for file in files),
+        *(replace(settings, proxy=proxy, condensing=None) for proxy in UNCONDENSED),
+    ]
+    names = [name(each) for each in different]
+    names += [name(settings, data.resized(6, 1))]
+    assert len(set(names)) == len(names)
+    alike = (replace(settings, workers=3), replace(settings, budget_minutes=1.0))
+    assert {name(each) for each in alike} == {name(settings)}
+
+
+def test_clocks_that_differ_lose_and_double_nothing() -> None:
+    told: list[dict[str, float]] = []
+
+    class Kept(Journal):
+        def report(self, done: int, total: int, **figures: float) -> None:
+            told.append({"done": done, **figures})
+
+        def save(self, checkpoint: Checkpoint) -> None:
+            pass
+
+    class Study:
+        def done(self) -> dict[int, Outcome]:
+            return found
+
+    reporter = search.Reporter(Study(), Kept(), 3, None)  # type: ignore[arg-type]
+    found = {5: Outcome(1, 0.5)}
+    reporter()
+    found = {7: Outcome(1, 0.25), 5: Outcome(1, 0.5), 6: Outcome(1, 0.75)}
+    reporter()
+    assert told == [
+        {"done": 1, "index": 5, "score": 0.5, "best": 0.5},
+        {"done": 2, "index": 7, "score": 0.25, "best": 0.5},
+        {"done": 3, "index": 6, "score": 0.75, "best": 0.75},
+    ]
+
+
+def test_a_password_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("nas.storage.database_storage", opened.append)
+    monkeypatch.setattr("nas.study.database_storage", lambda _: database_storage("sqlite:///s.db"))
+    url = "postgresql://me:secret@host/study"
+    run("--space", "own_space:quick", "--proxy", "random", "--sample", "2", "--storage", url,
+        "--out", "run")  # fmt: skip
+    assert opened == [url]
+    config = Path("run/config.json").read_text()
+    assert "secret" not in config
+    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study"
+
+
+def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
+    Path("own_networks.py").write_text(OWN)
+    run("--space", "own_networks:space", "--proxy", "random", "--out", "run")
+    rows = pandas.read_csv("run/architectures.csv")
+    assert list(rows["status"]) == ["complete", "failed"]
+    assert rows["reason"].iloc[1] == "KeyError: 'tanh'"
 
 
 @pytest.mark.parametrize(
@@ -187,6 +302,7 @@ def test_a_condensed_set_from_a_file() -> None:
         (["--space", "nas:Space"], "no space nas:Space"),
         (["--training.momentum", "-1"], "momentum must be at least 0"),
         (["--proxy", "whole", "--truth", "other.csv"], "its own truth"),
+        (["--training.images", "5"], "training.images is for proxies of real images"),
         (["--sampel", "3"], "--sampel"),
         (["--sample", "0"], "sample must be at least 1"),
         (["--training.networks", "0"], "networks must be at least 1"),
@@ -195,11 +311,9 @@ def test_a_condensed_set_from_a_file() -> None:
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:
-    from condense import condense, load
-
     other = load("digits").resized(6, 1)
     condense(other, "random", ipc=1).save("other.safetensors")
-    from nas import Outcome, Table
+    from nas import Table
     from nas.table import rows_of
 
     rows = rows_of(Space([Network()]), {0: Outcome(1, 0.5)})

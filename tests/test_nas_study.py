@@ -3,13 +3,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
 
+import nas.leases
 import nas.storage
 from condense import Network, UserError
 from nas import Outcome, SharedStudy, Space
@@ -20,7 +23,7 @@ SPACE = Space([Network(depth=depth, width=width) for depth in (1, 2) for width i
 
 
 def shared(
-    folder: Path, url: str | None = None, wanted: tuple[int, ...] = (3, 0, 5, 1), **more: int
+    folder: Path, url: str | None = None, wanted: tuple[int, ...] = (3, 0, 5, 1), **more: Any
 ) -> SharedStudy:
     return SharedStudy(SPACE, wanted, name="test", folder=folder, url=url, **more)
 
@@ -116,6 +119,46 @@ def test_a_worker_not_heard_of_is_dead(tmp_path: Path, monkeypatch: pytest.Monke
     assert alive.claim() is not None
 
 
+def test_a_worker_that_is_heard_of_is_left_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.storage, "GRACE_SECONDS", 2)
+    monkeypatch.setattr(nas.leases, "HEARTBEAT_SECONDS", 0.2)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    slow, other = shared(tmp_path, url, (2,)), shared(tmp_path, url, (2,))
+    slow.fill()
+    trial = slow.claim()
+    assert trial is not None
+    with slow.holding(trial):
+        time.sleep(5)
+        other.fill()
+        assert other.claim() is None
+    slow.finish(trial, outcome(0.5))
+    assert [found.score for found in other.done().values()] == [0.5]
+
+
+def test_what_was_killed_is_next_again(tmp_path: Path) -> None:
+    killed = shared(tmp_path)
+    killed.fill()
+    assert killed.claim() is not None
+    killed.close()
+    again = shared(tmp_path)
+    again.fill()
+    claimed = [again.claim() for _ in range(4)]
+    assert [trial and again.index(trial) for trial in claimed] == [3, 0, 5, 1]
+
+
+def test_deaths_before_this_session_are_forgiven(tmp_path: Path, url: str | None) -> None:
+    """Ctrl-C leaves what a death does; whoever goes on means to have it tried again."""
+    for _ in range(ATTEMPTS):
+        study = shared(tmp_path, url, (4,))
+        study.fill()
+        trial = study.claim()
+        assert trial is not None
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    assert shared(tmp_path, url, (4,), since=datetime.now()).fill()
+
+
 def test_an_architecture_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     for _ in range(ATTEMPTS):
         study = shared(tmp_path, wanted=(4,))
@@ -168,6 +211,31 @@ def test_the_pruner_stops_the_worse_half(tmp_path: Path) -> None:
     assert stopped == [False, False, True, False]
 
 
+@pytest.mark.parametrize("killed", range(6))
+def test_pruning_goes_on_as_if_nothing_had_been_killed(tmp_path: Path, killed: int) -> None:
+    accuracies = (0.5, 0.9, 0.6, 0.8, 0.7, 0.4)
+
+    def kept(folder: Path, killed: int | None = None) -> list[int]:
+        study, found = shared(folder, None, tuple(range(6)), first_rung=2), []
+        study.fill()
+        while (trial := study.claim()) is not None:
+            index = study.index(trial)
+            stopped = study.follow(trial, 2, accuracies[index])
+            if index == killed:
+                killed = None
+                study.close()
+                study = shared(folder, None, tuple(range(6)), first_rung=2)
+                study.fill()
+                continue
+            if not stopped:
+                found.append(index)
+            score = None if stopped else accuracies[index]
+            study.finish(trial, Outcome(7, score, 2, pruned=stopped))
+        return found
+
+    assert kept(tmp_path / "whole") == kept(tmp_path / "killed", killed) == [0, 1, 3]
+
+
 def test_optuna_reads_the_study(tmp_path: Path, url: str | None) -> None:
     study = shared(tmp_path, url)
     study.fill()
@@ -200,9 +268,10 @@ def test_a_torn_line_is_mended(tmp_path: Path) -> None:
 
 
 def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
-    (tmp_path / JOURNAL).write_text("no journal\n{}\n")
-    with pytest.raises(UserError, match="is damaged"):
-        shared(tmp_path)
+    for damaged in ("no journal\n{}\n", "{}\n", "5\n", "[]\n"):
+        (tmp_path / JOURNAL).write_text(damaged)
+        with pytest.raises(UserError, match="is damaged"):
+            shared(tmp_path)
     for url in (f"sqlite:///{tmp_path / 'none' / 'study.db'}", "nonsense", "nosuch://host/study"):
         with pytest.raises(UserError, match="cannot be reached") as caught:
             database_storage(url)

@@ -12,9 +12,9 @@ from torch import nn
 import nas.training
 from condense import CondensedSet, ImageData, Network, UserError, condense
 from nas import Outcome, Row, Space, Table, Training, Truth, assess, make_proxy, proxy_set
-from nas.report import regret
+from nas.report import _below, regret
 from nas.table import rows_of
-from nas.training import schedule_of, with_test_images
+from nas.training import count_parameters, schedule_of, with_test_images
 
 SPACE = Space([Network(depth=1, width=8), Network(depth=4, width=8), Network(depth=1, width=16)])
 BRIEF = Training(epochs=40, batch=30, augment=False)
@@ -126,10 +126,26 @@ def test_a_proxy_does_not_know_the_truths_draws(data: ImageData) -> None:
 
 
 def test_regret_by_hand() -> None:
-    assert regret({"a": 0.5, "b": 0.75}, 0.5) == 0.25
-    assert regret({"a": 0.5}, 0.75) == -0.25
-    assert regret({}, 0.5) is None
-    assert regret({"a": 0.5}, None) is None
+    truth = Truth({"a": 0.5, "b": 0.75}, 1.0, updates=8)
+    assert regret(truth, 0.5, None) == 0.25
+    assert regret(truth, 1.0, 8) == -0.25
+    assert regret(truth, 1.0, 200) is None, "trained otherwise, it says nothing"
+    assert regret(truth, None, None) is None
+    assert regret(Truth({}, 0.0, 0), 0.5, None) is None
+    assert regret(None, 0.5, None) is None
+
+
+def test_the_pick_is_compared_only_with_a_truth_of_as_many_updates() -> None:
+    found = {"regret": None, "truth": {"updates": 8}, "retrained_updates": 200}
+    assert _below(found) == " in 200 updates; the truth's 8 do not compare"
+    assert _below({**found, "regret": 0.25}) == ", 25.0 % below the best known"
+    assert _below({**found, "truth": None}) == ""
+
+
+def test_counting_takes_no_memory(data: ImageData) -> None:
+    """The weights of this one would take five terabytes."""
+    space = Space([Network(depth=2, width=400_000)])
+    assert count_parameters(space, 0, data) > 10**12
 
 
 def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:

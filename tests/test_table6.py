@@ -11,7 +11,15 @@ from PIL import Image
 
 from benchmarks import table6
 from benchmarks.rows import read_rows
-from benchmarks.table6 import PAPER, PAPERS_SCALE, PAPERS_UPDATES, command, is_papers, lines
+from benchmarks.table6 import (
+    PAPER,
+    PAPERS_SCALE,
+    PAPERS_UPDATES,
+    as_published,
+    command,
+    is_papers,
+    lines,
+)
 from condense import UserError
 from condense.recorded import record
 from nas import Row, Table, search
@@ -36,7 +44,8 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
         "best_accuracy": None, "regret": None, "top_fraction": 0.5, "evaluated": 4,
         "seconds_search": 90.0, "seconds_proxy": 30.0, "seconds_wall": 120.0, "workers": 1,
         "images": 100, "updates": updates, "preset": "cpu", "seed": 0, "device": "cpu",
-        "pruned": 0, "updates_saved": 0.0, **more,
+        "pruned": 0, "updates_saved": 0.0, "retrained_updates": None,
+        "proxy_from_cache": False, **more,
     }  # fmt: skip
     settings = record(search.defaults("cpu", proxy), without=("out", "resume", "quiet"))
     settings["common"]["preset"] = "cpu"
@@ -114,16 +123,39 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     row = {
         **{"proxy": "dsa", "accuracy": 0.8, "regret": 0.05, "updates": PAPERS_UPDATES},
         **{**PAPERS_SCALE, **correlations, "seconds_wall": 60.0, "images_stored": 100},
+        "as_published": True,
     }
     assert is_papers(row)
     assert list(lines([row]))[2].startswith("| dsa | as in the paper | 80.0 | 81.3 | -1.3 | 5.0 |")
-    for name in ("preset", "dataset", "image_size", "evaluated", "truth_updates", "updates"):
-        reduced = {**row, name: "cpu" if isinstance(row[name], str) else 1}
+    reductions = {
+        **{"preset": "cpu", "dataset": "mnist", "image_size": 16, "evaluated": 36},
+        **{"truth_updates": 1000, "updates": 200, "as_published": False},
+    }
+    for name, value in reductions.items():
+        reduced = {**row, name: value}
         assert not is_papers(reduced)
         assert list(lines([reduced]))[2].split(" | ")[2:5] == ["80.0", "81.3", ""]
     whole = {**row, "proxy": "whole"}
     assert not is_papers(whole)
     assert is_papers({**whole, "updates": PAPERS_SCALE["truth_updates"]})
+
+
+@pytest.mark.parametrize(
+    ("flags", "published"),
+    [
+        ([], True),
+        (["--workers", "4", "--seed", "3", "--no-cache", "--dataset", "cifar10"], True),
+        (["--training.lr", "0.5"], False),
+        (["--condensing.outer", "1"], False),
+        (["--prune"], False),
+        (["--proxy", "dsa.safetensors"], False),
+    ],
+)
+def test_whether_settings_are_the_presets(flags: list[str], published: bool) -> None:
+    given = ["--preset", "paper", "--proxy", "dsa", *flags]
+    settings = search.command_line.parse(search.defaults, given, search.PROG)
+    kept = record(settings, without=("out", "resume", "quiet"))
+    assert as_published(kept) == published
 
 
 def test_the_papers_figures_that_its_text_quotes() -> None:
