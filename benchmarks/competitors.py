@@ -1,5 +1,7 @@
 """Avalanche's own rehearsal strategies, as fair competitors of EEIL with a condensed memory.
 
+GDumb comes with a condensed memory too, which no learner leans on more.
+
 Each has the network, the memory, the augmentation and, experience by experience, the number of
 updates that EEIL has; `NOTES` of `benchmarks.split_streams` says what it does otherwise. A memory
 that is not given for each class is given whole from the start, as is usual for these strategies,
@@ -31,12 +33,14 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
 from condense.augment import augment_batch
+from condense.cache import Cache
 from condense.data import ImageData
 from condense.networks import build
 from condense.seeds import generator
 from continual.experiment import Outcome
 from continual.heads import with_heads
 from continual.losses import learning_rate
+from continual.memory import CondensedBuffer
 from continual.settings import Learner
 from continual.streams import make_stream
 from continual.tasks import augmentation
@@ -55,6 +59,8 @@ class Job:
     seed: int
     formation: int = 1
     """Of the memory that EEIL has beside it, whose fine-tuning is as much longer."""
+    condensing: Any = None
+    """Of a condensed memory: settings of DSA; by default its own."""
 
     @property
     def classes(self) -> int:
@@ -134,11 +140,29 @@ def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
     return make
 
 
-def _gdumb(job: Job) -> Competitor:
-    arguments = _arguments(job, _growing(job))
-    strategy = GDumb(mem_size=job.memory, criterion=nn.CrossEntropyLoss(), **arguments)
-    (plugin,) = (part for part in strategy.plugins if hasattr(part, "storage_policy"))
-    return strategy, lambda: len(plugin.storage_policy.buffer)
+def _gdumb(buffer: Callable[[Job], ExemplarsBuffer]) -> Callable[[Job], Competitor]:
+    def make(job: Job) -> Competitor:
+        memory = buffer(job)
+        arguments = _arguments(job, _growing(job))
+        strategy = GDumb(mem_size=job.memory, criterion=nn.CrossEntropyLoss(), **arguments)
+        (plugin,) = (part for part in strategy.plugins if hasattr(part, "storage_policy"))
+        plugin.storage_policy = memory
+        return strategy, lambda: len(memory.buffer)
+
+    return make
+
+
+def _condensed(job: Job) -> ExemplarsBuffer:
+    first = job.tasks[0]
+    return CondensedBuffer(
+        images_per_class=job.images_per_class,
+        settings=job.condensing,
+        mean=first.mean,
+        std=first.std,
+        mirror=first.mirror,
+        cache=Cache(),
+        seed=job.seed,
+    )
 
 
 def _icarl(job: Job) -> Competitor:
@@ -164,7 +188,8 @@ COMPETITORS: dict[str, Callable[[Job], Competitor]] = {
     "reservoir": _replay(ReservoirSamplingBuffer),
     "class-balanced": _replay(ClassBalancedBuffer),
     "icarl": _icarl,
-    "gdumb": _gdumb,
+    "gdumb": _gdumb(lambda job: ClassBalancedBuffer(job.memory)),
+    "gdumb-dsa": _gdumb(_condensed),
 }
 
 

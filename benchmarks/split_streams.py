@@ -33,12 +33,20 @@ if TYPE_CHECKING:
     from continual.settings import Continual
 
 PROG = "python -m benchmarks.split_streams"
+SHOWN = {**NAMES, "icarl": "herding", "gdumb": "class-balanced", "gdumb-dsa": NAMES["dsa"]}
+"""What is remembered, in the table, where the learner stands beside it."""
 ALIKE = "-alike"
 """What the names of chosen memories end in that are rehearsed as condensed ones are."""
 OURS = (*MEMORIES, f"herding{ALIKE}")
 LEARNERS: dict[str, str] = {
     **dict.fromkeys(OURS, "EEIL"),
-    **{"reservoir": "Naive", "class-balanced": "Naive", "icarl": "iCaRL", "gdumb": "GDumb"},
+    **{
+        "reservoir": "Naive",
+        "class-balanced": "Naive",
+        "icarl": "iCaRL",
+        "gdumb": "GDumb",
+        "gdumb-dsa": "GDumb",
+    },
 }
 GROUPS = {
     "all": tuple(LEARNERS),
@@ -60,6 +68,7 @@ NOTES = {
     "icarl": "its own loss (binary cross-entropy and distillation) at a learning rate of its own, "
     "all outputs from the start, nearest class mean at test",
     "gdumb": "a fresh network for each task, trained on the memory alone",
+    "gdumb-dsa": "the same with DSA's images for a memory, made as EEIL's are",
 }
 
 
@@ -70,8 +79,8 @@ class SplitStreams:
     stream: Literal["split-fashionmnist", "split-cifar10"] = "split-fashionmnist"
     memory: str = "all"
     """random, herding, dc or dsa: ours, with EEIL; herding-alike: herded images, kept and rehearsed
-    as condensed ones are by default. reservoir, class-balanced, icarl or gdumb: theirs. Or all of
-    ours, all of theirs, or all."""
+    as condensed ones are by default. reservoir, class-balanced, icarl or gdumb: theirs; gdumb-dsa:
+    GDumb with condensed images. Or all of ours, all of theirs, or all."""
     images_per_class: int = 10
     """Remembered images of each class; theirs hold as many in all."""
     seeds: int = 3
@@ -193,7 +202,7 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
 
     ours = _eeil(settings, memory)
     learner = replace(ours.learner, lr=RATES.get(memory, ours.learner.lr))
-    job = Job(tasks, learner, settings.images_per_class, seed, ours.formation)
+    job = Job(tasks, learner, settings.images_per_class, seed, ours.formation, ours.condensing)
     outcome = learn(memory, job)
     return {
         **asdict(outcome),
@@ -252,7 +261,7 @@ def table(rows: list[Row]) -> str:
         (
             [
                 *about[:2],
-                NAMES.get(about[2], about[2]),
+                SHOWN.get(about[2], about[2]),
                 about[3],
                 *(spread(column(found, name)) for name in ("final_average", "forgetting")),
                 str(len(found)),

@@ -107,15 +107,26 @@ def search_table(rows: list[Row]) -> str:
         value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
         return f"{value:.2f} [{low:.2f}, {high:.2f}]"
 
+    (top,) = {float(row["top_fraction"]) for row in rows}
+    heads = [
+        "proxy",
+        "images",
+        "its pick (%)",
+        "below the best",
+        f"Spearman, top {100 * top:.0f} %",
+    ]
     return _table(
-        ["proxy", "images", "its pick (%)", "below the best", "Spearman", "Kendall", "minutes"],
+        [*heads, "Spearman, all", "Kendall, all", "minutes"],
         (
             [
                 row["proxy"],
                 row["images_stored"],
                 f"{100 * float(row['accuracy']):.1f}",
                 f"{100 * float(row['regret']):.1f}",
-                *(correlation(row, name) for name in ("spearman_all", "kendall_all")),
+                *(
+                    correlation(row, name)
+                    for name in ("spearman_top", "spearman_all", "kendall_all")
+                ),
                 f"{float(row['seconds_wall']) / 60:.1f}",
             ]
             for row in rows

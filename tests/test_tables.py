@@ -46,13 +46,15 @@ def test_continual_cells_by_hand():
 
 
 def test_a_search_by_hand():
-    found = {"spearman_all": "0.5", "kendall_all": "0.25"}
+    found = {"spearman_top": "0.125", "spearman_all": "0.5", "kendall_all": "0.25"}
     ends = {f"{name}{end}": "0.75" for name in found for end in ("_low", "_high")}
     about = {"images_stored": "100", "accuracy": "0.5", "regret": "0.125", "seconds_wall": "90"}
+    about["top_fraction"] = "0.3"
     row = {"proxy": "dsa", **about, **found, **ends, "updates_saved": "0.0"}
     pruned = {**row, "proxy": "dsa, pruned", "updates_saved": "0.75"}
     assert search_table([row, pruned]).splitlines()[2:] == [
-        "| dsa | 100 | 50.0 | 12.5 | 0.50 [0.75, 0.75] | 0.25 [0.75, 0.75] | 1.5 |"
+        "| dsa | 100 | 50.0 | 12.5 | 0.12 [0.75, 0.75] | 0.50 [0.75, 0.75] | 0.25 [0.75, 0.75] "
+        "| 1.5 |"
     ]
 
 
