@@ -12,6 +12,7 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from avalanche.training.plugins.evaluation import default_evaluator
 from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
+from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from condense import augment_batch, generator
@@ -147,6 +148,9 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             evaluator=evaluator,
             eval_every=eval_every,
         )
+        for plugin in self.plugins:
+            if isinstance(plugin, PeriodicEval):
+                plugin.do_initial = False  # there is no head yet that could be tested
 
     def begin_experience(self) -> None:
         """Before the network has changed: choose stage 1 and make its teacher."""
@@ -288,6 +292,7 @@ class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def after_training_exp(self, strategy: EEIL, **kwargs: Any) -> None:
         strategy.teachers = []
+        strategy._logits = []  # tensors of a graph keep a strategy from being copied
 
 
 def _samples(experience: Any) -> Samples:

@@ -305,7 +305,8 @@ class CondensedBuffer(RehearsalBuffer):
             method: one of `condense.METHODS`.
             settings: the method's, with any `ipc`: the share of a class is what counts. Where not
                 given, the paper's on a GPU and those of the cpu preset elsewhere.
-            journals: gives what is told how the condensing of these images gets on.
+            journals: gives what is told how the condensing of these images gets on; nobody is
+                where not given.
             cache: where sets that have been made before are looked up; none where not given.
             rest: the other arguments of `RehearsalBuffer`.
 
@@ -318,7 +319,7 @@ class CondensedBuffer(RehearsalBuffer):
         soft_labels = method_named(method).soft_labels
         self.answers = self.answers and not soft_labels
         self.settings = settings
-        self.journals = journals or (lambda data: Journal())
+        self.journals = journals
         self.cache = cache
 
     def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
@@ -330,7 +331,7 @@ class CondensedBuffer(RehearsalBuffer):
         size: dict[str, Any] = {"ipc": ipc}
         if self.settings is not None:
             size = {"settings": replace(self.settings, ipc=ipc)}
-        with self.journals(data) as journal:
+        with self.journals(data) if self.journals else Journal() as journal:
             condensed = condense(
                 data, self.method, **size, seed=self.seed, journal=journal, cache=self.cache
             )

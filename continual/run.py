@@ -61,7 +61,7 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
 
     Raises:
         UserError: where a class has too few images, the memory is too small for the classes, or
-            the images are too small for the network.
+            the images are too small for the network or the formation.
     """
     from condense import build, require_images
     from continual.tasks import small_shape
@@ -69,6 +69,7 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
     size, classes = settings.memory_size, sum(task.classes for task in tasks)
     if size is not None and size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
+    small = small_shape(tasks[0], settings.formation)
     seen = 0
     for task in tasks:
         seen += task.classes  # a memory of a fixed size is whole from the first task on
@@ -80,7 +81,6 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
             raise UserError(f"{error}{hint}") from error
     build(settings.learner.network, tasks[0].shape, tasks[0].classes)
     if settings.condensing:
-        small = small_shape(tasks[0], settings.formation)
         build(settings.condensing.network, small, tasks[0].classes)
 
 

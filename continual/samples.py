@@ -116,7 +116,7 @@ class _ImageSet(Dataset[tuple[Tensor, int]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        sample = self.samples[index : index + 1]
+        sample = self.samples[torch.tensor([index])]
         return sample.inputs()[0], int(sample.labels)
 
 

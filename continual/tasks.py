@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from condense import ImageData, load, load_or_embedded, unknown
+from condense import ImageData, UserError, load, load_or_embedded, unknown
 from continual.settings import EMBEDDED, REAL, STREAMS, Stream
 
 
@@ -59,8 +59,14 @@ def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
 
 
 def small_shape(data: ImageData, formation: int) -> tuple[int, int, int]:
-    """Channels, height and width of images of which formation² take the place of one of these."""
+    """Channels, height and width of images of which formation² take the place of one of these.
+
+    Raises:
+        UserError: where nothing is left of them.
+    """
     channels, height, width = data.shape
+    if formation > min(height, width):
+        raise UserError(f"images of {height}×{width} cannot be made {formation} times smaller")
     return channels, height // formation, width // formation
 
 

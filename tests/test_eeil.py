@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any
@@ -360,3 +361,14 @@ def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:
     for a, b in zip(mine.model.parameters(), other.model.parameters(), strict=True):
         torch.testing.assert_close(a, b)
     assert torch.equal(mine.memory.samples.images, other.memory.samples.images)
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_looking_on_while_it_learns_changes_nothing(head: str) -> None:
+    """Before the first experience there is nothing to look at; after training all can be copied."""
+    tests = make_stream(tasks()[:2], head).test_stream
+    strategies = [learner(head, eval_every=every) for every in (1, -1)]
+    for strategy, seen in zip(strategies, ([tests], []), strict=True):
+        strategy.train(make_stream(tasks()[:2], head).train_stream, eval_streams=seen)
+    watched, alone = (copy.deepcopy(strategy).model.state_dict() for strategy in strategies)
+    assert all(torch.equal(watched[name], alone[name]) for name in alone)

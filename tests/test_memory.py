@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -209,6 +210,9 @@ def test_what_the_buffer_gives_is_what_the_network_sees() -> None:
     image, label, task = buffer.buffer[3]
     assert (label, task) == (3, 1)
     torch.testing.assert_close(image, data.normalise(buffer.samples.images[3]))
+    assert buffer.buffer[-1][1] == 9
+    again = pickle.loads(pickle.dumps(BUFFERS["condensed"](7)))
+    assert (again.max_size, again.method) == (7, "dsa")
 
 
 def test_other_peoples_experiences_need_their_normalisation() -> None:
@@ -258,6 +262,10 @@ def test_a_memory_comes_back_from_its_tensors(kind: str, answers: bool) -> None:
             "13 per class asked for",
         ),
         (lambda: RandomBuffer(9).post_adapt(agent(), _first()), "cannot hold 10 classes"),
+        (
+            lambda: RandomBuffer(10, formation=17).post_adapt(agent(), _first()),
+            "images of 16×16 cannot be made 17 times smaller",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
