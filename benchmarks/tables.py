@@ -38,8 +38,7 @@ PARTS = {
 def mnist_table(kept: list[Result]) -> str:
     """Test accuracy of fresh networks trained on a condensed MNIST, by size and method.
 
-    With the augmentation of DSA while they are trained, and without, as coresets and DC have been
-    tested in their own papers.
+    With the augmentation of DSA while they are trained, and without.
     """
 
     def cell(method: str, ipc: int, augmented: bool) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -43,7 +44,7 @@ def cache_key(fingerprint: str, method: str, settings: object, seed: int) -> str
     """
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
         settings = dataclasses.asdict(settings)
-    parts = [ALGORITHM, fingerprint, method, plain(settings), seed]
+    parts = [ALGORITHM, fingerprint, method, plain(settings), operator.index(seed)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -67,7 +67,7 @@ class Common:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, … or mps."""
     seed: int = 0
-    """The same seed gives the same result."""
+    """The same seed gives the same result, with as many threads of the same PyTorch."""
     data_root: Path | None = None
     """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
     out: Path | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import math
+import numbers
+import typing
 from collections.abc import Iterable
 
 
@@ -34,6 +37,31 @@ def at_least(least: int, settings: object, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not least <= value < math.inf:
             raise UserError(f"{name.replace('_', '-')} must be at least {least}, not {value}")
+
+
+def check_values(settings: object) -> None:
+    """Check that each setting is a value of its annotated type, which a library call may neglect.
+
+    Numbers have to be numbers and those of a `Literal` one of its values; the command line sees to
+    it, and to all other types, by itself.
+
+    Raises:
+        UserError: naming the first that is not.
+    """
+    for name, hint in typing.get_type_hints(type(settings)).items():
+        value, said = getattr(settings, name), name.replace("_", "-")
+        if value is None:
+            continue
+        types = typing.get_args(hint) or (hint,)
+        if typing.get_origin(hint) is typing.Literal:
+            if value not in types:
+                raise unknown(said, str(value), types)
+        elif int in types and not isinstance(value, numbers.Integral):
+            raise UserError(f"{said} must be a whole number, not {value!r}")
+        elif float in types and not isinstance(value, numbers.Real):
+            raise UserError(f"{said} must be a number, not {value!r}")
+        elif dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type, hint)):
+            raise UserError(f"{said} must be a {types[0].__name__}, not {value!r}")
 
 
 def one_line(reason: BaseException) -> str:

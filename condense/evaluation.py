@@ -44,6 +44,8 @@ class Accuracy:
         return stdev(self.values) if len(self.values) > 1 else 0.0
 
     def __str__(self) -> str:
+        if not self.values:
+            return "not tested"
         return f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % (n = {len(self.values)})"
 
 
@@ -65,7 +67,7 @@ def evaluate(
         data: gives the test split; its device is the one that networks are trained on.
         settings: where not given, the paper's on a GPU and those of the cpu preset elsewhere.
         seed: each network's weights, order and augmentation follow from it and its number.
-        journal: told of each network; an interrupted evaluation goes on from it.
+        journal: told of each network; an interrupted evaluation goes on from it, to the same bits.
 
     Raises:
         UserError: where the set is for other images, or a setting makes no sense.
@@ -88,7 +90,8 @@ def evaluate(
         for number, network in zip(numbers, networks, strict=True):
             values.append(test_accuracy(network, data, forward_piece(piece)))
             journal.report(number + 1, settings.networks, accuracy=values[-1])
-            journal.save(Checkpoint({}, {"values": values}))
+        # After the whole group: others beside it would round a network otherwise.
+        journal.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))
 
 

@@ -73,18 +73,10 @@ def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
     """The same network on PyTorch's meta device: layers and shapes without memory.
 
     Raises:
-        UserError: for an unknown name, or where the image is too small for the depth.
+        UserError: for an unknown architecture, or where the image is too small for the depth.
     """
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
-    for kind, known in (
-        ("norm", NORMS),
-        ("activation", ACTIVATIONS),
-        ("pooling", POOLINGS),
-        ("precision", PRECISIONS),
-    ):
-        if getattr(settings, kind) not in known:
-            raise unknown(kind, getattr(settings, kind), known)
     with torch.device("meta"):
         layers = ARCHITECTURES[settings.architecture](settings, shape)
         features = Features(*layers)
@@ -227,6 +219,7 @@ class AveragePool(nn.Module):
 
 
 @lru_cache
+@torch.inference_mode(False)  # it is kept, and may be trained with later
 def _pooling_matrix(width: int, dtype: torch.dtype) -> Tensor:
     """Takes two rows of `width` pixels, one behind the other, to a row of means; [2w, w / 2]."""
     columns = torch.eye(width // 2, dtype=dtype, device="cpu").repeat_interleave(2, 0)
@@ -260,8 +253,6 @@ POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
     "max": lambda: [nn.MaxPool2d(2)],
     "none": lambda: [],
 }
-
-PRECISIONS = ("float32", "bfloat16")
 
 
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:

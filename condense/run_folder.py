@@ -275,6 +275,8 @@ def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
             f"{path} holds a run with other settings: {_in_words(differing)}; "
             f"choose another --out, or go on with the run there by --resume {path}"
         )
+    if (path / _SUMMARY).is_file():
+        return UserError(f"{path} holds this run already, and it is finished: choose another --out")
     return UserError(
         f"{path} holds this run already: go on with --resume {path}, or choose another --out"
     )

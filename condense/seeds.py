@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 
 import torch
 
@@ -23,5 +24,5 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 
 def derive(seed: int, *names: str | int) -> int:
     """A 63-bit seed that stands for `seed` and `names`."""
-    digest = hashlib.sha256(repr((seed, *names)).encode()).digest()
+    digest = hashlib.sha256(repr((operator.index(seed), *names)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

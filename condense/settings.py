@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from condense.errors import UserError, at_least
+from condense.errors import UserError, at_least, check_values
 
 Side = Literal["none", "siamese", "independent"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
@@ -34,6 +34,7 @@ class Network:
     instructions for it; weights, gradients and distances are float32 all the same."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(1, self, "width", "depth")
         if self.norm == "group" and self.width % 4:
             raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
@@ -54,6 +55,7 @@ class MethodSettings:
     """That looks at the images: its gradients are taken, or its features, or what it forgets."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(1, self, "ipc")
 
 
@@ -78,9 +80,9 @@ class GradientMatching(LearnedImages):
     outer: int = 1000
     """K: network initialisations that the images are matched on."""
     inner: int | None = None
-    """T: steps of the inner loop. By default the paper's for this many images per class."""
+    """T: steps of the inner loop. None: the paper's for this many images per class."""
     network_epochs: int | None = None
-    """Epochs on the synthetic set between two steps (ς_θ). By default the paper's."""
+    """Epochs on the synthetic set between two steps (ς_θ). None: the paper's."""
     image_lr: float = 0.1
     image_schedule: Literal["constant", "cosine"] = "constant"
     """cosine: the images' rate falls to zero over the outer iterations along half a cosine, so that
@@ -141,6 +143,8 @@ class DistributionMatching(LearnedImages):
     """Distribution matching (DM): mean embeddings in random networks.
 
     All values are the defaults of the authors' code (VICO-UoE/DatasetCondensation, `main_DM.py`).
+    With batch norm that has real and synthetic images of all classes go through the network each
+    under statistics of their own; here both do under those of some real images, as in DC.
     """
 
     iterations: int = 20000
@@ -209,7 +213,7 @@ class Evaluation:
     networks: int = 20
     """Freshly initialised networks; 0 tests nothing."""
     epochs: int | None = None
-    """By default the paper's: 1000 with augmentation, 300 without."""
+    """None: the paper's, 1000 with augmentation and 300 without."""
     lr: float = 0.01
     """Divided by ten half way."""
     momentum: float = 0.9
@@ -222,5 +226,6 @@ class Evaluation:
     network: Network = field(default_factory=Network)
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(0, self, "networks", "lr", "momentum", "weight_decay")
         at_least(1, self, "epochs", "batch")

@@ -38,7 +38,8 @@ class DatasetDistillation(LearnedImages):
     """Where the learnt rates start, one for each step of each epoch. The authors' for MNIST; for
     CIFAR-10 they take 0.001."""
     weights: Literal["random", "fixed"] = "random"
-    """Learn for networks with any initial weights, or for those that the seed gives alone."""
+    """Learn for networks with any initial weights, or for those that the seed gives alone. Sets are
+    tested with other weights all the same."""
     networks: int = 4
     """Networks with random initial weights in an iteration. 4 by the authors' documentation; the
     default in their code is 1, so which one the paper's figures had is not known."""

@@ -58,28 +58,39 @@ def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
     assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+KEEPING_EVERY_STEP = """
+import runpy
+from condense import RunFolder
+RunFolder.journal.__kwdefaults__["every_seconds"] = 0
+runpy.run_module("condense", run_name="__main__", alter_sys=True)
+"""
+
+
 def test_killed_three_times_and_resumed(command, tmp_path):
+    """Each time from a checkpoint, and each time some steps further on."""
     arguments = (
         "condense", "run", "--dataset", "digits", "--outer", "60", "--no-cache",
         "--evaluation.networks", "1", *SMOKE,
     )  # fmt: skip
     command(*arguments, "--out", "whole")
-    rerun = [sys.executable, "-m", *arguments, "--out", "killed"]
+    rerun = [*arguments, "--out", "killed"]
     environment = {**os.environ, "CONDENSE_DATA": str(tmp_path)}
     for _ in range(3):
-        process = subprocess.Popen(rerun, cwd=tmp_path, env=environment)
-        history = tmp_path / "killed" / "history.csv"
-        before = history.stat().st_size if history.exists() else 0
+        started = [sys.executable, "-c", KEEPING_EVERY_STEP, *rerun[1:]]
+        process = subprocess.Popen(started, cwd=tmp_path, env=environment)
+        checkpoint = tmp_path / "killed" / "checkpoint.safetensors"
+        before = steps_of(checkpoint)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and process.poll() is None:
-            if history.exists() and history.stat().st_size > before + 100:
+            if steps_of(checkpoint) > before + 2:
                 break
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+        assert steps_of(checkpoint) > before + 2
         assert not (tmp_path / "killed" / "summary.json").exists()
-        rerun = [sys.executable, "-m", "condense", "run", "--resume", "killed", "--quiet"]
-    command(*rerun[2:])
+        rerun = ["condense", "run", "--resume", "killed", "--quiet"]
+    command(*rerun)
     for name in ("condensed.safetensors", "history.csv"):
         whole, killed = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))
         assert whole == killed, name
@@ -87,6 +98,13 @@ def test_killed_three_times_and_resumed(command, tmp_path):
         json.loads((tmp_path / run / "summary.json").read_text()) for run in ("whole", "killed")
     )
     assert {**whole, "seconds": 0} == {**killed, "seconds": 0}
+
+
+def steps_of(checkpoint):
+    """How far a run has come that goes on from there; 0 without one."""
+    if not checkpoint.exists():
+        return 0
+    return condense.journal.Checkpoint.read(checkpoint).state["iteration"]
 
 
 def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from methods import score
 
 from condense.condensing import condense
 from condense.errors import UserError
+from condense.methods import coresets
 from condense.methods.coresets import choose_randomly, greedy_herding, herd
 from condense.seeds import generator
 from condense.settings import Coreset, Network
@@ -28,6 +29,22 @@ def brute_force(features, count):
 def test_herding_is_the_brute_force_greedy_choice(seed):
     features = torch.randn(30, 6, generator=generator(seed), dtype=torch.float64)
     assert greedy_herding(features, 8).tolist() == brute_force(features, 8)
+
+
+def test_herding_looks_at_features_of_length_one(monkeypatch):
+    """Of lengths that differ as they please, the directions alone count."""
+
+    class Network(torch.nn.Module):
+        def features(self, images):
+            return images.flatten(1) * lengths[: len(images)]
+
+    data = blobs()
+    directions = torch.nn.functional.normalize(data.normalise(data.x_train).flatten(1))
+    lengths = torch.rand(len(data.x_train), 1, generator=generator(3)) * 9 + 0.1
+    monkeypatch.setattr(coresets, "feature_network", lambda *_: Network())
+    monkeypatch.setattr(coresets, "training_piece", lambda *_: None)
+    for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 0), strict=True):
+        assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
 
 
 def test_herding_chooses_all_when_asked_for_all():

@@ -149,3 +149,20 @@ def test_a_precision_is_named_and_an_unknown_one_refused():
     assert str(Network(precision="bfloat16")) == "d3-w128-relu-instance-avg-bfloat16"
     with pytest.raises(UserError, match="unknown precision 'half'; known: float32, bfloat16"):
         build(Network(precision="half"), COLOUR, 7)
+
+
+def test_looked_at_without_gradients_first_a_network_is_trained_all_the_same():
+    network = build(Network(width=8, depth=2), (1, 12, 12), 3, generator(0))
+    images = torch.randn(2, 1, 12, 12)
+    with torch.inference_mode():
+        network(images)
+    network(images).sum().backward()
+
+
+def test_weights_and_biases_are_drawn_as_pytorch_draws_them():
+    network = build(Network(width=64, depth=2), (3, 8, 8), 10, generator(0))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            bound = module.weight[0].numel() ** -0.5
+            for drawn in (module.weight, module.bias):
+                assert 0.7 * bound < drawn.abs().max() <= bound

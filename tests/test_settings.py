@@ -1,0 +1,96 @@
+"""What the settings are where nobody says otherwise, and what they cannot be."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from condense import UserError, method_named
+from condense.cache import cache_key
+from condense.evaluation import Accuracy
+from condense.seeds import derive
+from condense.settings import (
+    Coreset,
+    DistributionMatching,
+    Evaluation,
+    Forgetting,
+    GradientMatching,
+    Network,
+)
+from condense.unrolled_settings import DatasetDistillation, LabelDistillation
+
+PUBLISHED: dict[type, dict[str, Any]] = {
+    Network: {
+        **{"architecture": "convnet", "width": 128, "depth": 3, "norm": "instance"},
+        **{"activation": "relu", "pooling": "avg", "precision": "float32"},
+    },
+    GradientMatching: {
+        **{"ipc": 10, "init": "real", "outer": 1000, "image_lr": 0.1, "image_momentum": 0.5},
+        **{"image_schedule": "constant", "network_lr": 0.01, "network_batch": 256},
+        **{"real_batch": 256, "distance": "layerwise", "strategy": ()},
+        **{"augment_real": "siamese", "augment_synthetic": "siamese"},
+    },
+    DistributionMatching: {
+        **{"iterations": 20000, "image_lr": 1.0, "image_momentum": 0.5, "real_batch": 256},
+        **{"init": "real", "augment": "siamese"},
+    },
+    Forgetting: {"epochs": 200, "batch": 128, "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4},
+    Coreset: {"updates": 5000},
+    DatasetDistillation: {
+        **{"init": "noise", "iterations": 23600, "image_lr": 0.01, "epochs": 3, "rate": 0.02},
+        **{"weights": "random", "networks": 4, "real_batch": 1024},
+    },
+    LabelDistillation: {
+        **{"iterations": 19600, "label_init": "uniform", "label_lr": 0.001, "batch": 50},
+        **{"real_batch": 1024, "inner_lr": 0.01, "network_lr": 0.001, "patience": 50},
+    },
+    Evaluation: {
+        **{"networks": 20, "epochs": None, "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4},
+        **{"batch": 256, "augment": "independent", "network": Network()},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED, ids=lambda kind: kind.__name__)
+def test_defaults_are_the_published_values(kind: type) -> None:
+    made = kind()
+    assert {name: getattr(made, name) for name in PUBLISHED[kind]} == PUBLISHED[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "said"),
+    [
+        (GradientMatching, {"init": "foo"}, "unknown init 'foo'; known: "),
+        (
+            GradientMatching,
+            {"image_schedule": "cosin"},
+            "unknown image-schedule 'cosin'; known: cos",
+        ),
+        (GradientMatching, {"augment_real": 3}, "unknown augment-real '3'"),
+        (GradientMatching, {"ipc": 2.5}, "ipc must be a whole number, not 2.5"),
+        (GradientMatching, {"inner": "2"}, "inner must be a whole number, not '2'"),
+        (GradientMatching, {"image_lr": "0.1"}, "image-lr must be a number, not '0.1'"),
+        (GradientMatching, {"network": "lenet"}, "network must be a Network, not 'lenet'"),
+        (DistributionMatching, {"augment": "independent"}, "unknown augment 'independent'"),
+        (LabelDistillation, {"label_init": "foo"}, "unknown label-init 'foo'"),
+        (DatasetDistillation, {"weights": "foo"}, "unknown weights 'foo'"),
+        (Evaluation, {"augment": "foo"}, "unknown augment 'foo'"),
+        (Network, {"norm": "bach"}, "unknown norm 'bach'; known: batch"),
+    ],
+)
+def test_values_of_another_kind_are_one_line(kind: type, wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        kind(**wrong)
+    assert str(caught.value).startswith(said)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    settings = GradientMatching(ipc=np.int64(3), image_lr=np.float32(0.5))
+    assert settings.loops()[0] == 3
+    assert derive(np.int64(3), "a") == derive(3, "a")
+    key = cache_key("images", "dsa", method_named("dsa").preset("smoke"), np.int64(3))
+    assert key == cache_key("images", "dsa", method_named("dsa").preset("smoke"), 3)
+
+
+def test_no_networks_are_no_figures() -> None:
+    assert str(Accuracy(())) == "not tested"
