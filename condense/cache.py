@@ -160,10 +160,13 @@ class _Partial(FileJournal):
             self._earlier = own.seconds
             return own
         try:
-            return super().restore()
+            others = super().restore()
         except UserError as error:
             print(f"warning: {error}; it is begun anew", file=sys.stderr)
             return None
+        if others is not None:
+            self._run.spent_before(others.seconds)
+        return others
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Offers the checkpoint to both."""

@@ -84,6 +84,9 @@ class Journal:
     def save(self, checkpoint: Checkpoint) -> None:
         """Offers a checkpoint; cheap, so call it at every step. Written every few seconds."""
 
+    def spent_before(self, seconds: float) -> None:
+        """Says what another run had spent on what this one goes on with."""
+
     def report(self, done: int, total: int, **figures: float) -> None:
         """Says that `done` of `total` steps are done, and the running figures."""
 
@@ -196,6 +199,10 @@ class FileJournal(Journal):
         self._pending = checkpoint.snapshot(self.seconds)
         if time.monotonic() - self._written >= self._every:
             self.flush()
+
+    def spent_before(self, seconds: float) -> None:
+        """Counts them in `seconds`."""
+        self._earlier += seconds
 
     def report(self, done: int, total: int, **figures: float) -> None:
         """Adds a row to the history, with `done` as its step, and passes the report on."""

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def test_a_run_has_its_reports_and_checkpoints_too(tmp_path: Path) -> None:
     assert make.steps == [0, 1, 2, 3, 4, *range(4, 10)]
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", *map(str, range(1, 12))]
+
+
+def test_a_run_that_goes_on_with_anothers_set_counts_its_seconds(tmp_path: Path) -> None:
+    make = Stopping(at=4)
+    with pytest.raises(KeyboardInterrupt):
+        obtain(Cache(tmp_path), make)
+    partial = tmp_path / f"{KEY}.partial.safetensors"
+    replace(Checkpoint.read(partial), seconds=100.0).write(partial)
+    with FileJournal(tmp_path / "c.safetensors") as journal:
+        obtain(Cache(tmp_path), make, journal)
+        assert 100 <= journal.seconds < 110
+    assert Checkpoint.read(tmp_path / "c.safetensors").seconds >= 100
 
 
 @pytest.mark.parametrize("content", ["", "half a s"])
