@@ -15,7 +15,7 @@ from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
-from condense import augment_batch, generator
+from condense import UserError, augment_batch, generator
 from continual.heads import MultiHead
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.losses import (
@@ -78,6 +78,10 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     come, teachers look at the very batch, which costs a forward pass of each. A memory with answers
     brings those of the images as they are: they are noted when the images are taken in, and again
     after stage 2.
+
+    Avalanche's `num_workers`, `shuffle` and `drop_last` change nothing: batches are drawn from
+    tensors. A stream needs its classes' timeline, as Avalanche's own benchmarks have it
+    (`with_classes_timeline`). Training raises a `UserError` where weights become infinite.
 
     A memory may be any Avalanche `ExemplarsBuffer`; those of `continual.memory` and the experiences
     of `continual.streams` are trained on as tensors, others are read once an experience.
@@ -166,6 +170,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         """Stage 1, the memory's taking in of the new classes, and stage 2."""
         super()._train_exp(experience, eval_streams, **kwargs)
+        self._require_finite()
         self.memory.post_adapt(self, experience)
         self._note_answers()
         if self.stage.name == "first" or not self.learner.finetune_epochs:
@@ -176,10 +181,19 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self._enter(Stage("finetune", learner.finetune_epochs, learner.finetune_lr, 3, before))
         self.make_optimizer()
         self.make_train_dataloader()
+        self._stop_training = False  # who stops one stage early means that one
         super()._train_exp(experience, eval_streams, **kwargs)
+        self._require_finite()
         if getattr(self.memory, "follows_network", False):
             self.memory.post_adapt(self, experience)
         self._note_answers()
+
+    def _require_finite(self) -> None:
+        if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):
+            number = self.experience.current_experience + 1
+            raise UserError(
+                f"the learner diverged in task {number}, seed {self.seed}: give it a lower --lr"
+            )
 
     def _note_answers(self) -> None:
         """Remember with the images of this experience what the network says of them, if asked."""

@@ -102,14 +102,24 @@ class TaskHeads(MultiHead):
         """The task label of each head."""
 
     def adaptation(self, experience: Any) -> None:
-        """Add a head for each task label not seen before."""
+        """Add a head for each task label not seen before.
+
+        Raises:
+            UserError: where a task that has been seen has more classes now.
+        """
         if not self.training:
             return
+        outputs = _outputs(experience)
         for task in experience.task_labels:
             if task not in self.tasks:
                 self.tasks.append(task)
-                self.add_head(_outputs(experience))
+                self.add_head(outputs)
             self.newest = self.tasks.index(task)
+            if outputs > self.sizes[self.newest]:
+                raise UserError(
+                    f"task {task} has a head of {self.sizes[self.newest]} classes and cannot learn "
+                    f"class {outputs - 1}; use --head class"
+                )
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
         """Each image's outputs from its own task's head; -inf for classes that head lacks.

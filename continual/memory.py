@@ -35,7 +35,6 @@ from condense import (
     greedy_herding,
     in_chunks,
     method_named,
-    require_images,
     resize,
 )
 from continual.samples import Samples, as_dataset, join
@@ -90,7 +89,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         Args:
             max_size: a fixed total; each (experience, class) has an equal share, so that shares
                 shrink as classes come.
-            images_per_class: a fixed number for each (experience, class), and no limit in total.
+            images_per_class: a fixed number for each (experience, class), and no limit in total;
+                not for `ReplayPlugin`, which asks for a fixed total.
             formation: how many times smaller images are kept on a side; sizes count places for
                 whole images, each of which holds formation² such images.
             mean: per channel, what the images of other people's experiences are normalised with;
@@ -104,6 +104,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         super().__init__(max_size)
         if max_size < 1 and images_per_class is None:
             raise UserError("a memory needs a size: max_size images in all, or images_per_class")
+        if max_size and images_per_class is not None:
+            raise UserError("a memory has one size: either max_size or images_per_class")
         if images_per_class is not None and images_per_class < 1:
             raise UserError(f"images per class must be at least 1, not {images_per_class}")
         if formation < 1:
@@ -133,14 +135,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         others = {group: kept for group, kept in self.groups.items() if group not in mine}
         ipc = self._share(len(others) + len(mine))
-        self.groups = {group: kept[:ipc] for group, kept in others.items()}
+        groups = {group: kept[:ipc] for group, kept in others.items()}
         for task in tasks:
             small = small_shape(task.data, self.formation)
             chosen = self.choose(agent_state, task, ipc)
             for label, (images, answers) in zip(task.classes, chosen, strict=True):
                 group = Group(number, task.task, label)
                 kept = self._kept(resize(images, small[1:]), group, task.data)
-                self.groups[group] = replace(kept, answers=answers)
+                groups[group] = replace(kept, answers=answers)
+        self.groups = groups  # all at once: who interrupts the choosing loses nothing
         self._refresh()
 
     def note_answers(self, exp: Any, answer: Callable[[Samples], Tensor]) -> None:
@@ -228,13 +231,12 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
 
 class RandomBuffer(RehearsalBuffer):
-    """Keeps real images drawn at random."""
+    """Keeps real images drawn at random; all of a class that has fewer than its share."""
 
     def choose(self, strategy: Any, images: TaskImages, ipc: int) -> list[Chosen]:
         """Draw `ipc` images of each class without replacement."""
         data = images.data
         draws = generator(self.seed, "random memory", data.fingerprint())
-        require_images(data, ipc)
         rows = data.train_indices_by_class()
         drawn = [row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows]
         return [Chosen(data.x_train[row]) for row in drawn]
@@ -244,7 +246,7 @@ class HerdingBuffer(RehearsalBuffer):
     """Keeps the real images whose mean feature in the learner stays closest to their class's.
 
     As EEIL and iCaRL do, on features of length one (Rebuffi et al. 2017, Algorithm 4): what the
-    learner's `model.features` gives.
+    learner's `model.features` gives. All are kept of a class that has fewer than its share.
     """
 
     follows_network = True
@@ -262,11 +264,10 @@ class HerdingBuffer(RehearsalBuffer):
         def features(pixels: Tensor) -> Tensor:
             return F.normalize(model.features(data.normalise(pixels)).flatten(1))
 
-        require_images(data, ipc)
         training = model.training
         model.eval()
         herded = [
-            row[greedy_herding(in_chunks(features, data.x_train[row], 128), ipc)]
+            row[greedy_herding(in_chunks(features, data.x_train[row], 128), min(ipc, len(row)))]
             for row in data.train_indices_by_class()
         ]
         model.train(training)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
 from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 
-from condense import ImageData, UserError
+from condense import ImageData, UserError, unknown
 from continual.samples import Samples, as_dataset, read
+from continual.settings import Head
 
 
 class ImageExperience(DatasetExperience):  # type: ignore[misc]
@@ -41,7 +42,14 @@ def make_stream(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
         head: `domain`: the tasks share their labels, and the task label is 0 everywhere;
             `task`: they share their labels, and task labels tell them apart;
             `class`: each task's classes follow those of the task before it.
+
+    Raises:
+        UserError: for another head, or tasks of several image shapes.
     """
+    if head not in get_args(Head):
+        raise unknown("head", head, get_args(Head))
+    if len({task.shape for task in tasks}) > 1:
+        raise UserError("the tasks of a stream have one image shape: bring them to it by `resized`")
     streams = []
     for split in ("train", "test"):
         experiences, offset = [], 0

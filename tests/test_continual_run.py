@@ -6,14 +6,16 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from PIL import Image
 from split_images import write_images
-from tiny_streams import tasks
+from tiny_streams import LEARNER, tasks
 
 from condense import CondensedSet, Progress, UserError
 from condense.command_line import open_run, parse
@@ -104,6 +106,30 @@ def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "T3 (+ turned)" in printed
     assert f"{tmp_path / 'run' / 'stages.png'}" in printed
+
+
+def test_seeds_share_nothing(tmp_path: Path) -> None:
+    """Else the spread over them would be too small."""
+    data = replace(tasks()[0], mirror=True)
+    made = defaults("smoke", memory="random")
+    settings = replace(made, head="domain", images_per_class=2, learner=LEARNER)
+    folder: Any = SimpleNamespace(path=tmp_path)
+    from continual.experiment import Experiment
+
+    experiment = Experiment(settings, [data], folder, torch.device("cpu"))
+    weights, chosen, seeds = [], [], []
+    for seed in (0, 1, 0):
+        strategy = experiment._strategy(seed)
+        assert strategy.augmentation == ("color", "crop", "flip")
+        weights.append(strategy.model.features.state_dict()["0.weight"].clone())
+        (experience,) = experiment.benchmark.train_stream
+        strategy.memory.post_adapt(strategy, experience)
+        chosen.append(strategy.memory.samples.images)
+        seeds.append(strategy.seed)
+    for drawn in (weights, chosen):
+        assert torch.equal(drawn[0], drawn[2])
+        assert not torch.equal(drawn[0], drawn[1])
+    assert seeds == [0, 1, 0]
 
 
 def test_a_fixed_total_of_images(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from tiny_streams import LEARNER, learner, tasks
 from torch import nn
 
-from condense import generator
-from continual import HerdingBuffer, RandomBuffer, make_stream
+from condense import UserError, generator
+from continual import HerdingBuffer, RandomBuffer, eeil, make_stream
 from continual.losses import (
     add_gradient_noise,
     among_new,
@@ -178,10 +178,11 @@ class Watch(SupervisedPlugin):  # type: ignore[misc]
         )
 
 
-def test_stages_teachers_and_memory_of_each_experience() -> None:
+@pytest.mark.parametrize("head", ["task", "class"])
+def test_stages_teachers_and_memory_of_each_experience(head: str) -> None:
     watch = Watch()
-    strategy = learner("class", plugins=[watch])
-    stream = make_stream(tasks(), "class").train_stream
+    strategy = learner(head, plugins=[watch])
+    stream = make_stream(tasks(), head).train_stream
     for count, experience in enumerate(stream, 1):
         strategy.train(experience, eval_streams=[])
         assert len(strategy.memory.samples) == 20 * count
@@ -372,3 +373,55 @@ def test_looking_on_while_it_learns_changes_nothing(head: str) -> None:
         strategy.train(make_stream(tasks()[:2], head).train_stream, eval_streams=seen)
     watched, alone = (copy.deepcopy(strategy).model.state_dict() for strategy in strategies)
     assert all(torch.equal(watched[name], alone[name]) for name in alone)
+
+
+def test_noise_and_optimiser_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of η / (1 + epoch)^γ on the summed gradient; stage 2 starts cold."""
+    asked: list[tuple[str, int, float, int]] = []
+    cold: dict[str, bool] = {}
+
+    class Look(SupervisedPlugin):  # type: ignore[misc]
+        def before_update(self, strategy: Any, **kwargs: Any) -> None:
+            asked[-1] = (strategy.stage.name, len(strategy.mb_x), *asked[-1][2:])
+            cold.setdefault(strategy.stage.name, not strategy.optimizer.state)
+            (group,) = strategy.optimizer.param_groups
+            assert (group["momentum"], group["weight_decay"]) == (0.75, 0.125)
+
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            asked.append(("", 0, 0.0, 0))
+
+    def noted(parameters: Any, scale: float, batch: int, draws: Any) -> None:
+        asked[-1] = (*asked[-1][:2], scale, batch)
+
+    monkeypatch.setattr(eeil, "add_gradient_noise", noted)
+    changed = {"momentum": 0.75, "weight_decay": 0.125, "noise_eta": 0.5, "noise_gamma": 0.25}
+    strategy = learner(learner=replace(LEARNER, **changed), plugins=[Look()])
+    strategy.train(make_stream(tasks()[:2]).train_stream, eval_streams=[])
+    assert all(cold.values())
+    assert cold.keys() == {"first", "main", "finetune"}
+    assert all(batch == images > 1 for _, images, _, batch in asked)
+    scales = {name: [s for n, _, s, _ in asked if n == name] for name in cold}
+    expected = {"first": (1, 2), "main": (1, 2), "finetune": (3, 4, 5)}
+    for name, epochs in expected.items():
+        assert sorted(set(scales[name]), reverse=True) == [
+            pytest.approx(0.5 / (1 + epoch) ** 0.25) for epoch in epochs
+        ]
+
+
+def test_a_learner_that_diverges_says_so() -> None:
+    strategy = learner(learner=replace(LEARNER, lr=1e30), seed=3)
+    with pytest.raises(UserError, match="diverged in task 1, seed 3: give it a lower --lr"):
+        strategy.train(make_stream(tasks()[:1]).train_stream, eval_streams=[])
+
+
+def test_stopping_stage_1_early_leaves_stage_2() -> None:
+    class Impatient(SupervisedPlugin):  # type: ignore[misc]
+        def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            seen.append(strategy.stage.name)
+            if strategy.stage.name == "main":
+                strategy.stop_training()
+
+    seen: list[str] = []
+    strategy = learner(plugins=[Impatient()])
+    strategy.train(make_stream(tasks()[:2]).train_stream, eval_streams=[])
+    assert seen == ["first"] * 2 + ["main"] + ["finetune"] * 3

@@ -258,9 +258,10 @@ def test_a_memory_comes_back_from_its_tensors(kind: str, answers: bool) -> None:
         (lambda: RandomBuffer(10, formation=0), "formation must be at least 1"),
         (lambda: CondensedBuffer(10, method="dsaa"), "unknown method 'dsaa'; known: dsa"),
         (
-            lambda: RandomBuffer(images_per_class=13).post_adapt(agent(), _first()),
+            lambda: BUFFERS["condensed"](images_per_class=13).post_adapt(agent(), _first()),
             "13 per class asked for",
         ),
+        (lambda: RandomBuffer(10, images_per_class=2), "either max_size or images_per_class"),
         (lambda: RandomBuffer(9).post_adapt(agent(), _first()), "cannot hold 10 classes"),
         (
             lambda: RandomBuffer(10, formation=17).post_adapt(agent(), _first()),
@@ -271,6 +272,28 @@ def test_a_memory_comes_back_from_its_tensors(kind: str, answers: bool) -> None:
 def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         make()
+
+
+@pytest.mark.parametrize("kind", ["random", "herding"])
+def test_of_a_class_that_has_too_few_all_are_kept(kind: str) -> None:
+    buffer = BUFFERS[kind](images_per_class=13)
+    strategy = learner(memory=buffer)
+    strategy.train(make_stream(tasks()[:1]).train_stream, eval_streams=[])
+    assert counts(buffer) == [12] * 10
+
+
+def test_a_choice_that_is_interrupted_leaves_the_memory_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    buffer, stream = RandomBuffer(60), make_stream(tasks()).train_stream
+    buffer.post_adapt(agent(), stream[0])
+    monkeypatch.setattr(RandomBuffer, "choose", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        buffer.post_adapt(agent(), stream[1])
+    assert len(buffer.samples) == len(buffer.buffer) == 60
 
 
 def _first() -> Any:

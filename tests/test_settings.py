@@ -18,6 +18,7 @@ from condense.settings import (
     Network,
 )
 from condense.unrolled_settings import DatasetDistillation, LabelDistillation
+from continual.settings import Learner
 
 PUBLISHED: dict[type, dict[str, Any]] = {
     Network: {
@@ -43,6 +44,11 @@ PUBLISHED: dict[type, dict[str, Any]] = {
     LabelDistillation: {
         **{"iterations": 19600, "label_init": "uniform", "label_lr": 0.001, "batch": 50},
         **{"real_batch": 1024, "inner_lr": 0.01, "network_lr": 0.001, "patience": 50},
+    },
+    Learner: {
+        **{"epochs_first": 100, "epochs": 40, "lr": 0.1, "batch": 128, "momentum": 0.9},
+        **{"weight_decay": 1e-4, "finetune_epochs": 30, "finetune_lr": 0.01, "temperature": 2.0},
+        **{"noise": True, "noise_eta": 0.3, "noise_gamma": 0.55, "memory_share": None},
     },
     Evaluation: {
         **{"networks": 20, "epochs": None, "lr": 0.01, "momentum": 0.9, "weight_decay": 5e-4},

@@ -142,6 +142,10 @@ def test_each_batch_has_its_share_of_the_memory() -> None:
     assert sorted(labels[old == 0].tolist()) == list(range(10))
     assert sorted(labels[old == 1].bincount().tolist()) == [2, 3, 3]
     torch.testing.assert_close(images[old == 1], memory[labels[old == 1]].inputs())
+    many = replace(samples(20), tasks=torch.ones(20).long())
+    loader = RehearsalLoader(samples(10), many, 8, 10, generator(0))
+    orders = [torch.cat([labels[old == 1] for _, labels, old in loader]).tolist() for _ in "ab"]
+    assert orders[0] != orders[1], "the memory is shuffled too"
 
 
 @pytest.mark.parametrize(("memory", "updates"), [(3, 2), (40, 2), (40, None)])
@@ -179,6 +183,21 @@ def test_task_heads_answer_with_the_head_of_the_task() -> None:
     torch.testing.assert_close(scores, torch.stack([second[0], first[1], first[2], second[3]]))
     with pytest.raises(UserError, match="need task labels"):
         model(images)
+
+
+def test_a_task_that_grows_has_no_head_for_it() -> None:
+    strategy = learner("task")
+    with pytest.raises(
+        UserError, match="task 0 has a head of 10 classes and cannot learn class 19"
+    ):
+        strategy.train(make_stream(tasks()[:2], "class").train_stream, eval_streams=[])
+
+
+def test_streams_that_make_no_sense() -> None:
+    with pytest.raises(UserError, match="unknown head 'clas'; known: class"):
+        make_stream(tasks(), "clas")
+    with pytest.raises(UserError, match="one image shape"):
+        make_stream([tasks()[0], tasks()[1].resized(8, 3)])
 
 
 def test_class_heads_grow_and_a_shared_head_does_not() -> None:
