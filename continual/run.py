@@ -134,7 +134,7 @@ def summary(
         "distill": settings.distill,
         "images_per_class": remembered // classes // settings.formation**2,
         "formation": settings.formation,
-        "answers": settings.answers,
+        "answers": settings.answers and not method_named(settings.memory).soft_labels,
         "seeds": [outcome.seed for outcome in outcomes],
         "average_accuracy": mean,
         "average_accuracy_std": std,
