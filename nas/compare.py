@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from condense import UserError, atomic_write, command_line
+from condense import UserError, command_line
 from nas.settings import label
 
 if TYPE_CHECKING:
@@ -153,8 +153,7 @@ def draw(path: Path, runs: Sequence[Compared]) -> None:
         rows = report.ranked(each.table)
         report.scatter(axes, rows, each.summary["top_fraction"], each.name)
         report.ranking(places[-1], rows, each.name)
-    with atomic_write(path) as temporary:
-        report.write(figure, temporary)
+    report.write(figure, path)
 
 
 if __name__ == "__main__":

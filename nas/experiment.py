@@ -47,7 +47,7 @@ class Experiment:
         data: its images.
         space: the architectures.
         folder: of the run, which holds the condensed set where the proxy is one.
-        begun: when this session of the search began; now where not given.
+        begun: when it was begun, or last gone on with; now where not given.
     """
 
     def __init__(

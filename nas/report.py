@@ -105,8 +105,7 @@ def draw_scatter(path: Path, table: Table, top_fraction: float, label: str) -> N
     """The scatter of a search as a PNG picture."""
     figure = Figure(figsize=(4.5, 3.8), layout="constrained")
     scatter(figure.add_subplot(), ranked(table), top_fraction, label)
-    with atomic_write(path) as aside:
-        write(figure, aside)
+    write(figure, path)
 
 
 def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) -> None:
@@ -140,8 +139,7 @@ def draw_ranking(path: Path, table: Table, label: str) -> None:
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axes = figure.add_subplot()
     ranking(axes, ranked(table), label)
-    with atomic_write(path) as aside:
-        write(figure, aside)
+    write(figure, path)
 
 
 def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
@@ -159,8 +157,9 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """A PNG picture, the same bytes for the same picture."""
-    FigureCanvasAgg(figure).print_png(path, metadata={"Software": None})
+    """A PNG picture, written atomically; the same bytes for the same picture."""
+    with atomic_write(path) as aside:
+        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
 
 
 def _shown(row: Row) -> float:

@@ -28,7 +28,7 @@ from nas.storage import JOURNAL, database_storage, journal_storage
 from nas.training import Outcome
 
 ATTEMPTS = 5
-"""Workers that may die on one architecture, in one session of a search, before it is given up."""
+"""Workers that may die on one architecture before it is given up."""
 
 _OUTCOME = ("parameters", "score", "updates", "seconds", "reason")
 
@@ -42,8 +42,8 @@ class SharedStudy:
         name: of the study; those with one name in one storage are one study.
         folder: of the run; takes the study where there is no `url`.
         url: of a database.
-        since: when the session began. Who goes on with a search that was killed has it try again,
-            so what died before does not count.
+        since: when the search was begun, or last gone on with. Who goes on with one that was
+            killed has it try again, so what died before does not count.
         first_rung: updates after which the pruner first looks, where it does.
 
     Raises:
@@ -169,8 +169,9 @@ class SharedStudy:
         return sorted(mine, key=lambda trial: (self._place[_index(trial)], trial.number))
 
     def _has_died(self, trial: FrozenTrial) -> bool:
+        abandoned = not _counts(trial) and "passed_over" not in trial.user_attrs
         started = trial.datetime_start
-        return _was_abandoned(trial) and started is not None and started >= self._since
+        return abandoned and started is not None and started >= self._since
 
     def _trials(self, *states: TrialState) -> list[FrozenTrial]:
         return self._storage.get_all_trials(self._id, deepcopy=False, states=states or None)
@@ -231,7 +232,3 @@ def _index(trial: FrozenTrial) -> int:
 def _counts(trial: FrozenTrial) -> bool:
     """Whether it stands for its architecture: not where it only failed."""
     return trial.state != TrialState.FAIL or "reason" in trial.user_attrs
-
-
-def _was_abandoned(trial: FrozenTrial) -> bool:
-    return not _counts(trial) and "passed_over" not in trial.user_attrs
