@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from benchmarks.main_job import CONDENSING
 from benchmarks.rows import RESULTS
 from condense import GradientMatching
 from condense.files import read_json
-from condense.presets import PRESETS
+from condense.presets import preset
 from continual.settings import PLAIN, Rehearsal
 
 NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
@@ -49,9 +50,15 @@ def learnt(
 
 def changes(condensing: dict[str, Any]) -> dict[str, Any]:
     """What settings of gradient matching change of the cpu preset, of what some part changes."""
-    preset = PRESETS["cpu"][GradientMatching]
-    names = {name for changed in CONDENSING.values() for name in changed if name in condensing}
-    return {name: condensing[name] for name in names if condensing[name] != preset[name]}
+    usual, found = _flat(asdict(preset(GradientMatching, "cpu"))), _flat(condensing)
+    names = {name for changed in CONDENSING.values() for name in changed if name in found}
+    return {name: found[name] for name in names if found[name] != usual[name]}
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the network's named as on the command line, `network.depth`."""
+    network = {f"network.{name}": value for name, value in settings.get("network", {}).items()}
+    return {**settings, **network}
 
 
 def rehearsal(settings: dict[str, Any]) -> Rehearsal:

@@ -29,6 +29,8 @@ PARTS = {
     "small": "40 of half the side",
     "rehearsed": "40 of half the side, answers, half of each batch",
     "long": f"the same, condensed in {CONDENSING['long']['outer']} outer iterations in place of 20",
+    "shallow": "the same, condensed in steps of {image_lr:g} in place of 3 by two blocks in place of "
+    "three".format(**CONDENSING["shallow"]),
     "gentle": "10 images, condensed in {outer} iterations at rates of {image_lr:g} and "
     "{network_lr:g}".format(**CONDENSING["gentle"]),
 }
