@@ -37,9 +37,15 @@ class Figure3:
     """The picture."""
 
 
-def curve(kept: list[Result], memory: str, distill: bool, how: Rehearsal = PLAIN) -> Curve | None:
+LINES = ((PLAIN, "", "-"), (REHEARSED, "rehearsed", ":"), (REHEARSED, "", "--"))
+"""How a memory is rehearsed, the part of the main job, or condensed as by default; and a line."""
+
+
+def curve(
+    kept: list[Result], memory: str, distill: bool, how: Rehearsal = PLAIN, part: str = ""
+) -> Curve | None:
     """Of all seeds with one head for all tasks; None where none has been measured."""
-    found = learnt(kept, "domain", memory, distill, how)
+    found = learnt(kept, "domain", memory, distill, how, part)
     runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
@@ -59,8 +65,8 @@ def draw(kept: list[Result], path: Path) -> None:
     for plot, distill in zip(plots, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
             colour = f"C{number}"
-            for how, line in ((PLAIN, "-"), (REHEARSED, "--")):
-                found = curve(kept, memory, distill, how)
+            for how, part, line in LINES:
+                found = curve(kept, memory, distill, how, part)
                 if found:
                     label = name if how == PLAIN else None
                     style = {"marker": "o", "capsize": 3, "linestyle": line}
@@ -72,6 +78,7 @@ def draw(kept: list[Result], path: Path) -> None:
         plot.grid(alpha=0.3)
     plots[0].set_ylabel("test accuracy (%)")
     plots[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
+    plots[0].plot([], [], ":", color="grey", label="so, and condensed like whole images")
     plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
     figure.legend(
         *plots[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from benchmarks.commands import cores, machine, run_to_the_end
 from condense.command_line import main, read_flags
 from condense.files import write_json
-from continual.settings import PLAIN, REHEARSED, Rehearsal
+from continual.settings import LEARNERS_OWN, PLAIN, REHEARSED, Rehearsal
 
 STREAM = "--stream svhn-mnist-usps"
 RESULTS = Path(__file__).parent / "results" / "main_job"
@@ -33,13 +33,17 @@ REHEARSALS = {
 }
 """By part: how memories are kept and rehearsed, and which."""
 
+DEEP: dict[str, float] = {"image_lr": 3.0, "network.depth": 3}
+"""Small images condensed like whole ones, as they were by default at first."""
+
 CONDENSING: dict[str, dict[str, float]] = {
-    "long": {"outer": 100},
+    "small": DEEP,
+    "rehearsed": DEEP,
+    "long": {**DEEP, "outer": 100},
     "gentle": {"outer": 100, "image_lr": 1.0, "network_lr": 0.05},
-    "shallow": {"image_lr": 1.0, "network.depth": 2},
 }
-"""By part: what differs from the cpu preset, which has 20 outer iterations and rates of 3 and 0.2;
-the paper has 1000 of them."""
+"""By part: how memories are condensed where that is not the default, which has 20 outer iterations
+at the cpu preset; the paper has 1000."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,10 @@ class MainJob:
     ] = "all"
     """mnist: condensed sets of MNIST. plain: the four memories as EEIL keeps and rehearses them.
     small: DSA and herding with four times as many images of half the side. rehearsed: herding, DC
-    and DSA as DSA is by default. long: DC and DSA so, condensed five times as long. shallow: DC
-    and DSA so, condensed in smaller steps by a network of two blocks. gentle: DSA rehearsed as in
-    plain, condensed five times as long and in smaller steps. heads: DSA and herding
-    with the other heads, each as by default. time: the main job with an empty cache."""
+    and DSA as DSA is by default, but condensed like whole images. long: the same five times as
+    long. shallow: DC and DSA as by default, condensed in smaller steps by a shallower network.
+    gentle: DSA rehearsed as in plain, condensed five times as long and in smaller steps. heads: DSA
+    and herding with the other heads, each as by default. time: the main job with an empty cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """random herding dc dsa: only these."""
     distill: tuple[bool, ...] = (False, True)
@@ -83,11 +87,10 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
             bare = f"{line} --evaluation.augment none"
             yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", bare.split()
     for part, (how, memories) in REHEARSALS.items():
-        changes = CONDENSING.get(part, {}).items()
-        more = "".join(f" --condensing.{name.replace('_', '-')} {value}" for name, value in changes)
         for distill in settings.distill:
             flag = "distill" if distill else "no-distill"
             for memory in chosen(settings, memories):
+                more = "" if memory in LEARNERS_OWN else condensing_flags(part)
                 for seed in seeds:
                     line = f"{learn(memory)} {flags(how)}{more} --{flag} --seed {seed}"
                     named = f"{memory}-{part}" if part != "plain" else memory
@@ -107,6 +110,12 @@ def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:
 def learn(memory: str) -> str:
     """How the stream is learnt with a memory of 10 images per class, or of as many bytes."""
     return f"continual.run {STREAM} --memory {memory}"
+
+
+def condensing_flags(part: str) -> str:
+    """Of how the memories of a part are condensed."""
+    changes = CONDENSING.get(part, {}).items()
+    return "".join(f" --condensing.{name.replace('_', '-')} {value}" for name, value in changes)
 
 
 def flags(how: Rehearsal) -> str:

@@ -29,8 +29,7 @@ PARTS = {
     "small": "40 of half the side",
     "rehearsed": "40 of half the side, answers, half of each batch",
     "long": f"the same, condensed in {CONDENSING['long']['outer']} outer iterations in place of 20",
-    "shallow": "the same, condensed in steps of {image_lr:g} in place of 3 by two blocks in place of "
-    "three".format(**CONDENSING["shallow"]),
+    "shallow": "40 of half the side, answers, half of each batch, condensed by a shallower network",
     "gentle": "10 images, condensed in {outer} iterations at rates of {image_lr:g} and "
     "{network_lr:g}".format(**CONDENSING["gentle"]),
 }
@@ -89,15 +88,15 @@ def continual_table(kept: list[Result]) -> str:
 
 
 def heads_table(kept: list[Result]) -> str:
-    """The same for the other heads, one seed each, as each memory is rehearsed by default."""
+    """The same for the other heads, one seed each; DSA condensed like whole images."""
 
-    def row(head: str, memory: str, how: Rehearsal) -> list[str]:
-        runs = [result["summary"] for result in learnt(kept, head, memory, False, how)]
+    def row(head: str, memory: str, how: Rehearsal, part: str) -> list[str]:
+        runs = [result["summary"] for result in learnt(kept, head, memory, False, how, part)]
         stages = (spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
-    ways = (("herding", PLAIN), ("dsa", REHEARSED))
-    rows = [row(head, memory, how) for head in ("task", "class") for memory, how in ways]
+    ways = (("herding", PLAIN, "plain"), ("dsa", REHEARSED, "rehearsed"))
+    rows = [row(head, *way) for head in ("task", "class") for way in ways]
     return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 

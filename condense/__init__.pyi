@@ -33,11 +33,13 @@ from .networks import blueprint as blueprint
 from .networks import build as build
 from .networks import initialise as initialise
 from .presets import preset as preset
+from .presets import preset_for as preset_for
 from .run_folder import RunFolder as RunFolder
 from .seeds import generator as generator
 from .settings import Coreset as Coreset
 from .settings import Evaluation as Evaluation
 from .settings import GradientMatching as GradientMatching
+from .settings import MethodSettings as MethodSettings
 from .settings import Network as Network
 from .training import Schedule as Schedule
 from .training import in_chunks as in_chunks

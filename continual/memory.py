@@ -35,9 +35,11 @@ from condense import (
     greedy_herding,
     in_chunks,
     method_named,
+    preset_for,
     resize,
 )
 from continual.samples import Samples, as_dataset, join
+from continual.settings import condensing_preset
 from continual.streams import TaskImages, images_of
 from continual.tasks import small_shape
 
@@ -305,7 +307,7 @@ class CondensedBuffer(RehearsalBuffer):
             max_size: as there.
             method: one of `condense.METHODS`.
             settings: the method's, with any `ipc`: the share of a class is what counts. Where not
-                given, the paper's on a GPU and those of the cpu preset elsewhere.
+                given, `condensing_preset`'s: the paper's on a GPU, of the cpu preset elsewhere.
             journals: gives what is told how the condensing of these images gets on; nobody is
                 where not given.
             cache: where sets that have been made before are looked up; none where not given.
@@ -329,12 +331,17 @@ class CondensedBuffer(RehearsalBuffer):
         if self.formation > 1:
             channels, height, _ = small_shape(data, self.formation)
             data = data.resized(height, channels)
-        size: dict[str, Any] = {"ipc": ipc}
-        if self.settings is not None:
-            size = {"settings": replace(self.settings, ipc=ipc)}
+        settings = self.settings
+        if settings is None:
+            settings = condensing_preset(self.method, preset_for(data.device.type), self.formation)
         with self.journals(data) if self.journals else Journal() as journal:
             condensed = condense(
-                data, self.method, **size, seed=self.seed, journal=journal, cache=self.cache
+                data,
+                self.method,
+                replace(settings, ipc=ipc),
+                seed=self.seed,
+                journal=journal,
+                cache=self.cache,
             )
         answers = _soft_answers(condensed, images.classes)
         chosen = []

@@ -5,10 +5,19 @@ from __future__ import annotations
 import statistics
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from condense import GradientMatching, RunFolder, UserError, command_line, method_named
-from continual.settings import LEARNERS_OWN, PLAIN, STREAMS, Continual, Stream, learner_preset
+from condense import RunFolder, UserError, command_line, method_named
+from continual.settings import (
+    LEARNERS_OWN,
+    PLAIN,
+    STREAMS,
+    Continual,
+    Stream,
+    condensing_preset,
+    learner_preset,
+)
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -17,12 +26,18 @@ if TYPE_CHECKING:
 PROG = "python -m continual.run"
 
 
-def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -> Continual:
+def defaults(
+    preset: str = "paper",
+    memory: str = "dsa",
+    stream: str = "auto",
+    formation: int | str | None = None,
+) -> Continual:
     """The settings that flags depart from."""
     method = method_named(memory)
     about = STREAMS.get(stream, Stream(()))
     how = about.rehearsal if method.synthetic and preset != "paper" else PLAIN
-    matching = preset == "cpu" and method.settings is GradientMatching
+    if str(formation).isdecimal():  # what is no number is told of where all flags are read
+        how = replace(how, formation=int(str(formation)))
     return Continual(
         memory=memory,
         formation=how.formation,
@@ -30,7 +45,7 @@ def defaults(preset: str = "paper", memory: str = "dsa", stream: str = "auto") -
         learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
         condensing=None
         if memory in LEARNERS_OWN
-        else method.preset(preset, **(about.matching if matching else {})),
+        else condensing_preset(memory, preset, how.formation, about.matching),
     )
 
 

@@ -142,6 +142,34 @@ gradients are small, and since D looks at their direction alone, the steps of th
 larger, and noise."""
 
 
+SMALLER: Mapping[str, Any] = {"image_lr": 1.0}
+"""Gradient matching of a formation's images, at the cpu preset."""
+
+
+def condensing_preset(
+    memory: str, preset: str, formation: int = 1, matching: Mapping[str, Any] | None = None
+) -> Any:
+    """How the images of a memory are condensed: the method's settings at a preset.
+
+    Gradients of a formation's smaller images are matched in a ConvNet of one block less for each
+    time that they are halved: else less and less is left of where anything is, and what is
+    condensed so reminds of less (benchmarks/README.md).
+
+    Args:
+        memory: the method.
+        preset: paper, cpu or smoke.
+        formation: how many times smaller the images are on a side.
+        matching: what is changed of gradient matching at the cpu preset.
+    """
+    method = method_named(memory)
+    if method.settings is not GradientMatching:
+        return method.preset(preset)
+    small: Mapping[str, Any] = SMALLER if formation > 1 else {}
+    settings = method.preset(preset, **({**small, **(matching or {})} if preset == "cpu" else {}))
+    depth = max(1, settings.network.depth - (formation.bit_length() - 1))
+    return replace(settings, network=replace(settings.network, depth=depth))
+
+
 @dataclass(frozen=True)
 class Part:
     """One task of a stream: a data set, or some classes of one."""

@@ -17,7 +17,7 @@ from PIL import Image
 from split_images import write_images
 from tiny_streams import LEARNER, tasks
 
-from condense import CondensedSet, Progress, UserError
+from condense import METHODS, CondensedSet, Progress, UserError
 from condense.command_line import open_run, parse
 from continual.report import (
     forgetting,
@@ -28,7 +28,16 @@ from continual.report import (
     table,
 )
 from continual.run import PROG, check_fits, defaults, finish
-from continual.settings import GENTLE, PLAIN, REHEARSED, SPLIT, Continual, Rehearsal, Stream
+from continual.settings import (
+    GENTLE,
+    PLAIN,
+    REHEARSED,
+    SPLIT,
+    Continual,
+    Rehearsal,
+    Stream,
+    condensing_preset,
+)
 
 TINY = [
     *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
@@ -261,6 +270,25 @@ def test_what_a_memory_has_by_default() -> None:
     assert {name: getattr(split.condensing, name) for name in GENTLE} == GENTLE
     assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
     assert defaults("cpu", "dm", "split-cifar10").condensing == defaults("cpu", "dm").condensing
+
+
+@pytest.mark.parametrize(
+    ("formation", "depth", "rate"), [(1, 3, 3), (2, 2, 1), (3, 2, 1), (4, 1, 1)]
+)
+def test_smaller_images_are_condensed_by_a_shallower_network(formation, depth, rate) -> None:
+    condensing = defaults("cpu", "dsa", formation=str(formation)).condensing
+    assert (condensing.network.depth, condensing.image_lr) == (depth, rate)
+    assert defaults("cpu", "dm", formation=formation).condensing == METHODS["dm"].preset("cpu")
+    published = condensing_preset("dsa", "paper", formation)
+    assert (published.network.depth, published.image_lr) == (depth, 0.1)
+    flags = ["--preset", "cpu", "--formation", str(formation), "--condensing.network.depth", "3"]
+    assert parse(defaults, flags, PROG).condensing.network.depth == 3
+
+
+def test_what_is_no_formation_is_told_in_a_line() -> None:
+    for value in ("0", "two"):
+        with pytest.raises(UserError, match="formation"):
+            parse(defaults, ["--preset", "cpu", "--formation", value], PROG)
 
 
 def rehearsal(settings: Continual) -> Rehearsal:

@@ -14,6 +14,8 @@ from tiny_streams import LEARNER, learner, tasks
 
 from condense import (
     Cache,
+    CondensedSet,
+    ImageData,
     UserError,
     build,
     condense,
@@ -29,6 +31,7 @@ from continual import (
     make_stream,
     with_heads,
 )
+from continual.settings import condensing_preset
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
@@ -120,6 +123,23 @@ def test_a_condensed_memory_of_a_formation_is_condensed_small() -> None:
     buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
     expected = condense(tasks()[0].resized(8, 3), "dsa", replace(SETTINGS, ipc=8))
     assert_same_images(buffer.samples.pixels(), expected.images)
+
+
+@pytest.mark.parametrize("formation", [1, 2])
+def test_a_memory_without_settings_takes_those_of_its_formation(
+    formation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(data: ImageData, method: str, settings: Any, **rest: Any) -> CondensedSet:
+        asked.append(settings)
+        return condense(data, "random", ipc=settings.ipc)
+
+    monkeypatch.setattr("continual.memory.condense", make)
+    buffer = CondensedBuffer(images_per_class=1, formation=formation)
+    buffer.post_adapt(agent(), make_stream(tasks()).train_stream[0])
+    expected = condensing_preset("dsa", "cpu", formation)
+    assert asked == [replace(expected, ipc=formation**2)]
 
 
 def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:

@@ -36,12 +36,15 @@ def test_continual_cells_by_hand():
     rehearsed["settings"] |= {"formation": 2, "answers": True, "learner": {"memory_share": 0.5}}
     long = copy.deepcopy(rehearsed)
     long["settings"]["condensing"] = {"outer": 100}
-    assert continual_table([*kept, small, rehearsed, long]).splitlines()[2:] == [
+    ours = copy.deepcopy(rehearsed)
+    ours["settings"]["condensing"] = {"image_lr": 1.0, "network": {"depth": 2}}
+    assert continual_table([*kept, small, rehearsed, long, ours]).splitlines()[2:] == [
         f"| herding | {PARTS['plain']} |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |",
         f"| **DSA** | {PARTS['plain']} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |",
         f"| **DSA** | {PARTS['small']} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |",
         f"| **DSA** | {PARTS['rehearsed']} | 100.0 | 100.0 | 100.0 | 1 |  |  |  |  |",
         f"| **DSA** | {PARTS['long']} | 100.0 | 100.0 | 100.0 | 1 |  |  |  |  |",
+        f"| **DSA** | {PARTS['shallow']} | 100.0 | 100.0 | 100.0 | 1 |  |  |  |  |",
     ]
 
 
