@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -29,6 +29,7 @@ REHEARSALS = {
     "rehearsed": (REHEARSED, ("herding", "dc", "dsa")),
     "long": (REHEARSED, ("dc", "dsa")),
     "shallow": (REHEARSED, ("dc", "dsa")),
+    "thirds": (replace(REHEARSED, formation=3), ("herding",)),
     "gentle": (PLAIN, ("dsa",)),
 }
 """By part: how memories are kept and rehearsed, and which."""
@@ -51,14 +52,25 @@ class MainJob:
     """Measure what the README quotes."""
 
     part: Literal[
-        "all", "mnist", "plain", "small", "rehearsed", "long", "shallow", "gentle", "heads", "time"
+        "all",
+        "mnist",
+        "plain",
+        "small",
+        "rehearsed",
+        "long",
+        "shallow",
+        "thirds",
+        "gentle",
+        "heads",
+        "time",
     ] = "all"
     """mnist: condensed sets of MNIST. plain: the four memories as EEIL keeps and rehearses them.
     small: DSA and herding with four times as many images of half the side. rehearsed: herding, DC
     and DSA as DSA is by default, but condensed like whole images. long: the same five times as
     long. shallow: DC and DSA as by default, condensed in smaller steps by a shallower network.
-    gentle: DSA rehearsed as in plain, condensed five times as long and in smaller steps. heads: DSA
-    and herding with the other heads, each as by default. time: the main job with an empty cache."""
+    thirds: herding so, with nine times as many images of a third of the side. gentle: DSA rehearsed
+    as in plain, condensed five times as long and in smaller steps. heads: DSA and herding with the
+    other heads, each as by default. time: the main job with an empty cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """random herding dc dsa: only these."""
     distill: tuple[bool, ...] = (False, True)

@@ -30,6 +30,7 @@ PARTS = {
     "rehearsed": "40 of half the side, answers, half of each batch",
     "long": f"the same, condensed in {CONDENSING['long']['outer']} outer iterations in place of 20",
     "shallow": "40 of half the side, answers, half of each batch, condensed by a shallower network",
+    "thirds": "90 of a third of the side, answers, half of each batch",
     "gentle": "10 images, condensed in {outer} iterations at rates of {image_lr:g} and "
     "{network_lr:g}".format(**CONDENSING["gentle"]),
 }
