@@ -39,7 +39,6 @@ from .seeds import generator as generator
 from .settings import Coreset as Coreset
 from .settings import Evaluation as Evaluation
 from .settings import GradientMatching as GradientMatching
-from .settings import MethodSettings as MethodSettings
 from .settings import Network as Network
 from .training import Schedule as Schedule
 from .training import in_chunks as in_chunks

@@ -141,7 +141,6 @@ GENTLE: Mapping[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
 gradients are small, and since D looks at their direction alone, the steps of the images are the
 larger, and noise."""
 
-
 SMALLER: Mapping[str, Any] = {"image_lr": 1.0}
 """Gradient matching of a formation's images, at the cpu preset."""
 
@@ -164,8 +163,10 @@ def condensing_preset(
     method = method_named(memory)
     if method.settings is not GradientMatching:
         return method.preset(preset)
-    small: Mapping[str, Any] = SMALLER if formation > 1 else {}
-    settings = method.preset(preset, **({**small, **(matching or {})} if preset == "cpu" else {}))
+    changes: dict[str, Any] = {}
+    if preset == "cpu":
+        changes = {**(SMALLER if formation > 1 else {}), **(matching or {})}
+    settings = method.preset(preset, **changes)
     depth = max(1, settings.network.depth - (formation.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
 
