@@ -17,7 +17,6 @@ from benchmarks.measured import Result, learnt, results
 from benchmarks.pictures import write
 from benchmarks.rows import RESULTS
 from condense.command_line import main, read_flags
-from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 STAGES = ("T1", "T2", "T3")
 MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
@@ -37,15 +36,13 @@ class Figure3:
     """The picture."""
 
 
-LINES = ((PLAIN, "", "-"), (REHEARSED, "rehearsed", ":"), (REHEARSED, "", "--"))
-"""How a memory is rehearsed, the part of the main job, or condensed as by default; and a line."""
+LINES = {"plain": "-", "rehearsed": ":", "shallow": "--"}
+"""Of the parts of the main job."""
 
 
-def curve(
-    kept: list[Result], memory: str, distill: bool, how: Rehearsal = PLAIN, part: str = ""
-) -> Curve | None:
+def curve(kept: list[Result], memory: str, distill: bool, part: str = "plain") -> Curve | None:
     """Of all seeds with one head for all tasks; None where none has been measured."""
-    found = learnt(kept, "domain", memory, distill, how, part)
+    found = learnt(kept, "domain", memory, distill, part)
     runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
@@ -65,10 +62,10 @@ def draw(kept: list[Result], path: Path) -> None:
     for plot, distill in zip(plots, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
             colour = f"C{number}"
-            for how, part, line in LINES:
-                found = curve(kept, memory, distill, how, part)
+            for part, line in LINES.items():
+                found = curve(kept, memory, distill, part)
                 if found:
-                    label = name if how == PLAIN else None
+                    label = name if part == "plain" else None
                     style = {"marker": "o", "capsize": 3, "linestyle": line}
                     plot.errorbar(STAGES, *found, **style, label=label, color=colour)
             if memory in PAPER and not distill:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.main_job import CONDENSING
+from benchmarks.main_job import CONDENSING, REHEARSALS
 from benchmarks.rows import RESULTS
 from condense import GradientMatching
 from condense.files import read_json
@@ -28,11 +28,9 @@ def learnt(
     head: str,
     memory: str,
     distill: bool,
-    how: Rehearsal = PLAIN,
-    part: str = "",
+    part: str = "plain",
 ) -> list[Result]:
-    """The runs of the main job with these settings, condensed as in `part`, else as by default; no
-    timing runs.
+    """The runs of a part of the main job, by their settings; no timing runs.
 
     What a run from before there was a setting says nothing of is as it is plainly.
     """
@@ -44,18 +42,18 @@ def learnt(
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
-        and rehearsal(result["settings"]) == how
-        and changes(result["settings"].get("condensing") or {}) == expected(memory, how, part)
+        and rehearsal(result["settings"]) == REHEARSALS[part][0]
+        and changes(result["settings"].get("condensing") or {}) == expected(memory, part)
     ]
 
 
-def expected(memory: str, how: Rehearsal, part: str) -> dict[str, Any]:
+def expected(memory: str, part: str) -> dict[str, Any]:
     """What a part changes of the cpu preset; by default what `condensing_preset` does."""
     if memory in LEARNERS_OWN:
         return {}
     if part in CONDENSING:
         return changes(CONDENSING[part])
-    return changes(asdict(condensing_preset(memory, "cpu", how.formation)))
+    return changes(asdict(condensing_preset(memory, "cpu", REHEARSALS[part][0].formation)))
 
 
 def changes(condensing: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
 from benchmarks.speed_tables import sooner_table, speed_table
 from condense.command_line import main, read_flags
 from condense.files import atomic_write
-from continual.settings import PLAIN, REHEARSED, Rehearsal
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
@@ -69,8 +68,8 @@ def continual_table(kept: list[Result]) -> str:
     What has not been measured at all is left out.
     """
 
-    def cells(memory: str, part: str, how: Rehearsal, distill: bool) -> Iterator[str]:
-        found = learnt(kept, "domain", memory, distill, how, part)
+    def cells(memory: str, part: str, distill: bool) -> Iterator[str]:
+        found = learnt(kept, "domain", memory, distill, part)
         runs = [result["summary"] for result in found]
         for stage in range(3):
             yield spread([100 * run["average_accuracy"][stage] for run in runs])
@@ -81,9 +80,9 @@ def continual_table(kept: list[Result]) -> str:
         ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
         (
             [NAMES[memory], PARTS[part], *found]
-            for part, (how, memories) in REHEARSALS.items()
+            for part, (_, memories) in REHEARSALS.items()
             for memory in memories
-            if any(found := [*cells(memory, part, how, False), *cells(memory, part, how, True)])
+            if any(found := [*cells(memory, part, False), *cells(memory, part, True)])
         ),
     )
 
@@ -91,12 +90,12 @@ def continual_table(kept: list[Result]) -> str:
 def heads_table(kept: list[Result]) -> str:
     """The same for the other heads, one seed each; DSA condensed like whole images."""
 
-    def row(head: str, memory: str, how: Rehearsal, part: str) -> list[str]:
-        runs = [result["summary"] for result in learnt(kept, head, memory, False, how, part)]
+    def row(head: str, memory: str, part: str) -> list[str]:
+        runs = [result["summary"] for result in learnt(kept, head, memory, False, part)]
         stages = (spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
-    ways = (("herding", PLAIN, "plain"), ("dsa", REHEARSED, "rehearsed"))
+    ways = (("herding", "plain"), ("dsa", "rehearsed"))
     rows = [row(head, *way) for head in ("task", "class") for way in ways]
     return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
