@@ -45,9 +45,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, Ty
 from condense.allocator import keep_freed_memory
 from condense.errors import UserError, unknown
 from condense.files import FULL, explain, read_json
+from condense.openmp import bound_spinning
 from condense.presets import preset_for
 from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
+from condense.terminal import end_on_signals, exit_code, usable_streams
 
 if TYPE_CHECKING:
     import torch
@@ -277,9 +279,12 @@ def dispatch(
 def main(command: Callable[[list[str]], None]) -> NoReturn:
     """Runs a command on the arguments of this process and exits.
 
-    What the user can mend is one line on stderr and exit code 2. Ctrl-C says how to go on, and is
-    exit code 130. Only a bug shows a traceback.
+    What the user can mend is one line on stderr and exit code 2. Ctrl-C and SIGTERM say how to go
+    on; their exit codes are 130 and 143. Only a bug shows a traceback.
     """
+    usable_streams()
+    end_on_signals()
+    bound_spinning()
     keep_freed_memory()
     try:
         command(sys.argv[1:])
@@ -287,11 +292,10 @@ def main(command: Callable[[list[str]], None]) -> NoReturn:
     except UserError as error:
         _stop(2, str(error))
     except Interrupted as stop:
-        _stop(
-            130, f"interrupted; go on with: {stop.command} --resume {shlex.quote(str(stop.path))}"
-        )
-    except KeyboardInterrupt:
-        _stop(130, "interrupted")
+        again = f"{stop.command} --resume {shlex.quote(str(stop.path))}"
+        _stop(exit_code(stop), f"interrupted; go on with: {again}")
+    except KeyboardInterrupt as stop:
+        _stop(exit_code(stop), "interrupted")
     except BrokenPipeError:
         # Whoever read the output has enough; what is still buffered must not fail at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

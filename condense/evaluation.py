@@ -21,6 +21,7 @@ from condense.ensembles import networks_at_once, train_together
 from condense.footprint import forward_piece, training_piece
 from condense.journal import Checkpoint, Journal
 from condense.networks import build
+from condense.parallel import worker_threads
 from condense.presets import preset, preset_for
 from condense.seeds import generator
 from condense.settings import Evaluation
@@ -73,8 +74,14 @@ def evaluate(
         UserError: where the set is for other images, or a setting makes no sense.
     """
     settings = settings or preset(Evaluation, preset_for(data.device.type))
-    journal = journal or Journal()
     condensed.check_fits(data)
+    with worker_threads(data.device):
+        return _evaluate(condensed, data, settings, seed, journal or Journal())
+
+
+def _evaluate(
+    condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int, journal: Journal
+) -> Accuracy:
     strategy = _strategy(settings, data)
     images = condensed.normalised(data).to(data.device)
     like = build(settings.network, data.shape, data.classes)

@@ -22,6 +22,13 @@ CPU_BYTES = 4 << 30
 ACCELERATOR_BYTES = 5 << 30
 """The same in the memory of a GPU."""
 
+PIECE_BYTES = 16 << 20
+"""On a CPU, what a piece of work keeps: little enough for the cache of a core, and so many pieces
+that several threads share them evenly."""
+
+LEAST_PIECE = 16
+"""Images in a piece, at least: with fewer, an operation costs more than what it computes."""
+
 
 def limit(device: torch.device) -> int:
     """Bytes that may be kept for a backward pass on this device."""
@@ -60,7 +67,13 @@ def training_piece(network: nn.Module, shape: Shape, device: torch.device) -> in
     """
     if has_batch_norm(network):
         return None
-    return at_once(device, training_bytes(network, shape))
+    return piece_of(device, training_bytes(network, shape), LEAST_PIECE)
+
+
+def piece_of(device: torch.device, each: int, least: int = 1) -> int:
+    """How many things that keep `each` bytes go into a piece of work; `least`, where they fit."""
+    fit = at_once(device, each)
+    return fit if device.type != "cpu" else min(fit, max(least, PIECE_BYTES // max(each, 1)))
 
 
 def forward_piece(piece: int | None) -> int:

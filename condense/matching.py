@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 
 import torch
@@ -38,8 +39,11 @@ def class_gradients(network: nn.Module, images: Tensor, classes: Tensor) -> Grad
         if name not in matched
     }
 
+    # `functional_call` puts weights into the module for a moment, and threads share the network.
+    own = copy.deepcopy(network, {id(tensor): tensor for tensor in _tensors(network)})
+
     def loss(weights: dict[str, Tensor], images: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(network, {**weights, **others}, (images,))
+        logits = functional_call(own, {**weights, **others}, (images,))
         return F.cross_entropy(logits, label.expand(len(images)))
 
     gradients: Gradients = vmap(grad(loss), in_dims=(None, 0, 0))(matched, images, classes)
@@ -146,6 +150,10 @@ DISTANCES: dict[str, Distance] = {
     "cosine": cosine_distance,
     "mse": mse_distance,
 }
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
 def _flat(gradients: Gradients) -> Tensor:

@@ -39,7 +39,7 @@ _DIFFERENCES_SHOWN = 3
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C during a run that can be gone on with; says where it is and what made it."""
+    """Ctrl-C or SIGTERM in a run that can be resumed; says where it is and what made it."""
 
     def __init__(self, path: Path, command: str) -> None:
         super().__init__(str(path))

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from condense.augment import augment_batch
+from condense.parallel import map_pieces, shared_operations
 
 CHUNK = 512
 """Images that go through a network at once where no gradient is wanted, at most."""
@@ -53,9 +54,11 @@ class Step:
         Args:
             network: [n, c, h, w] -> [n, classes].
             piece: images that go through the network at once, so that memory is bounded whatever
-                the batch; None for all of a batch, which is what batch norm wants.
+                the batch, and threads can share it; None for all of a batch, which is what batch
+                norm wants.
         """
         self.network, self.piece = network, piece
+        self.parameters = [each for each in network.parameters() if each.requires_grad]
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Images [n, c, h, w], labels [n] or [n, classes]."""
@@ -64,9 +67,23 @@ class Step:
 
     def accumulate(self, images: Tensor, labels: Tensor) -> None:
         """The same, added to the gradients that are there."""
-        size = self.piece or len(images)
-        for part, target in zip(images.split(size), labels.split(size), strict=True):
-            (F.cross_entropy(self.network(part), target) * (len(part) / len(images))).backward()
+        if self.piece is None:
+            with shared_operations():
+                F.cross_entropy(self.network(images), labels).backward()
+            return
+
+        def gradients(piece: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+            part, target = piece
+            loss = F.cross_entropy(self.network(part), target) * (len(part) / len(images))
+            return torch.autograd.grad(loss, self.parameters)
+
+        pieces = zip(images.split(self.piece), labels.split(self.piece), strict=True)
+        for found in map_pieces(gradients, pieces):
+            for parameter, gradient in zip(self.parameters, found, strict=True):
+                if parameter.grad is None:
+                    parameter.grad = gradient
+                else:
+                    parameter.grad.add_(gradient)
 
 
 def train(
@@ -149,4 +166,4 @@ def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 @torch.no_grad()
 def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = CHUNK) -> Tensor:
     """`function` of all images [n, …], `chunk` at a time, without gradients."""
-    return torch.cat([function(part) for part in images.split(chunk)])
+    return torch.cat(list(map_pieces(function, images.split(chunk))))

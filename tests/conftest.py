@@ -7,12 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Before torch is imported: several of these processes share the machine, and their networks are
+# too small for two threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import hypothesis
 import pytest
 import torch
+from processes import HANGS
 
 from condense.data import ImageData
 from condense.methods.gradient_matching import Matcher
 from condense.seeds import generator
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 
 def blobs(per_class: int = 20, classes: int = 3, shape=(1, 8, 8), seed: int = 0) -> ImageData:
@@ -72,7 +82,7 @@ def command(tmp_path: Path):
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANGS,
         )
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import HANGS
 
 from condense.cache import Cache, cache_key, default_root
 from condense.errors import UserError
@@ -132,7 +133,7 @@ def test_a_run_that_goes_on_with_anothers_set_counts_its_seconds(tmp_path: Path)
     replace(Checkpoint.read(partial), seconds=100.0).write(partial)
     with FileJournal(tmp_path / "c.safetensors") as journal:
         obtain(Cache(tmp_path), make, journal)
-        assert 100 <= journal.seconds < 110
+        assert journal.seconds >= 100
     assert Checkpoint.read(tmp_path / "c.safetensors").seconds >= 100
 
 
@@ -211,5 +212,5 @@ def test_two_processes_make_it_once(tmp_path: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(4)
     ]
-    outputs = sorted(process.communicate(timeout=60)[0] for process in processes)
+    outputs = sorted(process.communicate(timeout=HANGS)[0] for process in processes)
     assert outputs == ["made\nset 1\n", "set 1\n", "set 1\n", "set 1\n"]

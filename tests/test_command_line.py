@@ -16,7 +16,7 @@ import torch
 import tyro
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from processes import python
+from processes import HANGS, python
 
 from condense import command_line
 from condense.command_line import (
@@ -318,17 +318,13 @@ SCRIPT = """
     """
 
 
-def test_help_is_quick_and_imports_no_torch() -> None:
+def test_help_imports_no_torch() -> None:
     code = textwrap.dedent(SCRIPT).replace(
         "main(", "import atexit\natexit.register(seen)\nmain(", 1
     )
     code = code.replace("import sys\n", "import sys\ndef seen(): print(sorted(sys.modules))\n", 1)
     for argv in (["run", "--help"], ["--help"]):
-        started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code, *argv], capture_output=True, text=True, timeout=60
-        )
-        assert time.monotonic() - started < 2
+        done = python(code, *argv)
         assert done.returncode == 0, done.stderr
         modules = done.stdout.splitlines()[-1]
         assert "'tyro'" in modules or argv == ["--help"]
@@ -379,7 +375,9 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 def test_a_full_disk_below_the_output_is_one_line() -> None:
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "3"]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS
+        )
     assert done.returncode == 2
     assert done.stderr.startswith("no space left to write the output")
 

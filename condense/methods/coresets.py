@@ -12,6 +12,7 @@ from condense.errors import UserError
 from condense.footprint import forward_piece, training_piece
 from condense.journal import Journal
 from condense.networks import Classifier, build
+from condense.parallel import worker_threads
 from condense.seeds import generator
 from condense.settings import Coreset
 from condense.training import Schedule, in_chunks, train
@@ -40,6 +41,11 @@ def choose_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
 def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     """Rows of the training split, [classes, ipc], in the order in which herding chooses them."""
     require_images(data, settings.ipc)
+    with worker_threads(data.device):
+        return _herd(data, settings, seed)
+
+
+def _herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     network = feature_network(data, settings, seed)
     chunk = forward_piece(training_piece(network, data.shape, data.device))
 

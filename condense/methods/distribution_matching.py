@@ -20,6 +20,7 @@ from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
 from condense.methods.images import augmented, match_images, real_rows
 from condense.networks import Classifier, build, initialise
+from condense.parallel import map_pieces, worker_threads
 from condense.seeds import generator
 from condense.settings import DistributionMatching
 from condense.training import CHUNK, in_chunks
@@ -52,7 +53,8 @@ def condense_by_distribution_matching(
         images.sub_(velocity, alpha=settings.image_lr)
         return float(distance)
 
-    return match_images(data, settings, seed, journal, settings.iterations, step)
+    with worker_threads(data.device):
+        return match_images(data, settings, seed, journal, settings.iterations, step)
 
 
 def match(
@@ -80,9 +82,9 @@ def match(
     calibrate(network, data, draws)
     rows = real_rows(data, settings.real_batch, draws)
     omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
-    gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
     classes = data.classes if piece is None else max(1, piece // settings.ipc)
-    for group in groups(data.classes, classes):
+
+    def match_classes(group: slice) -> tuple[Tensor, Tensor]:
         part = images[group].detach().requires_grad_()
         drawn = omega[group] if omega else None
         distance = embedding_distance(
@@ -91,9 +93,12 @@ def match(
             torch.stack(drawn.apply(part)) if drawn else part,
             forward_piece(piece),
         )
-        (gradient[group],) = torch.autograd.grad(distance, part)
-        total += distance.detach()
-    return gradient, total
+        return torch.autograd.grad(distance, part)[0], distance.detach()
+
+    gradients, distances = zip(
+        *map_pieces(match_classes, groups(data.classes, classes)), strict=True
+    )
+    return torch.cat(gradients), torch.stack(distances).sum()
 
 
 def embedding_distance(

@@ -23,6 +23,7 @@ from condense.footprint import (
     groups,
     has_batch_norm,
     matching_bytes,
+    piece_of,
     training_bytes,
     training_piece,
 )
@@ -37,6 +38,7 @@ from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
 from condense.methods.images import augmented, initial_images, match_images, real_rows
 from condense.networks import build, initialise
+from condense.parallel import map_pieces, worker_threads
 from condense.seeds import generator
 from condense.settings import GradientMatching, Side
 from condense.training import Schedule, Step, train
@@ -63,7 +65,8 @@ def condense_by_gradient_matching(
         UserError: for a setting that makes no sense, or a class with too few images.
     """
     matcher = Matcher(data, settings, seed)
-    return match_images(data, settings, seed, journal, settings.outer, matcher.outer_iteration)
+    with worker_threads(data.device):
+        return match_images(data, settings, seed, journal, settings.outer, matcher.outer_iteration)
 
 
 class Matcher:
@@ -128,17 +131,18 @@ class Matcher:
         shared = draw(self.strategy, draws, groups=len(rows))
         on_real = self._omega(self.settings.augment_real, shared, largest, draws)
         on_synthetic = self._omega(self.settings.augment_synthetic, shared, images.shape[1], draws)
-        gradient, total = torch.empty_like(images), torch.zeros((), device=images.device)
-        for group in self.groups:
-            gradient[group], distance = self._match_classes(
+
+        def match_classes(group: slice) -> tuple[Tensor, Tensor]:
+            return self._match_classes(
                 images[group],
                 self.classes[group],
                 rows[group],
                 on_real[group] if on_real else None,
                 on_synthetic[group] if on_synthetic else None,
             )
-            total += distance
-        return gradient, total
+
+        gradients, distances = zip(*map_pieces(match_classes, self.groups), strict=True)
+        return torch.cat(gradients), torch.stack(distances).sum()
 
     def _match_classes(
         self,
@@ -209,5 +213,5 @@ class Matcher:
         image = matching_bytes(self.network, self.data.shape)
         weights = sum(weight.nbytes for weight in matched_parameters(self.network).values())
         label = self.settings.ipc * image + GRADIENTS_KEPT * weights
-        classes = at_once(self.data.device, label)
+        classes = piece_of(self.data.device, label)
         return at_once(self.data.device, image), groups(self.data.classes, classes)
