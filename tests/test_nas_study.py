@@ -16,7 +16,7 @@ import nas.leases
 import nas.storage
 from condense import Network, UserError
 from nas import Outcome, SharedStudy, Space
-from nas.storage import JOURNAL, database_storage, without_password
+from nas.storage import JOURNAL, database_storage, without_secrets
 from nas.study import ATTEMPTS
 
 SPACE = Space([Network(depth=depth, width=width) for depth in (1, 2) for width in (8, 16, 32)])
@@ -276,6 +276,6 @@ def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="cannot be reached") as caught:
             database_storage(url)
         assert "\n" not in str(caught.value)
-    shown = without_password("postgresql://me:secret@host:5432/study")
+    shown = without_secrets("postgresql://me:secret@host:5432/study")
     assert shown == "postgresql://me@host:5432/study"
-    assert without_password("sqlite:///study.db") == "sqlite:///study.db"
+    assert without_secrets("sqlite:///study.db") == "sqlite:///study.db"
