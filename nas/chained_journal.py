@@ -88,9 +88,8 @@ class ChainedJournal(BaseJournalBackend):
             return []
         with self._path.open("rb") as file:
             self._check_new(file)
-            begin, end = self._lines[start][0], self._lines[-1][0]
-            file.seek(begin)
-            return [json.loads(line) for line in file.read(end - begin).splitlines()]
+            file.seek(self._lines[start][0])
+            return [json.loads(file.readline()) for _ in self._lines[start + 1 :]]
 
     def _check_new(self, file: BinaryIO) -> None:
         """Checks the lines that have come since the last time."""
@@ -98,7 +97,7 @@ class ChainedJournal(BaseJournalBackend):
         if os.fstat(file.fileno()).st_size < end:
             raise self._damaged()
         file.seek(end)
-        for line in file.read().splitlines(keepends=True):
+        for line in file:
             if not line.endswith(b"\n"):
                 return
             body, _, rest = line.rpartition(_KEY)

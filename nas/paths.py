@@ -45,7 +45,8 @@ def read_text(path: Path) -> str:
     """
     with _touching(path):
         if not path.is_file():  # a pipe would have us wait
-            raise UserError(f"cannot read {short(path)}: there is no such file")
+            found = "it is no file" if path.exists() else "there is no such file"
+            raise UserError(f"cannot read {short(path)}: {found}")
         with path.open(newline="", encoding="utf-8") as file:
             return file.read()
 
@@ -54,12 +55,13 @@ def check_text(name: str, text: object) -> None:
     """Check that a text can be written to a file.
 
     Raises:
-        UserError: it has bytes that are no UTF-8, as some old names of files do.
+        UserError: it has bytes that are not UTF-8, as some old names of files do.
     """
     try:
         str(text).encode()
     except UnicodeEncodeError as error:
-        raise UserError(f"{name} must be a name in UTF-8, not {short(text)}") from error
+        # Not quoted: it may hold a password.
+        raise UserError(f"{name} holds bytes that are not UTF-8") from error
 
 
 @contextmanager

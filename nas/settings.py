@@ -18,7 +18,7 @@ from nas.paths import check_text, exists, short
 MOST = 2**31 - 1
 """Of whatever is counted."""
 MOST_WORKERS = 1024
-MOST_MINUTES = 1e7
+MOST_MINUTES = 10**7
 """Nineteen years."""
 
 
@@ -48,7 +48,7 @@ class Training:
         at_least(1, self, "epochs", "updates", "images", "batch", "test_images")
         at_least(0, self, "networks", "lr", "momentum", "weight_decay")
         _at_most(MOST, self, "epochs", "updates", "images", "batch", "test_images", "networks")
-        _at_most(1e6, self, "lr", "weight_decay")
+        _at_most(10**6, self, "lr", "weight_decay")
         _at_most(1, self, "momentum")
 
 
@@ -123,12 +123,11 @@ def check_proxy(proxy: str) -> None:
         raise unknown("proxy", short(proxy), known)
 
 
-def _at_most(most: float, settings: object, *names: str) -> None:
+def _at_most(most: int, settings: object, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None and value > most:
-            said = f"{most:g}" if isinstance(most, float) else most
-            raise UserError(f"{name.replace('_', '-')} must be at most {said}, not {short(value)}")
+            raise UserError(f"{name.replace('_', '-')} must be at most {most}, not {short(value)}")
 
 
 @dataclass(frozen=True)

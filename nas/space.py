@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice, product
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condense import Network, UserError
@@ -167,11 +166,12 @@ def _own_space(module: str, attribute: str) -> Space:
 
 
 def _said(error: BaseException) -> str:
-    """What went wrong in which line."""
+    """What went wrong, and in which line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
-    foreseen = isinstance(error, ImportError | AttributeError)
-    what = short(error) if foreseen else f"{type(error).__name__}: {short(error)}"
-    return what if foreseen else f"{what} ({short(Path(place.filename).name)}, line {place.lineno})"
+    if isinstance(error, ImportError | AttributeError):
+        return short(error)
+    where = "" if "importlib" in place.filename else f" ({short(place.filename)}:{place.lineno})"
+    return f"{type(error).__name__}: {short(error)}{where}"
 
 
 def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:

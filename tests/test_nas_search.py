@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -271,13 +272,15 @@ def test_a_password_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("nas.storage.database_storage", opened.append)
     monkeypatch.setattr("nas.study.database_storage", lambda _: database_storage("sqlite:///s.db"))
-    url = "postgresql://me:secret@host/study"
+    url = "postgresql://me:secret@host/study?sslpassword=secret&user=me"
     run("--space", "own_space:quick", "--proxy", "random", "--sample", "2", "--storage", url,
         "--out", "run")  # fmt: skip
     assert opened == [url]
     config = Path("run/config.json").read_text()
     assert "secret" not in config
-    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study"
+    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study?…"
+    with pytest.raises(UserError, match="give --storage again"):
+        database_storage(json.loads(config)["settings"]["storage"])
 
 
 def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
@@ -308,6 +311,30 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
         (["--training.networks", "0"], "networks must be at least 1"),
         (["--top-fraction", "0"], "top-fraction must"),
         (["--budget-minutes", "-1"], "budget-minutes must"),
+        (["--budget-minutes", "1e300"], "budget-minutes must be at most"),
+        (["--budget-minutes", "nan"], "budget-minutes must be above 0"),
+        (["--top-fraction", "nan"], "top-fraction must"),
+        (["--sample", "9" * 40], "sample must be at most"),
+        (["--sample", "9" * 4000], "sample must be at most"),
+        (["--workers", "100000"], "workers must be at most 1024"),
+        (["--image-size", "2147483648"], "image-size must be at most"),
+        (["--image-size", "1", "--proxy", "dsa"], "too small"),
+        (["--training.batch", "9" * 31], "batch must be at most"),
+        (["--training.lr", "1e300"], "lr must be at most"),
+        (["--training.lr", "inf"], "lr must be at least 0"),
+        (["--training.weight-decay", "1e300"], "weight-decay must be at most"),
+        (["--retraining.momentum", "1e300"], "momentum must be at most 1"),
+        (["--retraining.networks", "9" * 20], "networks must be at most"),
+        (["--proxy", "x" * 3000], "cannot read xxx.*: File name too long"),
+        (["--proxy", "x" * 3000 + ".safetensors"], "cannot read xxx.*: File name too long"),
+        (["--proxy", "~nosuchuser/x"], "unknown proxy '~nosuchuser/x'"),
+        (["--proxy", "a\nb"], "unknown proxy"),
+        (["--proxy", "a\udcff"], "proxy holds bytes that are not UTF-8"),
+        (["--truth", "x" * 3000], "cannot read xxx.*: File name too long"),
+        (["--truth", "/dev/zero"], "cannot read /dev/zero: it is no file"),
+        (["--truth", "a\udcff"], "truth holds bytes that are not UTF-8"),
+        (["--storage", "sqlite:///me:secret\udcff"], "^storage holds bytes that are not UTF-8$"),
+        (["--storage", "x" * 3000], "cannot be reached"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:
@@ -321,6 +348,7 @@ def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str)
     with pytest.raises(UserError, match=message) as caught:
         run("--proxy", "random", *flags, "--out", "run")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
     assert not Path("run").exists()
 
 
@@ -409,3 +437,48 @@ def test_workers_killed_again_and_again_lose_nothing_and_double_nothing() -> Non
     assert len(abandoned) <= killed
     assert len(Path("run/history.csv").read_text().splitlines()) == 13
     assert summary("run")["evaluated"] == 12
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process is there and is not only waiting for someone to ask how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    for _ in range(1200):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("that took too long")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("moment", ["beginning", "training"])
+def test_workers_end_with_a_parent_that_is_killed(moment: str) -> None:
+    """Else they would train on for hours beside the search that is gone on with."""
+    flags = ("--space", "own_space:quick", "--proxy", "random", "--sample", "4", "--out", "run")
+    endless = ("--workers", "2", "--training.epochs", "2000000000")
+    searching = subprocess.Popen(
+        [sys.executable, "-m", "nas.search", *QUICK, *flags, *endless],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    workers: list[int] = []
+    try:
+        wait_until(lambda: len(workers_of(searching.pid)) == 2 or searching.poll() is not None)
+        workers = workers_of(searching.pid)
+        claimed = f'"state":{TrialState.RUNNING.value}'
+        if moment == "training":
+            wait_until(lambda: Path("run/study.log").read_text().count(claimed) == 2)
+        assert all(map(is_alive, workers))
+        searching.kill()
+        searching.wait()
+        wait_until(lambda: not any(map(is_alive, workers)))
+    finally:
+        searching.kill()
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)
