@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from condense import UserError, command_line
+from nas.paths import exists, short
 from nas.settings import label
 
 if TYPE_CHECKING:
     from nas.table import Table
 
 PROG = "python -m nas.compare"
+MOST_RUNS = 100
+"""More make a picture that is too wide to be drawn."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class Compared:
 def run(argv: list[str]) -> None:
     """Compare finished runs."""
     settings = command_line.read_flags(Compare, argv, PROG)
-    if not settings.runs:
-        raise UserError("give the folders of finished runs")
+    if not 1 <= len(settings.runs) <= MOST_RUNS:
+        raise UserError(f"give the folders of finished runs, at most {MOST_RUNS}")
+    if not settings.out.name:
+        raise UserError("out must be the name of a picture")
     compared = [read(path) for path in settings.runs]
     compared = with_common_truth(compared, settings.truth)
     print(text_table(compared))
@@ -58,18 +62,19 @@ def read(path: Path) -> Compared:
     """A finished run.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or its files are damaged.
     """
+    from nas.summary import SUMMARY, read_summary
     from nas.table import TABLE, Table
 
-    try:
-        summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-        name = label(str(summary["proxy"]))
-        if summary["pruned"]:
-            name += ", pruned"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no finished run of python -m nas.search") from error
-    return Compared(name, Table.read(path / TABLE), summary)
+    if not exists(path / SUMMARY):
+        raise UserError(f"{short(path)} is no finished run of python -m nas.search")
+    summary = read_summary(path)
+    table = Table.read(path / TABLE)
+    if all(row.score is None for row in table.rows):
+        raise UserError(f"{short(path / TABLE)} is damaged: none of its architectures has a score")
+    name = label(summary["proxy"]) + (", pruned" if summary["pruned"] else "")
+    return Compared(name, table, summary)
 
 
 def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:
@@ -85,8 +90,9 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
     for other in runs:
         if other.table.images_sha256 != first.images_sha256:
             raise UserError(
-                f"the runs are of different images ({first.dataset}, {other.table.dataset}): "
-                "compare runs with the same --dataset and --image-size"
+                f"the runs are of different images ({short(first.dataset)}, "
+                f"{short(other.table.dataset)}): compare runs with the same --dataset and "
+                "--image-size"
             )
     truth = Truth.read(path, first.images_sha256, first.dataset) if path else None
     whole = [other.table for other in runs if other.table.proxy == "whole"]

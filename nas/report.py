@@ -114,6 +114,7 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     Where no truth is known, their scores over their sizes.
     """
     known = [(row, row.truth) for row in rows if row.truth is not None]
+    label = _literal(label)
     named = f"{label} accuracy (%)" if any(row.accuracy is not None for row in rows) else label
     if known:
         top = top_count(len(known), top_fraction)
@@ -148,7 +149,7 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     values = [100 * (row.truth or 0.0) for row in known] or [_shown(row) for row in rows]
     places = range(1, len(values) + 1)
     best = [max(values[:place]) for place in places]
-    (line,) = axes.plot(places, best, drawstyle="steps-post", label=label)
+    (line,) = axes.plot(places, best, drawstyle="steps-post", label=_literal(label))
     axes.scatter(places, values, s=8, alpha=0.5, color=line.get_color())
     axes.set_xlabel("rank by the proxy")
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
@@ -160,6 +161,11 @@ def write(figure: Figure, path: Path) -> None:
     """A PNG picture, written atomically; the same bytes for the same picture."""
     with atomic_write(path) as aside:
         FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
+
+
+def _literal(label: str) -> str:
+    """A label that matplotlib shows as it is, and takes no part of for a formula."""
+    return label.replace("$", r"\$")
 
 
 def _shown(row: Row) -> float:

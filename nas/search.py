@@ -42,7 +42,7 @@ def run(argv: list[str]) -> None:
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
     from nas.space import space_named
-    from nas.storage import database_storage, reaching, without_password
+    from nas.storage import database_storage, reaching, without_secrets
     from nas.table import Truth
 
     space = space_named(settings.space)
@@ -54,7 +54,7 @@ def run(argv: list[str]) -> None:
     kept = settings
     if settings.storage is not None:
         database_storage(settings.storage)  # said before anything is computed
-        kept = dataclasses.replace(settings, storage=without_password(settings.storage))
+        kept = dataclasses.replace(settings, storage=without_secrets(settings.storage))
     given = None
     if settings.condensing is None and settings.common.resume is None:
         given = proxy_set(settings.proxy, data, None, settings.common.seed)

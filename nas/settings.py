@@ -13,6 +13,13 @@ from typing import Annotated, Any
 import tyro
 
 from condense import METHODS, GradientMatching, UserError, at_least, command_line, unknown
+from nas.paths import check_text, exists, short
+
+MOST = 2**31 - 1
+"""Of whatever is counted."""
+MOST_WORKERS = 1024
+MOST_MINUTES = 10**7
+"""Nineteen years."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,9 @@ class Training:
     def __post_init__(self) -> None:
         at_least(1, self, "epochs", "updates", "images", "batch", "test_images")
         at_least(0, self, "networks", "lr", "momentum", "weight_decay")
+        _at_most(MOST, self, "epochs", "updates", "images", "batch", "test_images", "networks")
+        _at_most(10**6, self, "lr", "weight_decay")
+        _at_most(1, self, "momentum")
 
 
 PROXIES: dict[str, str] = {
@@ -108,9 +118,16 @@ def check_proxy(proxy: str) -> None:
         UserError: it is neither the name of one nor a file.
     """
     path = Path(proxy)
-    if proxy not in PROXIES and not path.exists() and path.suffix != ".safetensors":
+    if proxy not in PROXIES and not exists(path) and path.suffix != ".safetensors":
         known = [*PROXIES, "the path of a condensed set"]
-        raise unknown("proxy", proxy, known)
+        raise unknown("proxy", short(proxy), known)
+
+
+def _at_most(most: int, settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and value > most:
+            raise UserError(f"{name.replace('_', '-')} must be at most {most}, not {short(value)}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +158,8 @@ class Search:
     """Processes that train at once. With --resume it may be changed, as --budget-minutes may."""
     storage: str | None = None
     """A database URL for the study, which several machines may work on; by default it is a file
-    in the run's folder. The folder does not keep its password: give it again with --resume."""
+    in the run's folder. The folder keeps neither its password nor what follows a question mark:
+    give it again with --resume."""
     training: Training = field(default_factory=Training)
     """On the proxy."""
     retraining: Training = field(default_factory=lambda: Training(epochs=100))
@@ -154,10 +172,14 @@ class Search:
     )
 
     def __post_init__(self) -> None:
+        for name in ("dataset", "proxy", "space", "truth", "storage"):
+            check_text(name, getattr(self, name))
         check_proxy(self.proxy)
         if self.condensing is not None and self.proxy in METHODS:
             METHODS[self.proxy].check(self.condensing)
         at_least(1, self, "sample", "image_size", "workers")
+        _at_most(MOST, self, "sample", "image_size")
+        _at_most(MOST_WORKERS, self, "workers")
         at_least(1, self.training, "networks")
         if self.training.images is not None and self.proxy not in UNCONDENSED:
             raise UserError("training.images is for proxies of real images: this one is a set")
@@ -165,5 +187,6 @@ class Search:
             raise UserError("top-fraction must be above 0 and at most 1")
         if self.budget_minutes is not None and not self.budget_minutes > 0:
             raise UserError("budget-minutes must be above 0")
+        _at_most(MOST_MINUTES, self, "budget_minutes")
         if self.proxy == "whole" and self.truth is not None:
             raise UserError("a run on the whole set is its own truth: leave --truth out")

@@ -8,17 +8,22 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, product
+from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
 
 from condense import Network, UserError
+from nas.paths import check_text, short
 
 if TYPE_CHECKING:
     from torch import nn
 
+MOST = 100_000
+"""Architectures of a space: one that never ends is a mistake."""
 Scalar = str | int | float | bool
 Build = Callable[[Any, tuple[int, int, int], int], "nn.Module"]
 """(value, image shape (c, h, w), classes) -> a network that gives logits [n, classes]."""
@@ -47,15 +52,16 @@ class Space:
         object.__setattr__(self, "architectures", tuple(self.architectures))
         if not self.architectures:
             raise UserError("a space needs at least one architecture")
-        twice = {name for name in self.names if self.names.count(name) > 1}
+        twice = [name for name, times in Counter(self.names).items() if times > 1]
         if twice:
-            raise UserError(f"a space names its architectures apart; twice: {min(twice)}")
-        for value in self.architectures:
+            raise UserError(f"a space names its architectures apart; twice: {short(min(twice))}")
+        for value, name in zip(self.architectures, self.names, strict=True):
             if self.build is None and not isinstance(value, Network):
                 raise UserError(
-                    f"{value!r} is no condense.Network: give the space a function `build` that "
-                    "makes networks of its values"
+                    f"{short(repr(value))} is no condense.Network: give the space a function "
+                    "`build` that makes networks of its values"
                 )
+            check_text("an architecture", name)
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -132,18 +138,40 @@ def space_named(name: str) -> Space:
         return convnets()
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise UserError(f"unknown space {name!r}; known: convnets, or MODULE:NAME for one's own")
+        known = "convnets, or MODULE:NAME for one's own"
+        raise UserError(f"unknown space {short(repr(name))}; known: {known}")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-        if callable(found):
-            found = found()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise UserError(f"no space {name}: {error}") from error
+        return _own_space(module, attribute)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # code of the user's own may raise anything
+        raise UserError(f"no space {short(name)}: {_said(error)}") from error
+
+
+def _own_space(module: str, attribute: str) -> Space:
+    found = getattr(importlib.import_module(module), attribute)
+    if callable(found):
+        found = found()
     if isinstance(found, Space):
         return found
     if not isinstance(found, Iterable):
-        raise UserError(f"{name} is neither a nas.Space nor an iterable of condense.Network")
-    return Space(list(found))
+        raise UserError(
+            f"{short(f'{module}:{attribute}')} is neither a nas.Space nor an iterable of "
+            "condense.Network"
+        )
+    architectures = list(islice(found, MOST + 1))
+    if len(architectures) > MOST:
+        raise UserError(f"{short(f'{module}:{attribute}')} has more than {MOST} architectures")
+    return Space(architectures)
+
+
+def _said(error: BaseException) -> str:
+    """What went wrong, and in which line."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, ImportError | AttributeError):
+        return short(error)
+    where = "" if "importlib" in place.filename else f" ({short(place.filename)}:{place.lineno})"
+    return f"{type(error).__name__}: {short(error)}{where}"
 
 
 def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import os
+import re
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import unquote, unquote_plus
 
 import optuna
-from filelock import FileLock
 from optuna.storages import JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import IntegrityError
 
 from condense import UserError
+from nas.chained_journal import ChainedJournal
 from nas.leases import GRACE_SECONDS, HEARTBEAT_SECONDS
+from nas.paths import short
 
 JOURNAL = "study.log"
 TRIES = 5
+HIDDEN = "…"
+"""Stands for what of a URL is not shown."""
+_HARMLESS = re.compile(r"[\w./\\ :~+,()-]*")
+_OVERLAP = 4
+"""So many characters of a secret in a row give it away."""
 
 
 def journal_storage(path: Path) -> JournalStorage:
     """The study in the file `path`, which several processes of one machine may share.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the file is damaged, or cannot be read or written.
     """
-    lock = _ProcessLock(str(path))
-    lock.acquire()
     try:
-        _mend(path)
-    finally:
-        lock.release()
-    try:
-        return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-    except (ValueError, KeyError, TypeError, AssertionError) as error:
-        raise UserError(f"{path} is damaged: delete it to begin the search anew") from error
+        return JournalStorage(ChainedJournal(path))
+    except UserError:
+        raise
+    except Exception as error:  # lines are as they were written, but Optuna cannot follow them
+        raise UserError(
+            f"{short(path)} is damaged, or from another version of Optuna: delete it to begin "
+            "the search anew"
+        ) from error
 
 
 def database_storage(url: str) -> RDBStorage:
@@ -46,19 +52,20 @@ def database_storage(url: str) -> RDBStorage:
     Raises:
         UserError: it cannot be reached.
     """
+    if url.endswith(HIDDEN):
+        raise UserError(
+            f"give --storage again: the run's folder keeps no more of it than {short(url)}"
+        )
     for attempt in range(TRIES):
         try:
             return _open_database(url)
-        except (ImportError, SQLAlchemyError, RuntimeError, optuna.exceptions.OptunaError) as error:
-            line = str(error).strip().splitlines()[0]
+        except Exception as error:  # every driver has kinds of its own
             # Others who open a new database at the same time may be the ones to make its tables.
-            if attempt < TRIES - 1 and ("exists" in line or isinstance(error, IntegrityError)):
+            in_the_making = "exists" in str(error) or isinstance(error, IntegrityError)
+            if attempt < TRIES - 1 and in_the_making:
                 time.sleep(0.5)
                 continue
-            raise UserError(
-                f"the storage {without_password(url)} cannot be reached: {line}; "
-                "it is given as a database URL, like sqlite:///study.db"
-            ) from error
+            raise _unreachable(url, _what_it_says(error, url)) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -85,35 +92,72 @@ def reaching() -> Iterator[None]:
         ) from error
 
 
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    scheme, slashes, rest = url.partition("://")
-    login, at, place = rest.rpartition("@")
-    return f"{scheme}{slashes}{login.partition(':')[0]}{at}{place}"
+def without_secrets(url: str) -> str:
+    """A URL as it may be shown and kept.
+
+    That is its dialect, user, host, port and database. Of everything else nobody knows which of it
+    is secret: a password is left out, and for any other part there is `HIDDEN`.
+    """
+    parsed = _parsed(url)
+    if parsed is None:
+        scheme = re.match(r"[\w+]+://", url)
+        return f"{scheme.group() if scheme else ''}{HIDDEN}"
+    shown = URL.create(
+        parsed.drivername,
+        username=parsed.username,
+        host=parsed.host,
+        port=parsed.port,
+        database=parsed.database,
+    )
+    text = shown.render_as_string()
+    return f"{text}?{HIDDEN}" if "?" in _login_and_rest(url)[1] else text
 
 
-class _ProcessLock(JournalFileOpenLock):
-    """Optuna's lock is a file that outlives a worker that is killed; this one goes with it."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__(path)
-        self._held = FileLock(Path(path).with_name(f".{JOURNAL}.lock"), poll_interval=0.005)
-
-    def acquire(self) -> bool:
-        self._held.acquire()
-        return True
-
-    def release(self) -> None:
-        self._held.release()
+def _parsed(url: str) -> URL | None:
+    """The parts of a URL; None where they cannot be told apart for certain."""
+    try:
+        parsed = make_url(url)
+    except Exception:  # ArgumentError, and ValueError for a port that is no number
+        return None
+    login, rest = _login_and_rest(url)
+    parts = (parsed.username, parsed.host, parsed.database)
+    # A password that is not quoted may spill over into what follows it, and the other way round.
+    clear = "@" not in rest and not re.search("[/?]", login)
+    return parsed if clear and all(_HARMLESS.fullmatch(part or "") for part in parts) else None
 
 
-def _mend(path: Path) -> None:
-    """Drop a last line that a full disk or a power cut has torn, lest the next be joined to it."""
-    if not path.is_file():
-        return
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
-            os.fsync(file.fileno())
+def _login_and_rest(url: str) -> tuple[str, str]:
+    """What of a URL is the user and password, and what follows them."""
+    found = re.match(r"[\w+]+://(?:([^:/]*(?::[^@]*)?)@)?(.*)", url, re.DOTALL)
+    return (found.group(1) or "", found.group(2)) if found else ("", url)
+
+
+def _secrets(url: str) -> set[str]:
+    """The password and all values of the query, as they are written and as they are meant."""
+    login, rest = _login_and_rest(url)
+    pairs = [pair.partition("=") for pair in re.split("[&;]", rest.partition("?")[2])]
+    values = [value if equals else key for key, equals, value in pairs]
+    written = [login.partition(":")[2], *values]
+    return {text for raw in written for text in (raw, unquote(raw), unquote_plus(raw)) if text}
+
+
+def _what_it_says(error: Exception, url: str) -> str:
+    """An error's message in one line; only its kind where it may give a part of a secret away."""
+    line = next(iter(str(error).strip().splitlines()), "")
+    if _parsed(url) is None:
+        return f"{type(error).__name__}; odd characters in a URL are written %XX"
+    pieces = (
+        secret[start : start + _OVERLAP].lower()
+        for secret in _secrets(url)
+        for start in range(max(1, len(secret) - _OVERLAP + 1))
+    )
+    if not line or any(piece in line.lower() for piece in pieces):
+        return type(error).__name__
+    return line
+
+
+def _unreachable(url: str, reason: str) -> UserError:
+    return UserError(
+        f"the storage {short(without_secrets(url))} cannot be reached: {short(reason)}; "
+        "it is given as a database URL, like sqlite:///study.db"
+    )

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Mapping, Sequence
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from condense import UserError, atomic_write
+from nas.paths import is_folder, read_text, short
 from nas.space import Space
+from nas.summary import MOST
 from nas.training import Outcome
 
 TABLE = "architectures.csv"
 
 _FIRST = ("index", "architecture")
+_ABOUT = ("proxy", "dataset", "images_sha256")
 _LAST = (
     *("parameters", "status", "reason", "score", "accuracy", "truth", "updates", "seconds"),
-    *("proxy", "dataset", "images_sha256"),
+    *_ABOUT,
 )
+STATUSES = ("complete", "pruned", "failed")
 
 
 @dataclass(frozen=True)
@@ -102,22 +107,24 @@ class Table:
         Raises:
             UserError: there is no such file, or it holds something else.
         """
-        path = path / TABLE if path.is_dir() else path
+        path = path / TABLE if is_folder(path) else path
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                records = list(csv.DictReader(file))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise UserError(f"cannot read {path}: {error}") from error
+            records = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
+        except csv.Error as error:
+            raise UserError(f"{short(path)} is damaged: {short(error)}") from error
         if not records:
-            raise UserError(f"{path} holds no architectures")
+            raise UserError(f"{short(path)} holds no architectures")
+        missing = [name for name in (*_FIRST, *_LAST) if name not in records[0]]
+        if missing:
+            raise UserError(f"{short(path)} is no table of architectures: no column {missing[0]!r}")
         try:
             rows = [_row(record) for record in records]
-            first = records[0]
-            return cls(rows, first["proxy"], first["dataset"], first["images_sha256"])
-        except KeyError as error:
-            raise UserError(f"{path} is no table of architectures: no column {error}") from error
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged: {error}") from error
+            about = _only({tuple(record[name] for name in _ABOUT) for record in records})
+            _require_distinct(row.index for row in rows)
+            _require_distinct(row.architecture for row in rows)
+        except ValueError as error:
+            raise UserError(f"{short(path)} is damaged: {short(error)}") from error
+        return cls(rows, *about)
 
     def with_truth(self, truth: Mapping[str, float]) -> Table:
         """The same table with the column `truth`."""
@@ -160,41 +167,66 @@ class Truth:
         table = Table.read(path)
         if table.proxy != "whole":
             raise UserError(
-                f"{path} is no truth, it was measured on the proxy {table.proxy}: "
+                f"{short(path)} is no truth, it was measured on the proxy {short(table.proxy)}: "
                 "measure one with --proxy whole"
             )
         if table.images_sha256 != images_sha256:
-            name = table.dataset
+            name, ours = short(table.dataset), short(dataset)
+            differ = (
+                f"({name}, not {ours})" if name != ours else f"though they are called {name} too"
+            )
             raise UserError(
-                f"{path} is the truth of other images ({name}, not {dataset}): measure one with "
+                f"{short(path)} is the truth of other images, {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
-                if name != dataset
-                else f"{path} is the truth of other images, though they are called {name} too: "
-                "measure one with --proxy whole and the same --dataset and --image-size"
             )
         return cls.of(table)
 
 
 def _row(record: Mapping[str, str]) -> Row:
-    return Row(
-        index=int(record["index"]),
+    # A line that is too short or too long has None for a cell, or for a column.
+    if None in record or None in record.values():
+        raise ValueError("a line has too many cells or too few")
+    row = Row(
+        index=_count(record["index"]),
         architecture=record["architecture"],
         factors={key: record[key] for key in record if key not in (*_FIRST, *_LAST)},
-        parameters=int(record["parameters"]),
+        parameters=_count(record["parameters"]),
         status=record["status"],
         reason=record["reason"],
-        score=_number(record["score"]),
-        accuracy=_number(record["accuracy"]),
-        truth=_number(record["truth"]),
-        updates=int(record["updates"]),
-        seconds=float(record["seconds"]),
+        score=_number(record["score"], MOST),
+        accuracy=_number(record["accuracy"], 1),
+        truth=_number(record["truth"], 1),
+        updates=_count(record["updates"]),
+        seconds=_number(record["seconds"], MOST) or 0.0,
     )
+    if row.status not in STATUSES or (row.score is not None) != (row.status == "complete"):
+        raise ValueError(f"{short(row.architecture)} is {short(row.status)} with or without score")
+    return row
 
 
-def _number(cell: str) -> float | None:
+def _count(cell: str) -> int:
+    value = int(cell)
+    if not 0 <= value <= MOST:
+        raise ValueError(f"{short(cell)} is no count")
+    return value
+
+
+def _number(cell: str, most: float) -> float | None:
     if cell == "":
         return None
     value = float(cell)
-    if not math.isfinite(value):
-        raise ValueError(f"{cell} is no accuracy")
+    if not 0 <= value <= most:
+        raise ValueError(f"{short(cell)} is no number from 0 to {most}")
     return value
+
+
+def _only(kinds: set[tuple[str, ...]]) -> tuple[str, ...]:
+    if len(kinds) > 1:
+        raise ValueError(f"its lines differ in {', '.join(_ABOUT)}")
+    return kinds.pop()
+
+
+def _require_distinct(values: Iterable[object]) -> None:
+    value, times = Counter(values).most_common(1)[0]
+    if times > 1:
+        raise ValueError(f"{short(value)} is there {times} times")

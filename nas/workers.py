@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from condense import UserError, command_line, keep_freed_memory
+from nas import worker_process
 from nas.experiment import Experiment
 from nas.settings import Search
 from nas.storage import reaching
@@ -30,7 +31,6 @@ def work(
     study: SharedStudy,
     deadline: float | None = None,
     tell: Callable[[], None] = lambda: None,
-    wanted_still: Callable[[], bool] = lambda: True,
 ) -> None:
     """Train one architecture after the other until none is left, or the time is up.
 
@@ -39,9 +39,8 @@ def work(
         study: knows what.
         deadline: `time.time()` after which nothing more is begun, once there is a result.
         tell: called whenever something is done.
-        wanted_still: asked before each.
     """
-    while wanted_still():
+    while True:
         if deadline is not None and time.time() > deadline and study.done():
             return
         trial = study.claim()
@@ -72,9 +71,11 @@ def work_together(
         UserError: workers die again and again, or one met what the user can mend.
     """
     count = min(experiment.settings.workers, len(experiment.wanted))
-    crew = [_hire(experiment, count, deadline) for _ in range(count)]
+    crew: list[BaseProcess] = []
     died, done = 0, 0
     try:
+        for _ in range(count):
+            crew.append(_hire(experiment, count, deadline))
         while any(worker.is_alive() for worker in crew):
             time.sleep(POLL_SECONDS)
             tell()
@@ -99,7 +100,7 @@ def work_together(
 
 def _hire(experiment: Experiment, count: int, deadline: float | None) -> BaseProcess:
     worker = multiprocessing.get_context("spawn").Process(
-        target=_worker,
+        target=worker_process.start,
         args=(experiment.settings, experiment.folder, experiment.begun, count, deadline),
         daemon=True,
     )
@@ -116,19 +117,22 @@ def _require_killed(worker: BaseProcess) -> None:
         raise RuntimeError(f"a worker failed with exit code {worker.exitcode}, see above")
 
 
-def _worker(
+def run_worker(
     settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
 ) -> None:
+    """What a worker process does.
+
+    On SIGTERM and SIGHUP it ends at once, as the system has it: it has nothing to put in order, and
+    what it was at is claimed again.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who hired
     keep_freed_memory()
     command_line.set_determinism(settings.common)
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
-    hirer = multiprocessing.parent_process()
-    assert hirer is not None
     try:
         experiment = Experiment.in_worker(settings, folder, begun)
         with reaching(), closing(experiment.study()) as study:
-            work(experiment, study, deadline, wanted_still=hirer.is_alive)
+            work(experiment, study, deadline)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -115,6 +115,48 @@ def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a:b:c", "no space a:b:c: No module named 'a'"),
+        (".:x", r"no space \.:x"),
+        ("a\nb:x", "no space"),
+        ("x" * 3000 + ":x", "No module named"),
+        ("odd_nets:" + "x" * 3000, "has no attribute"),
+        ("odd_nets", "unknown space"),
+        ("odd_nets:endless", "has more than 100000 architectures"),
+        ("odd_nets:fails", r"ZeroDivisionError: division by zero \(.*odd_nets.py:4\)"),
+        ("odd_nets:ends", r"SystemExit: 5 \(.*odd_nets.py:6\)"),
+        ("odd_nets:surrogates", "an architecture holds bytes that are not UTF-8"),
+        ("odd_nets:long", "is no condense.Network"),
+        ("no_python:x", "SyntaxError"),
+        ("no_import:x", r"RuntimeError: no,\\nno \(.*no_import.py:1\)"),
+    ],
+)
+def test_spaces_that_cannot_be_had(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_nets.py").write_text(
+        "import itertools, sys\n"
+        "from nas import Space\n"
+        "endless = itertools.count()\n"
+        "def fails(): 1 / 0\n"
+        "def ends():\n"
+        "    sys.exit(5)\n"
+        "def surrogates(): return Space(['a\\udcff'], build=print)\n"
+        "long = ['x\\n' * 3000]\n"
+    )
+    (tmp_path / "no_python.py").write_text("def (")
+    (tmp_path / "no_import.py").write_text("raise RuntimeError('no,\\nno')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("odd_nets", "no_python", "no_import"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(UserError, match=message) as caught:
+        space_named(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
 def test_spaces_that_make_no_sense() -> None:
     with pytest.raises(UserError, match="at least one"):
         Space([])

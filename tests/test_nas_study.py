@@ -5,36 +5,23 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 from filelock import FileLock, Timeout
 from optuna.trial import TrialState
+from tiny_studies import outcome, shared
 
 import nas.leases
 import nas.storage
-from condense import Network, UserError
-from nas import Outcome, SharedStudy, Space
-from nas.storage import JOURNAL, database_storage, without_password
+from nas import Outcome
+from nas.storage import JOURNAL
 from nas.study import ATTEMPTS
-
-SPACE = Space([Network(depth=depth, width=width) for depth in (1, 2) for width in (8, 16, 32)])
-
-
-def shared(
-    folder: Path, url: str | None = None, wanted: tuple[int, ...] = (3, 0, 5, 1), **more: Any
-) -> SharedStudy:
-    return SharedStudy(SPACE, wanted, name="test", folder=folder, url=url, **more)
 
 
 @pytest.fixture(params=["journal", "sqlite"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
     return None if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
-
-
-def outcome(score: float) -> Outcome:
-    return Outcome(parameters=7, score=score, updates=3, seconds=0.5)
 
 
 def test_each_is_trained_once_in_the_order_wanted(tmp_path: Path, url: str | None) -> None:
@@ -251,31 +238,3 @@ def test_optuna_reads_the_study(tmp_path: Path, url: str | None) -> None:
         TrialState.COMPLETE,
         *[TrialState.WAITING] * 3,
     ]
-
-
-def test_a_torn_line_is_mended(tmp_path: Path) -> None:
-    study = shared(tmp_path)
-    study.fill()
-    trial = study.claim()
-    assert trial is not None
-    study.finish(trial, outcome(0.5))
-    with (tmp_path / JOURNAL).open("ab") as file:
-        file.write(b'{"op_code": 6, "tri')
-    again = shared(tmp_path)
-    assert again.fill()
-    assert again.claim() is not None
-    assert len(shared(tmp_path).done()) == 1
-
-
-def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
-    for damaged in ("no journal\n{}\n", "{}\n", "5\n", "[]\n"):
-        (tmp_path / JOURNAL).write_text(damaged)
-        with pytest.raises(UserError, match="is damaged"):
-            shared(tmp_path)
-    for url in (f"sqlite:///{tmp_path / 'none' / 'study.db'}", "nonsense", "nosuch://host/study"):
-        with pytest.raises(UserError, match="cannot be reached") as caught:
-            database_storage(url)
-        assert "\n" not in str(caught.value)
-    shown = without_password("postgresql://me:secret@host:5432/study")
-    assert shown == "postgresql://me@host:5432/study"
-    assert without_password("sqlite:///study.db") == "sqlite:///study.db"

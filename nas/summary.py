@@ -1,0 +1,127 @@
+"""What `summary.json` of a finished search holds, and a reader that takes nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NewType, TypedDict
+
+from condense import UserError
+from nas.paths import check_text, read_text, short
+
+SUMMARY = "summary.json"
+Count = NewType("Count", int)
+Amount = NewType("Amount", float)
+Fraction = NewType("Fraction", float)
+Signed = NewType("Signed", float)
+"""A difference of fractions, or a correlation."""
+Line = NewType("Line", str)
+
+MOST = 2**53
+"""Integers up to here are exact as floats, and nothing that is counted comes near."""
+_SLACK = 1e-9
+"""By which rounding may take a correlation beyond 1."""
+_RANGES: dict[Any, tuple[tuple[type, ...], float, float]] = {
+    Count: ((int,), 0, MOST),
+    Amount: ((int, float), 0, MOST),
+    Fraction: ((int, float), -_SLACK, 1 + _SLACK),
+    Signed: ((int, float), -1 - _SLACK, 1 + _SLACK),
+}
+
+
+class _Agreement(TypedDict, total=False):
+    """As `nas.report.agreement` gives it; without a truth there are no intervals."""
+
+    spearman_top: Signed | None
+    spearman_top_interval: tuple[Signed | None, Signed | None]
+    spearman_top_n: Count
+    spearman_all: Signed | None
+    spearman_all_interval: tuple[Signed | None, Signed | None]
+    spearman_all_n: Count
+    kendall_all: Signed | None
+    kendall_all_interval: tuple[Signed | None, Signed | None]
+    kendall_all_n: Count
+
+
+class _Summary(_Agreement):
+    """What is put into tables; other entries are left as they are."""
+
+    dataset: Line
+    image_size: Count
+    proxy: Line
+    evaluated: Count
+    pruned: Count
+    top_fraction: Fraction
+    best: Line
+    best_accuracy: Fraction | None
+    regret: Signed | None
+    updates: Count
+    updates_saved: Fraction
+    retrained_updates: Count | None
+    seconds_search: Amount
+    seconds_proxy: Amount
+    seconds_wall: Amount
+    proxy_from_cache: bool
+    images: Count
+    workers: Count
+    preset: Line
+    seed: int
+    device: Line
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary of the finished run in a folder.
+
+    Raises:
+        UserError: there is none, or an entry is missing or is not what it should be.
+    """
+    import cattrs
+
+    path = folder / SUMMARY
+    text = read_text(path)
+    try:
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise ValueError("a JSON object was expected")
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{short(path)} is damaged: {short(error)}") from error
+    try:
+        return dict(_converter().structure(found, _Summary))
+    except Exception as error:  # cattrs has many kinds, in groups
+        where = cattrs.transform_error(error, path="summary")[0].rpartition("@ ")[2]
+        raise UserError(
+            f"{short(path)} is damaged: {where} is missing, or not what a search writes"
+        ) from error
+
+
+def _converter() -> Any:
+    """A converter that takes values as they are or not at all."""
+    import cattrs
+
+    converter = cattrs.Converter()
+    for kind in _RANGES:
+        converter.register_structure_hook(kind, _number)
+    for own in (int, bool):
+        converter.register_structure_hook(own, _exactly)
+    converter.register_structure_hook(Line, _line)
+    return converter
+
+
+def _number(value: Any, kind: Any) -> Any:
+    types, low, high = _RANGES[kind]
+    if not (type(value) in types and low <= value <= high):
+        raise ValueError("no number in range")
+    return value
+
+
+def _exactly(value: Any, kind: Any) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"no {kind}")
+    return value
+
+
+def _line(value: Any, _: Any) -> Any:
+    if type(value) is not str or len(value.splitlines()) > 1:
+        raise ValueError("no line of text")
+    check_text("an entry", value)
+    return value
