@@ -20,7 +20,7 @@ from torch.optim.lr_scheduler import MultiStepLR
 from torch.utils.data import DataLoader, TensorDataset
 
 from condense.data import ImageData
-from condense.networks import AveragePool, Shape, build
+from condense.networks import AveragePool, LayerNorm, Shape, build
 from condense.seeds import generator
 from condense.settings import Evaluation, GradientMatching, Network
 
@@ -109,6 +109,8 @@ def network_of(settings: Network, shape: Shape, classes: int, draws: torch.Gener
         for name, child in module.named_children():
             if isinstance(child, AveragePool):
                 setattr(module, name, nn.AvgPool2d(2))
+            elif isinstance(child, LayerNorm):
+                setattr(module, name, nn.LayerNorm(child.normalized_shape))
     return network
 
 
@@ -131,13 +133,10 @@ def distance(ours: list[Tensor], theirs: list[Tensor]) -> Tensor:
 
 
 def freeze_batch_norm(network: nn.Module, data: ImageData, draws: torch.Generator) -> None:
-    """Running statistics of 16 real images per class, then fixed."""
+    """One forward pass of 16 real images per class; then the running statistics are fixed."""
     layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     if layers:
         network.train()
-        for layer in layers:
-            layer.reset_running_stats()
-            layer.momentum = None
         with torch.no_grad():
             network(torch.cat(sample(data, 16, draws)))
         for layer in layers:

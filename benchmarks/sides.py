@@ -193,7 +193,9 @@ class Engine(Side):
 
     def _gradients(self, batches: list[Tensor]) -> Gradients:
         matcher = self.matcher
-        return stacked_class_gradients(self._fixed(), batches, matcher.classes, matcher.chunk)
+        return stacked_class_gradients(
+            self._fixed(), batches, matcher.classes, matcher.matched, matcher.chunk
+        )
 
     def _omegas(self, draws: torch.Generator, rows: int) -> list[Omega]:
         return [draw((name,), draws, images=rows) for name in self.matcher.strategy]

@@ -26,9 +26,9 @@ from condense.errors import UserError
 from condense.files import plain, remove_temporaries, writing
 from condense.journal import Checkpoint, FileJournal, Journal
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Part of every key: raise it with a change that makes other sets from the same settings, not with
-one that only rounds otherwise, and take the sets that were made before out of the zoo."""
+one that only rounds otherwise, and take the sets that would now be others out of the zoo."""
 
 SetT = TypeVar("SetT")
 

@@ -14,6 +14,8 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedParameter
 
 from condense.errors import UserError, unknown
 from condense.settings import Network
@@ -93,7 +95,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
             for parameter in module.parameters():
                 drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
                 parameter.copy_(drawn)
-        elif isinstance(module, nn.GroupNorm | nn.BatchNorm2d):
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
             module.reset_parameters()
 
 
@@ -202,6 +204,33 @@ class ResidualBlock(nn.Module):
         return total.relu()
 
 
+class LayerNorm(LazyModuleMixin, nn.LayerNorm):
+    """Over all channels and pixels of an image, with a scale and a shift for each element.
+
+    As in the published networks. The first images that go through, which are those of a blueprint,
+    show the shape.
+    """
+
+    weight: UninitializedParameter  # type: ignore[assignment]
+    bias: UninitializedParameter  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        super().__init__((0,), elementwise_affine=False)
+        self.elementwise_affine = True
+        self.weight, self.bias = UninitializedParameter(), UninitializedParameter()
+
+    def initialize_parameters(self, images: Tensor) -> None:
+        """Take the shape from images [n, c, h, w]."""
+        self.normalized_shape = tuple(images.shape[1:])
+        for parameter in (self.weight, self.bias):
+            parameter.materialize(self.normalized_shape)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, c, h, w] -> [n, c, h, w]."""
+        # Not F.layer_norm: under vmap its gradient cannot be differentiated rightly (torch 2.15).
+        return F.group_norm(images, 1, eps=self.eps) * self.weight + self.bias
+
+
 class AveragePool(nn.Module):
     """2×2 average pooling, the same numbers as `nn.AvgPool2d(2)`.
 
@@ -235,11 +264,11 @@ ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Sequential]] = {
     "resnet18": resnet18,
 }
 
-# One group a channel is instance normalisation, one group in all is layer normalisation.
+# One group a channel is instance normalisation.
 NORMS: dict[str, Callable[[int], list[nn.Module]]] = {
     "instance": lambda width: [nn.GroupNorm(width, width)],
     "batch": lambda width: [nn.BatchNorm2d(width)],
-    "layer": lambda width: [nn.GroupNorm(1, width)],
+    "layer": lambda width: [LayerNorm()],
     "group": lambda width: [nn.GroupNorm(4, width)],
     "none": lambda width: [],
 }

@@ -27,7 +27,7 @@ class Network:
     """Blocks; each pooling halves the image."""
     activation: Literal["relu", "leakyrelu", "sigmoid"] = "relu"
     norm: Literal["instance", "batch", "layer", "group", "none"] = "instance"
-    """Group normalisation has four groups."""
+    """Group normalisation has four groups; layer normalisation scales and shifts each element."""
     pooling: Literal["avg", "max", "none"] = "avg"
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of convolutions and products. bfloat16 is approximate, and quicker where the processor has
@@ -94,7 +94,8 @@ class GradientMatching(LearnedImages):
     real_batch: int = 256
     """Real images per class in a step."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
-    """Between gradients: the paper's, per output node; one cosine over all; squared error."""
+    """Between gradients: the paper's, per output node and without biases; one cosine over all
+    parameters; squared error of all."""
     strategy: tuple[Operation, ...] = ()
     """The operations of which one is drawn each time: color crop cutout flip scale rotate.
     By default all six; without flip where a mirrored image is another sign, as with digits."""
@@ -143,8 +144,7 @@ class DistributionMatching(LearnedImages):
     """Distribution matching (DM): mean embeddings in random networks.
 
     All values are the defaults of the authors' code (VICO-UoE/DatasetCondensation, `main_DM.py`).
-    With batch norm that has real and synthetic images of all classes go through the network each
-    under statistics of their own; here both do under those of some real images, as in DC.
+    As there, batch norm takes statistics of all real images of a step, and of all synthetic ones.
     """
 
     iterations: int = 20000

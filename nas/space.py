@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 MOST = 100_000
 """Architectures of a space: one that never ends is a mistake."""
 Scalar = str | int | float | bool
+NETWORKS = "layer norm by element"
+"""Part of every space's fingerprint: change it where a name comes to mean another network, so that
+no search goes on with what the old ones reached."""
+
 Build = Callable[[Any, tuple[int, int, int], int], "nn.Module"]
 """(value, image shape (c, h, w), classes) -> a network that gives logits [n, classes]."""
 
@@ -94,8 +98,8 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the names."""
-        return hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        """SHA-256 (hex) of the names, and of what they stand for."""
+        return hashlib.sha256("\n".join([NETWORKS, *self.names]).encode()).hexdigest()
 
     def order(self) -> list[int]:
         """All indices in an order whose every beginning is a stratified sample.

@@ -113,7 +113,7 @@ def test_gradient_matching_in_pieces_is_that_of_the_whole(monkeypatch, fits, cha
     whole = Matcher(data, settings, seed=0)
     assert (whole.piece >= 3, len(whole.groups)) == (True, 1)
     image = matching_bytes(whole.network, data.shape)
-    weights = sum(p.nbytes for p in whole.network.parameters() if p.ndim > 1)
+    weights = sum(p.nbytes for p in whole.matched.values())
     bytes_that_fit = {"two classes": 2 * (3 * image + 6 * weights), "one image": image}[fits]
     monkeypatch.setattr(footprint, "CPU_BYTES", bytes_that_fit)
     cut = Matcher(data, settings, seed=0)

@@ -75,9 +75,12 @@ def test_with_classes_that_have_fewer_images_than_the_real_batch():
     assert_same(few, settings_of(real_batch=16))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_layers_of_the_literal_network_are_those_of_pytorch(architecture):
-    drawn = (Network(architecture), (3, 32, 32), 10)
+@pytest.mark.parametrize(
+    ("architecture", "norm"),
+    [*((name, "instance") for name in ARCHITECTURES), ("convnet", "layer")],
+)
+def test_layers_of_the_literal_network_are_those_of_pytorch(architecture, norm):
+    drawn = (Network(architecture, norm=norm), (3, 32, 32), 10)
     network = literal.network_of(*drawn, generator(0))
     layers = [module for module in network.modules() if not list(module.children())]
     assert all(type(layer).__module__.startswith("torch.") for layer in layers)

@@ -10,6 +10,7 @@ from condense.matching import (
     DISTANCES,
     class_gradients,
     distance_gradient,
+    layerwise_distance,
     matched_parameters,
     stacked_class_gradients,
 )
@@ -21,9 +22,9 @@ from condense.settings import Network
 SHAPE = (3, 16, 16)
 
 
-def loop(network, images, classes):
+def loop(network, images, classes, matched):
     """One class after the other, the way the paper writes it."""
-    names, weights = zip(*matched_parameters(network).items(), strict=True)
+    names, weights = zip(*matched.items(), strict=True)
     rows = []
     for group, label in zip(images, classes, strict=True):
         loss = F.cross_entropy(network(group), label.repeat(len(group)))
@@ -31,8 +32,8 @@ def loop(network, images, classes):
     return {name: torch.stack([row[i] for row in rows]) for i, name in enumerate(names)}
 
 
-def network_and_images(norm="instance", architecture="convnet"):
-    settings = Network(architecture, width=8, norm=norm)
+def network_and_images(norm="instance", **changes):
+    settings = Network(width=8, norm=norm, **changes)
     network = build(settings, SHAPE, 5, generator(0, norm))
     images = torch.randn(5, 4, *SHAPE, generator=generator(1))
     if norm == "batch":
@@ -40,12 +41,50 @@ def network_and_images(norm="instance", architecture="convnet"):
     return network, images, torch.arange(5)
 
 
+def literal_distance(kind, ours, theirs):
+    """D of one class as the published code defines it: over a list of one tensor a parameter."""
+    if kind == "layerwise":
+        total = 0.0
+        for a, b in zip(ours, theirs, strict=True):
+            for row, other in zip(a, b, strict=True) if a.ndim > 1 else ():
+                row, other = row.flatten(), other.flatten()
+                total += 1 - (row @ other).item() / (row.norm() * other.norm() + 1e-6).item()
+        return total
+    numbers = [torch.cat([part.flatten() for part in side]) for side in (ours, theirs)]
+    if kind == "mse":
+        return ((numbers[0] - numbers[1]) ** 2).sum().item()
+    lengths = numbers[0].norm() * numbers[1].norm() + 1e-6
+    return 1 - (numbers[0] @ numbers[1] / lengths).item()
+
+
 @pytest.mark.parametrize("norm", NORMS)
-def test_all_classes_at_once_are_the_plain_loop(norm):
+@pytest.mark.parametrize("kind", DISTANCES)
+def test_distances_count_the_parameters_that_the_published_ones_count(kind, norm):
     network, images, classes = network_and_images(norm)
-    expected = loop(network, images, classes)
-    got = class_gradients(network, images, classes)
-    chunked = stacked_class_gradients(network, list(images), classes, chunk=3)
+    real = torch.randn(5, 6, *SHAPE, generator=generator(2))
+    parameters = list(network.parameters())
+    expected = []
+    for label in range(5):
+        sides = []
+        for batch in (images[label], real[label]):
+            loss = F.cross_entropy(network(batch), torch.full((len(batch),), label))
+            sides.append(torch.autograd.grad(loss, parameters))
+        expected.append(literal_distance(kind, *sides))
+    distance = DISTANCES[kind]
+    matched = matched_parameters(network, distance)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk=4)
+    found = distance(class_gradients(network, images, classes, matched), target)
+    assert found.tolist() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("distance", DISTANCES.values())
+def test_all_classes_at_once_are_the_plain_loop(norm, distance):
+    network, images, classes = network_and_images(norm)
+    matched = matched_parameters(network, distance)
+    expected = loop(network, images, classes, matched)
+    got = class_gradients(network, images, classes, matched)
+    chunked = stacked_class_gradients(network, list(images), classes, matched, chunk=3)
     assert got.keys() == expected.keys() == chunked.keys()
     for name in expected:
         torch.testing.assert_close(got[name], expected[name], atol=1e-6, rtol=1e-4)
@@ -57,12 +96,15 @@ def test_all_classes_at_once_are_the_plain_loop(norm):
 def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
     network, images, classes = network_and_images(norm)
     real = torch.randn(5, 6, *SHAPE, generator=generator(2))
-    target = stacked_class_gradients(network, list(real), classes, chunk=6)
+    matched = matched_parameters(network, distance)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk=6)
     moved = []
     for gradients in (class_gradients, loop):
         leaf = images.clone().requires_grad_()
         moved.append(
-            torch.autograd.grad(distance(gradients(network, leaf, classes), target).sum(), leaf)[0]
+            torch.autograd.grad(
+                distance(gradients(network, leaf, classes, matched), target).sum(), leaf
+            )[0]
         )
     scale = moved[1].abs().max()
     assert scale > 0
@@ -75,7 +117,8 @@ def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
 def test_images_of_a_class_in_pieces(norm, distance, piece):
     network, images, classes = network_and_images(norm)
     real = torch.randn(5, 6, *SHAPE, generator=generator(2))
-    target = stacked_class_gradients(network, list(real), classes, chunk=6)
+    matched = matched_parameters(network, distance)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk=6)
     whole, value = distance_gradient(network, images, classes, target, distance, 4)
     cut, same = distance_gradient(network, images, classes, target, distance, piece)
     scale = whole.abs().max()
@@ -87,15 +130,34 @@ def test_images_of_a_class_in_pieces(norm, distance, piece):
 def test_classes_of_different_sizes():
     network, images, classes = network_and_images()
     groups = [images[c][: 1 + c % 3] for c in range(5)]
-    chunked = stacked_class_gradients(network, groups, classes, chunk=2)
-    expected = loop(network, groups, classes)
+    matched = matched_parameters(network, layerwise_distance)
+    chunked = stacked_class_gradients(network, groups, classes, matched, chunk=2)
+    expected = loop(network, groups, classes, matched)
     for name in expected:
         torch.testing.assert_close(chunked[name], expected[name], atol=1e-6, rtol=1e-4)
 
 
-def test_biases_and_norms_do_not_count():
-    network, _, _ = network_and_images()
-    assert [value.ndim for value in matched_parameters(network).values()] == [4, 4, 4, 2]
+@pytest.mark.parametrize(
+    ("norm", "dimensions"),
+    [("instance", [4, 4, 4, 2]), ("layer", [4, 3, 3, 4, 3, 3, 4, 3, 3, 2]), ("none", [4, 4, 4, 2])],
+)
+def test_for_the_papers_distance_parameters_of_one_dimension_do_not_count(norm, dimensions):
+    network, _, _ = network_and_images(norm)
+    matched = matched_parameters(network, layerwise_distance)
+    assert [value.ndim for value in matched.values()] == dimensions
+    for kind in ("cosine", "mse"):
+        assert matched_parameters(network, DISTANCES[kind]) == dict(network.named_parameters())
+
+
+@pytest.mark.parametrize("distance", DISTANCES.values())
+def test_layer_norm_in_bfloat16_can_be_matched(distance):
+    network, images, classes = network_and_images("layer", precision="bfloat16")
+    matched = matched_parameters(network, distance)
+    target = stacked_class_gradients(network, list(images.flip(1) + 1), classes, matched, chunk=4)
+    moved, value = distance_gradient(network, images, classes, target, distance, 4)
+    assert value > 0
+    assert moved.isfinite().all()
+    assert moved.abs().max() > 0
 
 
 def test_layerwise_distance_by_hand():
@@ -129,14 +191,16 @@ def test_classes_do_not_mix(distance):
     torch.testing.assert_close(distance(a, b), torch.cat(alone))
 
 
-def test_frozen_batch_norm_has_the_statistics_of_the_images():
-    network, _, _ = network_and_images("batch")
+def test_batch_norm_goes_a_tenth_of_the_way_to_the_images_and_stays():
+    network = build(Network(width=8, norm="batch"), SHAPE, 5, generator(0))
     images = torch.randn(32, *SHAPE, generator=generator(5)) * 3 + 2
-    freeze_batch_norm(network, images)
     convolution, norm = network.features[0], network.features[1]
-    seen = convolution(images)
-    torch.testing.assert_close(norm.running_mean, seen.mean((0, 2, 3)))
-    torch.testing.assert_close(norm.running_var, seen.var((0, 2, 3)))
-    before = norm.running_mean.clone()
-    network(images * 7)
-    torch.testing.assert_close(norm.running_mean, before, rtol=0, atol=0)
+    seen = convolution(images).transpose(0, 1).flatten(1).detach()
+    mean, variance = torch.zeros(8), torch.ones(8)
+    for _ in range(2):
+        freeze_batch_norm(network, images)
+        mean, variance = 0.9 * mean + 0.1 * seen.mean(1), 0.9 * variance + 0.1 * seen.var(1)
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, variance)
+        network(images * 7)
+        torch.testing.assert_close(norm.running_mean, mean)

@@ -17,23 +17,36 @@ from nas import Space, convnets, space_named, stratified_order
 from nas.training import count_parameters, make_network
 
 
-def parameters_by_hand(network: Network, channels: int, side: int, classes: int) -> int:
+def published_parameters(network: Network, channels: int, side: int, classes: int) -> int:
+    """The count of the published networks, whose layer norm is over elements, not over channels."""
     total = 0
     for _ in range(network.depth):
         total += channels * 9 * network.width + network.width
-        total += 2 * network.width if network.norm != "none" else 0
+        scales = {"none": 0, "layer": network.width * side**2}.get(network.norm, network.width)
+        total += 2 * scales
         channels = network.width
         side //= 1 if network.pooling == "none" else 2
     return total + channels * side * side * classes + classes
 
 
-def test_the_720_have_the_parameters_that_they_should() -> None:
+def test_the_720_have_the_published_numbers_of_parameters() -> None:
     space = convnets()
     assert len(space) == 720
     assert len(set(space.names)) == 720
     images = blobs(classes=10, per_class=1, shape=(3, 32, 32))
     for index, network in enumerate(space.architectures):
-        assert count_parameters(space, index, images) == parameters_by_hand(network, 3, 32, 10)
+        expected = published_parameters(network, 3, 32, 10)
+        assert count_parameters(space, index, images) == expected, space.names[index]
+
+
+def test_so_have_those_with_layer_norm_on_grey_images_that_are_seen_larger() -> None:
+    space = convnets()
+    layer_norm = [i for i, network in enumerate(space.architectures) if network.norm == "layer"]
+    assert len(layer_norm) == 144
+    images = blobs(classes=10, per_class=1, shape=(1, 28, 28))
+    for index in layer_norm:
+        expected = published_parameters(space.architectures[index], 1, 32, 10)
+        assert count_parameters(space, index, images) == expected, space.names[index]
 
 
 def test_index_and_name_are_stable() -> None:

@@ -59,8 +59,28 @@ def test_every_keyword_of_the_convnet(activation, norm, pooling):
     network(torch.randn(3, 3, 8, 8)).sum().backward()
     assert all(parameter.grad is not None for parameter in network.parameters())
     side = 8 if pooling == "none" else 2
-    norms = 0 if norm == "none" else 2 * 2 * 8
+    second = 8 if pooling == "none" else 4
+    pixels = {"none": 0, "layer": 8**2 + second**2}.get(norm, 2)
+    norms = 2 * 8 * pixels
     assert count(network) == (27 + 1) * 8 + (72 + 1) * 8 + norms + (8 * side**2 + 1) * 4
+
+
+@pytest.mark.parametrize("architecture", ["convnet", "vgg11", "resnet18"])
+def test_layer_norm_has_a_scale_and_a_shift_for_each_element(architecture):
+    network = build(Network(architecture, width=4, norm="layer"), COLOUR, 5, generator(0))
+    layer = next(module for module in network.modules() if isinstance(module, nn.LayerNorm))
+    shape = next(network.parameters()).shape[:1] + COLOUR[1:]
+    assert layer.weight.shape == layer.bias.shape == shape
+    images = torch.randn(3, *shape, generator=generator(1)) * 4 + 2
+    plain = (images - images.mean((1, 2, 3), keepdim=True)) / images.std(
+        (1, 2, 3), correction=0, keepdim=True
+    )
+    torch.testing.assert_close(layer(images), plain, atol=1e-4, rtol=0)
+    with torch.no_grad():
+        layer.weight[1, 2, 3], layer.bias[2, 3, 1] = 5, 7
+    plain[:, 1, 2, 3] *= 5
+    plain[:, 2, 3, 1] += 7
+    torch.testing.assert_close(layer(images), plain, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (14, 14), (8, 12), (7, 7), (9, 6)])
@@ -94,8 +114,9 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them():
             assert drawn == pytest.approx(module.weight.std().item(), rel=0.05)
 
 
-def test_initialise_forgets_everything():
-    network = build(Network(width=8, norm="batch"), COLOUR, 10, generator(0))
+@pytest.mark.parametrize("norm", NORMS)
+def test_initialise_forgets_everything(norm):
+    network = build(Network(width=8, norm=norm), COLOUR, 10, generator(0))
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     network(torch.randn(4, *COLOUR))
     with torch.no_grad():
@@ -122,9 +143,12 @@ def test_what_cannot_be_built():
         build(Network("resnet18"), (1, 8, 8), 10)  # a norm of one pixel of one image
 
 
-@pytest.mark.parametrize("architecture", ["convnet", "mlp", "lenet"])
-def test_bfloat16_is_near_and_its_gradients_are_float32(architecture):
-    settings = Network(architecture, width=16)
+@pytest.mark.parametrize(
+    ("architecture", "norm"),
+    [("convnet", "instance"), ("convnet", "layer"), ("mlp", "none"), ("lenet", "none")],
+)
+def test_bfloat16_is_near_and_its_gradients_are_float32(architecture, norm):
+    settings = Network(architecture, width=16, norm=norm)
     exact = build(settings, COLOUR, 7, generator(0))
     near = build(replace(settings, precision="bfloat16"), COLOUR, 7, generator(0))
     images = torch.randn(4, *COLOUR, generator=generator(1))

@@ -1,6 +1,12 @@
-"""Batch norm while images are matched: statistics of real images of all classes, which then stay.
+"""Batch norm while images are matched: its running statistics, moved towards real images and held.
 
 Matching goes class by class, and the images of one class are no sample of what the network sees.
+
+As in the authors' code a forward pass of real images of all classes, at batch norm's momentum of
+0.1, moves the statistics a tenth of the way. Those of a fresh network thus stay near mean 0 and
+variance 1, and it is nearly one without norms; those of a trained one are mostly of the synthetic
+images that it was trained on. To take them from the real images alone was tried, and is worse
+(`benchmarks/README.md`).
 """
 
 from __future__ import annotations
@@ -13,24 +19,20 @@ from condense.footprint import has_batch_norm
 from condense.methods.images import real_images
 
 IMAGES = 16
-"""Real images per class that the running statistics are taken from."""
+"""Real images per class that the running statistics are moved towards."""
 
 
 def calibrate(network: nn.Module, data: ImageData, draws: torch.Generator) -> None:
-    """Freeze batch norm, where a network has it, at real images; nothing is drawn where not."""
+    """Show batch norm real images, where a network has it, and hold it; else nothing is drawn."""
     if has_batch_norm(network):
         freeze_batch_norm(network, torch.cat(real_images(data, IMAGES, draws)))
 
 
 @torch.no_grad()
 def freeze_batch_norm(network: nn.Module, images: Tensor) -> None:
-    """Take batch norm's running statistics from `images` and keep them from then on."""
-    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [layer.momentum for layer in layers]
+    """Let `images` move batch norm's running statistics once, and keep these from then on."""
     network.train()
-    for layer in layers:
-        layer.momentum = 1.0
     network(images)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        layer.eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()

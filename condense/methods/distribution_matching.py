@@ -16,7 +16,6 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.footprint import forward_piece, groups, training_piece
 from condense.journal import Journal
-from condense.methods.calibration import calibrate
 from condense.methods.coresets import require_images
 from condense.methods.images import augmented, match_images, real_rows
 from condense.networks import Classifier, build, initialise
@@ -76,10 +75,11 @@ def match(
         strategy: the operations of which one is drawn for each class.
         draws: for weights, real images and augmentation, in this order.
         piece: images that should go through the network at once, at most, though the synthetic
-            ones of a class always do; None for all, as with batch norm.
+            ones of a class always do; None for all, as with batch norm: the real images of all
+            classes have statistics of their own, and so have the synthetic ones.
     """
     initialise(network, draws)
-    calibrate(network, data, draws)
+    network.train()
     rows = real_rows(data, settings.real_batch, draws)
     omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
     classes = data.classes if piece is None else max(1, piece // settings.ipc)
@@ -91,7 +91,7 @@ def match(
             network.features,
             augmented(data, rows[group], drawn),
             torch.stack(drawn.apply(part)) if drawn else part,
-            forward_piece(piece),
+            None if piece is None else forward_piece(piece),
         )
         return torch.autograd.grad(distance, part)[0], distance.detach()
 
@@ -105,7 +105,7 @@ def embedding_distance(
     embed: Callable[[Tensor], Tensor],
     real: Iterable[Tensor],
     synthetic: Tensor,
-    chunk: int = CHUNK,
+    chunk: int | None = CHUNK,
 ) -> Tensor:
     """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
 
@@ -113,9 +113,15 @@ def embedding_distance(
         embed: [n, c, h, w] -> [n, d].
         real: for each class [n_class, c, h, w]; the numbers of images may differ.
         synthetic: [classes, ipc, c, h, w]; the distance can be differentiated in these alone.
-        chunk: real images that are embedded at once.
+        chunk: real images of a class that are embedded at once; None: those of all classes.
     """
-    target = torch.stack([in_chunks(embed, images, chunk).mean(0) for images in real])
+    if chunk is None:
+        batches = list(real)
+        sizes = [len(images) for images in batches]
+        embedded = in_chunks(embed, torch.cat(batches), sum(sizes)).split(sizes)
+    else:
+        embedded = tuple(in_chunks(embed, images, chunk) for images in real)
+    target = torch.stack([vectors.mean(0) for vectors in embedded])
     classes, ipc = synthetic.shape[:2]
     means = embed(synthetic.flatten(0, 1)).view(classes, ipc, -1).mean(1)
     return (target - means).square().sum()

@@ -84,6 +84,7 @@ class Matcher:
         self.labels = self.classes.repeat_interleave(settings.ipc)
         self.network = build(settings.network, data.shape, data.classes).to(data.device)
         self.distance = DISTANCES[settings.distance]
+        self.matched = matched_parameters(self.network, self.distance)
         self.chunk = self._chunk()
         self.step = self._step()
         self.piece, self.groups = self._pieces()
@@ -154,7 +155,7 @@ class Matcher:
     ) -> tuple[Tensor, Tensor]:
         """As `match`, of some classes, once everything has been drawn."""
         target = stacked_class_gradients(
-            self.network, augmented(self.data, rows, on_real), classes, self.chunk
+            self.network, augmented(self.data, rows, on_real), classes, self.matched, self.chunk
         )
         images = images.detach().requires_grad_()
         seen = torch.stack(on_synthetic.apply(images)) if on_synthetic else images
@@ -211,7 +212,7 @@ class Matcher:
     def _pieces(self) -> tuple[int, list[slice]]:
         """Synthetic images of a class, and classes, whose gradients' graph is kept at once."""
         image = matching_bytes(self.network, self.data.shape)
-        weights = sum(weight.nbytes for weight in matched_parameters(self.network).values())
+        weights = sum(weight.nbytes for weight in self.matched.values())
         label = self.settings.ipc * image + GRADIENTS_KEPT * weights
         classes = piece_of(self.data.device, label)
         return at_once(self.data.device, image), groups(self.data.classes, classes)
