@@ -206,7 +206,7 @@ def _condensed(
         done = journal.restore() if path.is_file() else None
         if done:  # the run was interrupted while it tested the set
             condensed = CondensedSet.load(path)
-            return condensed, journal.seconds, done.state.get("from_cache", False)
+            return condensed, journal.seconds, bool(done.state.get("from_cache"))
         condensed = condense(
             data,
             settings.method,

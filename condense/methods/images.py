@@ -36,6 +36,12 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     return data.normalise(data.x_train[rows]).view(size)
 
 
+def images_like(data: ImageData, settings: LearnedImages) -> Tensor:
+    """Of the shape, type and device of the synthetic images, without their memory."""
+    blank = torch.empty((), device=data.device)
+    return blank.expand(data.classes, settings.ipc, *data.shape)
+
+
 def real_rows(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
     """Which real images of each class are drawn, int64 [n]; all of a class that has fewer."""
     rows = data.train_indices_by_class()
@@ -91,8 +97,9 @@ def match_images(
     """
     before = journal.restore()
     if before:
-        start = int(before.state["iteration"])
-        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
+        start = before.count("iteration", iterations)
+        like = images_like(data, settings)
+        images, velocity = (before.tensor(name, like) for name in ("images", "velocity"))
     else:
         start, images = 0, initial_images(data, settings, seed)
         velocity = torch.zeros_like(images)
