@@ -120,9 +120,7 @@ def printable(text: str) -> str:
     """The text with control characters, and bytes that are not UTF-8, as Python escapes them."""
     if text.isprintable():
         return text
-    return "".join(
-        char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text
-    )
+    return "".join(char if char.isprintable() or char == " " else repr(char)[1:-1] for char in text)
 
 
 def shortened(text: str, longest: int) -> str:

@@ -28,9 +28,7 @@ _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 class WriteError(UserError):
     """A file or folder that the operating system refuses to write."""
 
-    def __init__(
-        self, reason: OSError, path: str | os.PathLike[str], chosen_by: str = OUT
-    ) -> None:
+    def __init__(self, reason: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> None:
         super().__init__(_in_words(reason, path, chosen_by))
         self.reason, self.path = reason, path
 

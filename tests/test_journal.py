@@ -82,7 +82,7 @@ def test_a_mangled_checkpoint_raises_nothing_but_a_user_error(
         (b"F32", b"I32"),
         (b"[2,3]", b"[3,2]"),
         (b"seconds", b"secands"),
-        (b":\"0.0\"", b":\"1.0\""),
+        (b':"0.0"', b':"1.0"'),
         (b"digest", b"digits"),
     ],
 )
