@@ -26,9 +26,8 @@ def check_memory(needed: int, what: str) -> None:
     """
     available = available_memory()
     if available is not None and needed > available:
-        raise UserError(
-            f"{what} needs {_gigabytes(needed)} of memory, of which {_gigabytes(available)} are free"
-        )
+        size, free = _gigabytes(needed), _gigabytes(available)
+        raise UserError(f"{what} needs {size} of memory, of which {free} are free")
 
 
 def _of_machine() -> int | None:

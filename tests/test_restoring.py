@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import blobs
-from methods import KilledError, Kept
+from methods import Kept, KilledError
 
 from condense.condensed_set import CondensedSet
 from condense.condensing import condense
@@ -114,5 +114,5 @@ def test_what_reads_a_state_by_hand() -> None:
         lambda: kept.tensor("a", torch.zeros(3)),
         lambda: kept.tensor("b", torch.zeros(2)),
     ):
-        with pytest.raises(UserError, match="^the checkpoint is of something else"):
+        with pytest.raises(UserError, match=r"^the checkpoint is of something else"):
             wrong()

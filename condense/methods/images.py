@@ -13,6 +13,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import UserError
 from condense.journal import Checkpoint, Journal
+from condense.machine import check_memory
 from condense.methods.coresets import choose_randomly, herd
 from condense.seeds import generator
 from condense.settings import Coreset, LearnedImages
@@ -22,9 +23,13 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     """What the synthetic images start from, [classes, ipc, c, h, w], normalised.
 
     Raises:
-        UserError: for a class with too few images, where they start from real ones.
+        UserError: for a class with too few images, where they start from real ones; for more
+            images than memory holds.
     """
     draws = generator(seed, "init")
+    # Images, their momentum, their gradient and a copy for the checkpoint, 4 bytes a number.
+    numbers = data.classes * settings.ipc * math.prod(data.shape)
+    check_memory(16 * numbers, f"{settings.ipc} images per class are too many: learning them")
     size = (data.classes, settings.ipc, *data.shape)
     if settings.init == "noise":
         return torch.randn(size, generator=draws).to(data.device)
