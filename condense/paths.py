@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from condense.errors import UserError
@@ -25,11 +26,20 @@ def user_path(given: str | os.PathLike[str], given_by: str) -> Path:
         raise UserError(f"{given_by}: {text} is not UTF-8: choose another name")
     try:
         path = Path(text).expanduser()
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        pass
+        _look_at(path)
     except OSError as error:
         raise UserError(f"{given_by}: {text} cannot be used: {error.strerror or error}") from error
     except (ValueError, RuntimeError) as error:  # a NUL; the home of an unknown user
         raise UserError(f"{given_by}: {text} cannot be used: {error}") from error
     return path
+
+
+def _look_at(path: Path) -> None:
+    """OSError or ValueError where the system refuses the path; not where there is nothing."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        # A name may be too long in a folder that is still to be made.
+        longest = max(path.parts, key=lambda part: len(os.fsencode(part)), default=".")
+        with suppress(FileNotFoundError):
+            Path(longest).lstat()
