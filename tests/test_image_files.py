@@ -418,9 +418,12 @@ def test_a_class_folder_whose_name_cannot_be_written(name: str, tmp_path: Path) 
 def test_a_picture_of_billions_of_pixels(tmp_path: Path) -> None:
     """Its header says so: a header is all that there is."""
     for side in (10_000, 65_000):
-        chunk = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-        header = struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
-        (folder(tmp_path) / "train" / "10" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header)
+        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        chunks = b""
+        for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(bytes(10**6)), b"IEND"):
+            length, checksum = (struct.pack(">I", n) for n in (len(chunk) - 4, zlib.crc32(chunk)))
+            chunks += length + chunk + checksum
+        (folder(tmp_path) / "train" / "10" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
         assert "not a readable image (Image size" in complaint(tmp_path)
 
 
