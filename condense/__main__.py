@@ -19,7 +19,7 @@ from condense.command_line import (
     read_flags,
 )
 from condense.errors import UserError, at_least
-from condense.files import plain
+from condense.files import is_file, plain
 from condense.journal import Checkpoint, FileJournal, Progress
 from condense.methods import METHODS, method_named
 from condense.presets import preset as preset_of
@@ -203,10 +203,10 @@ def _condensed(
     common, path = settings.common, folder.path / SET
     cache = Cache() if common.cache else None
     with folder.journal(show=_bar("condensing", common)) as journal:
-        done = journal.restore() if path.is_file() else None
+        done = journal.restore() if is_file(path) else None
         if done:  # the run was interrupted while it tested the set
             condensed = CondensedSet.load(path)
-            return condensed, journal.seconds, done.state.get("from_cache", False)
+            return condensed, journal.seconds, bool(done.state.get("from_cache"))
         condensed = condense(
             data,
             settings.method,

@@ -23,12 +23,16 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 
 from condense.errors import UserError
-from condense.files import plain, remove_temporaries, writing
+from condense.files import is_file, plain, remove_temporaries, writing
 from condense.journal import Checkpoint, FileJournal, Journal
+from condense.paths import user_path
 
 ALGORITHM = 3
 """Part of every key: raise it with a change that makes other sets from the same settings, not with
 one that only rounds otherwise, and take the sets that would now be others out of the zoo."""
+
+CHOSEN_BY = "$CONDENSE_CACHE; or none, by --no-cache"
+"""How the user says where the sets are to be."""
 
 SetT = TypeVar("SetT")
 
@@ -49,10 +53,14 @@ def cache_key(fingerprint: str, method: str, settings: object, seed: int) -> str
 
 
 def default_root() -> Path:
-    """$CONDENSE_CACHE, else `sets` in the user's cache folder."""
+    """$CONDENSE_CACHE, else `sets` in the user's cache folder.
+
+    Raises:
+        UserError: no folder could have this path.
+    """
     named = os.environ.get("CONDENSE_CACHE")
     if named:
-        return Path(named)
+        return user_path(named, "$CONDENSE_CACHE")
     from platformdirs import user_cache_path
 
     return user_cache_path("condense", appauthor=False) / "sets"
@@ -66,7 +74,7 @@ class Cache:
     """
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root) if root is not None else default_root()
+        self.root = default_root() if root is None else user_path(root, "the cache")
         self.hits = 0
         """Sets that have been found rather than made."""
 
@@ -108,13 +116,14 @@ class Cache:
             keeping = _Partial(self._partial(key), journal or Journal())
             with keeping:
                 made = make(keeping)
-            save(made, self.path(key))
+            with writing(self.path(key), CHOSEN_BY):
+                save(made, self.path(key))
             self._partial(key).unlink(missing_ok=True)
             return made
 
     def _look_up(self, key: str, load: Callable[[Path], SetT], warn: bool = False) -> SetT | None:
         path = self.path(key)
-        if not path.is_file():
+        if not is_file(path):
             return None
         try:
             found = load(path)
@@ -130,7 +139,7 @@ class Cache:
 
     @contextmanager
     def _held(self, key: str) -> Iterator[None]:
-        with writing(self.root, "$CONDENSE_CACHE; or none, by --no-cache"):
+        with writing(self.root, CHOSEN_BY):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / f"{key}.lock")
             try:
@@ -172,6 +181,11 @@ class _Partial(FileJournal):
         """Offers the checkpoint to both."""
         super().save(checkpoint)
         self._run.save(checkpoint)
+
+    def flush(self) -> None:
+        """Writes the last checkpoint offered to the cache."""
+        with writing(self.path, CHOSEN_BY):
+            super().flush()
 
     def close(self) -> None:
         """Flushes both; the run closes its own journal."""

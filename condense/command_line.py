@@ -43,9 +43,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Protocol, TypeVar
 
 from condense.allocator import keep_freed_memory
-from condense.errors import UserError, unknown
-from condense.files import FULL, explain, read_json
+from condense.errors import UserError, check_values, one_line, unknown
+from condense.files import FULL, explain, is_file, is_text, read_json
 from condense.openmp import bound_spinning
+from condense.paths import user_path
 from condense.presets import preset_for
 from condense.recorded import departures, rebuild, record
 from condense.run_folder import Interrupted, RunFolder
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
 _NOT_KEPT = ("out", "resume", "quiet")
+LARGEST_SEED = 10**18 - 1
+"""Numbers that any reader of JSON keeps whole, and that count up without an overflow."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,11 @@ class Common:
     """On a GPU: the same bits from run to run, a little slower. On a CPU they always are."""
     cache: bool = True
     """Look condensed sets up in the cache folder before condensing, and keep them there."""
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        if not abs(self.seed) <= LARGEST_SEED:
+            raise UserError("seed must be a number of at most 18 digits")
 
 
 class Settings(Protocol):
@@ -120,6 +128,7 @@ def parse(
     Raises:
         UserError: for a flag that is not known or cannot have this value.
     """
+    _check_text(argv)
     helping = "-h" in argv or "--help" in argv
     resumed = None if helping else _peek(argv, "resume")
     if resumed is None:
@@ -127,7 +136,7 @@ def parse(
         start = _defaults(defaults, lambda flag: preset if flag == "preset" else _peek(argv, flag))
     else:
         allowed = {*_WITH_RESUME, *changing_nothing}
-        start = _kept(defaults, argv, Path(resumed), prog, allowed)
+        start = _kept(defaults, argv, user_path(resumed, "--resume"), prog, allowed)
         preset = start.common.preset
     parsed = read_flags(type(start), argv, prog, start)
     common = dataclasses.replace(parsed.common, preset=preset)
@@ -145,15 +154,35 @@ def read_flags(
     """
     import tyro
 
+    _check_text(argv)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
             default = tyro.MISSING_NONPROP if start is None else start
-            return tyro.cli(kind, default=default, args=list(argv), prog=prog)
+            return _with_paths(tyro.cli(kind, default=default, args=list(argv), prog=prog))
     except SystemExit as stop:
         if not stop.code:
             raise
         raise UserError(_unboxed(said.getvalue())) from None
+
+
+def _check_text(argv: Sequence[str]) -> None:
+    """UserError for an argument that could not be written to config.json, or to a terminal."""
+    for argument in argv:
+        if not is_text(argument):
+            raise UserError(f"{argument} is not UTF-8: choose another name")
+
+
+def _with_paths(settings: FlagsT) -> FlagsT:
+    """The same settings with `~` expanded in paths; UserError where one cannot be used."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _with_paths(value)
+        elif isinstance(value, Path):
+            changed[field.name] = user_path(value, f"--{field.name.replace('_', '-')}")
+    return dataclasses.replace(settings, **changed)  # type: ignore[type-var]
 
 
 def _unboxed(box: str) -> str:
@@ -207,7 +236,8 @@ def _departures(settings: Settings) -> dict[str, Any]:
 
 def default_out(what: str) -> Path:
     """A folder that is not there yet: runs/WHAT-YYYYmmdd-HHMMSS."""
-    stem = f"{what}-{time.strftime('%Y%m%d-%H%M%S')}"
+    short = "".join(char if char.isprintable() and char != "/" else "-" for char in what)[:100]
+    stem = f"{short}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = Path("runs", stem)
     number = 1
     while path.exists():
@@ -352,7 +382,7 @@ def _kept(
         if flag.startswith("--") and flag[2:] not in allowed:
             raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
     path = run / "config.json"
-    if not path.is_file():
+    if not is_file(path):
         raise UserError(f"{run} holds no run to resume (no config.json)")
     config = read_json(path)
     if config.get("command") != prog:
@@ -364,4 +394,7 @@ def _kept(
         raise UserError(f"{path} is damaged: it holds no settings")
     # A setting that there was not yet when the run was begun was as published.
     flags = {**kept["common"], **kept, "preset": "paper"}
-    return rebuild(_defaults(defaults, flags.get), kept, path)
+    try:
+        return rebuild(_defaults(defaults, flags.get), kept, path)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: its settings are none ({one_line(error)})") from error

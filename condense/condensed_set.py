@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from condense.data import ImageData, sha256
-from condense.errors import UserError
-from condense.files import atomic_write, read_tensors, write_tensors
+from condense.errors import UserError, one_line
+from condense.files import atomic_write, is_text, read_tensors, write_tensors
+from condense.image_arrays import check_class_name
 
 FORMAT = "condensed-set-1"
 
@@ -158,8 +159,10 @@ class CondensedSet:
         tensors, metadata = read_tensors(path)
         try:
             return _checked(cls, tensors, metadata)
-        except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
-            raise UserError(f"{path} is not a condensed set: {error}") from error
+        except KeyError as error:
+            raise UserError(f"{path} is not a condensed set: it has no {error}") from error
+        except (UserError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{path} is not a condensed set: {one_line(error)}") from error
 
 
 def _checked(
@@ -182,6 +185,8 @@ def _checked(
         raise ValueError("images hold NaN or infinite values")
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names are not a list of names")
+    for name in names:
+        check_class_name(name)
     _check_labels(labels, len(images), len(names))
     rates = tensors.get("rates")
     if rates is not None:
@@ -190,6 +195,8 @@ def _checked(
         raise ValueError("mean and std are not one number a channel")
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise ValueError("mean and std are not finite, or std is not above 0")
+    if not is_text(json.dumps(provenance, ensure_ascii=False)):
+        raise ValueError("provenance is not valid Unicode")
     if not isinstance(provenance, dict):
         raise ValueError("provenance is not an object")
     if metadata["normalised"] not in ("true", "false"):

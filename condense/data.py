@@ -16,8 +16,10 @@ from torch.nn.functional import interpolate
 from condense.datasets import DATASETS as DATASETS
 from condense.datasets import data_root, fetch, with_statistics
 from condense.errors import UnavailableError, UserError, unknown
+from condense.files import is_file
 from condense.image_arrays import Array, ImageArrays
 from condense.image_files import read
+from condense.paths import user_path
 
 CHUNK = 1024  # images that are worked on at once where floats are made of them
 
@@ -208,7 +210,7 @@ def load(name_or_path: str | Path, root: Path | None = None) -> ImageData:
     name = str(name_or_path)
     if name in DATASETS:
         return _from_arrays(name, fetch(name, data_root(root)), DATASETS[name].mirror)
-    path = Path(name).expanduser()
+    path = user_path(name, "the data set")
     if not (path.exists() or path.suffix == ".npz" or path.name != name):
         raise unknown("data set", name, DATASETS)
     return _from_arrays(path.stem, with_statistics(read(path)), mirror=True)
@@ -234,11 +236,15 @@ def load_or_embedded(
 
 
 def available(name_or_path: str | Path, root: Path | None = None) -> bool:
-    """Whether `load` needs no network for this set: it is embedded, or on disk already."""
+    """Whether `load` needs no network for this set: it is embedded, or on disk already.
+
+    Raises:
+        UserError: no file could have this path.
+    """
     name = str(name_or_path)
     if name not in DATASETS:
-        return Path(name).expanduser().exists()
-    return DATASETS[name].make is not None or (data_root(root) / f"{name}.npz").exists()
+        return user_path(name, "the data set").exists()
+    return DATASETS[name].make is not None or is_file(data_root(root) / f"{name}.npz")
 
 
 def _from_arrays(name: str, arrays: ImageArrays, mirror: bool) -> ImageData:

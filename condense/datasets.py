@@ -13,8 +13,10 @@ import numpy as np
 from condense.downloads import download
 from condense.embedded import SYNTHDIGITS_VERSION, digits, mnist5k, synthdigits
 from condense.errors import UserError
+from condense.files import writing
 from condense.image_arrays import Array, ImageArrays
 from condense.image_files import read_npz, write_npz
+from condense.paths import user_path
 
 DIGIT_NAMES = tuple("0123456789")
 FASHION_NAMES = (
@@ -76,13 +78,19 @@ DATASETS: dict[str, Known] = {
 
 
 def data_root(root: Path | None) -> Path:
-    """The folder of the sets' files: `root`, else `$CONDENSE_DATA`, else the user's cache."""
+    """The folder of the sets' files: `root`, else `$CONDENSE_DATA`, else the user's cache.
+
+    Raises:
+        UserError: no folder could have this path.
+    """
     from platformdirs import user_cache_path
 
     if root is not None:
-        return root.expanduser()
+        return user_path(root, "--data-root")
     given = os.environ.get("CONDENSE_DATA")
-    return Path(given).expanduser() if given else user_cache_path("condense", appauthor=False)
+    if given:
+        return user_path(given, "$CONDENSE_DATA")
+    return user_path(user_cache_path("condense", appauthor=False), "the cache folder")
 
 
 def fetch(name: str, root: Path) -> ImageArrays:
@@ -97,11 +105,12 @@ def fetch(name: str, root: Path) -> ImageArrays:
     if known.make is not None and known.kept is None:
         return _completed(known.make(), known, name)
     path = root / f"{known.kept or name}.npz"
-    if path.exists():
+    if os.path.lexists(path):
         return _kept(path, known)
     if known.make is None:
         arrays = _completed(download(name, root), known, name)
-        write_npz(path, arrays)
+        with writing(path, "--data-root, or $CONDENSE_DATA"):
+            write_npz(path, arrays)
         return arrays
     arrays = _completed(known.make(), known, name)
     # What can be drawn again need not be kept: a root that cannot be written to is no error here.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, stdev
 
 import torch
@@ -89,7 +90,9 @@ def _evaluate(
     batch = min(settings.batch, len(images))
     together = networks_at_once(like, data.shape, data.device, batch)
     before = journal.restore()
-    values: list[float] = list(before.state["values"]) if before else []
+    values: list[float] = []
+    if before:
+        values = before.value("values", list[float], partial(_are_accuracies, settings.networks))
     for first in range(len(values), settings.networks, together):
         numbers = range(first, min(first + together, settings.networks))
         draws = [generator(seed, "evaluation", number) for number in numbers]
@@ -158,6 +161,10 @@ def _trained(
             piece=piece,
         )
     return networks
+
+
+def _are_accuracies(most: int, values: list[float]) -> bool:
+    return len(values) <= most and all(0 <= value <= 1 for value in values)
 
 
 def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:

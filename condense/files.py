@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condense.errors import UserError, one_line
+from condense.machine import check_memory
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,23 +25,36 @@ FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
+class WriteError(UserError):
+    """A file or folder that the operating system refuses to write."""
+
+    def __init__(self, reason: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> None:
+        super().__init__(_in_words(reason, path, chosen_by))
+        self.reason, self.path = reason, path
+
+
 def explain(error: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> UserError:
     """What an operating system's refusal to write `path` means for the user, in one line."""
+    return WriteError(error, path, chosen_by)
+
+
+def _in_words(error: OSError, path: str | os.PathLike[str], chosen_by: str) -> str:
     if error.errno in FULL:
-        return UserError(
-            f"no space left to write {path}: free some or choose another folder ({chosen_by})"
-        )
+        return f"no space left to write {path}: free some or choose another folder ({chosen_by})"
     if error.errno in _FORBIDDEN:
-        return UserError(
+        return (
             f"not allowed to write {path}: choose another folder ({chosen_by}) "
             "or change its permissions"
         )
-    return UserError(f"cannot write {path}: {error.strerror or error}")
+    return f"cannot write {path}: {error.strerror or error}"
 
 
 @contextmanager
 def writing(path: str | os.PathLike[str], chosen_by: str = OUT) -> Iterator[None]:
     """Turns an `OSError` of the block, which writes `path`, into a `UserError`.
+
+    What blocks within this one have said of files that they write is said anew, with the remedy of
+    this one: it knows better whose they are.
 
     Args:
         path: a file or folder.
@@ -50,6 +64,8 @@ def writing(path: str | os.PathLike[str], chosen_by: str = OUT) -> Iterator[None
         yield
     except OSError as error:
         raise explain(error, path, chosen_by) from error
+    except WriteError as error:
+        raise explain(error.reason, error.path, chosen_by) from error.reason
 
 
 @contextmanager
@@ -100,7 +116,8 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Writes JSON atomically, indented, keys in the order given; NaN and infinities become null."""
     text = json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_write(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        # Bytes of a path that are not UTF-8 are escaped as JSON has it, and read back as they were.
+        temporary.write_bytes((text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -109,6 +126,7 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read or does not hold a JSON object.
     """
+    _check_readable(path)
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -140,9 +158,16 @@ def plain(value: object) -> Any:
 def write_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
 ) -> None:
-    """Writes a safetensors file atomically; the same tensors and metadata give the same bytes."""
+    """Writes a safetensors file atomically; the same tensors and metadata give the same bytes.
+
+    Raises:
+        UserError: it cannot be written, or metadata is no text that could be read again.
+    """
     from safetensors.torch import save
 
+    for name, text in metadata.items():
+        if not is_text(text):
+            raise UserError(f"cannot write {path}: {name} is not valid Unicode ({text})")
     # Copies, because the library refuses tensors that share memory.
     apart = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     data = memoryview(save(apart))
@@ -163,16 +188,40 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     Raises:
         UserError: there is no such file, or it is truncated or otherwise malformed.
     """
-    from safetensors import safe_open
+    from safetensors.torch import load
 
-    if not Path(path).is_file():
-        raise UserError(f"cannot read {path}: there is no such file")
+    _check_readable(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            # Clones, because the tensors are otherwise windows on a file that may change.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+        # At once, because the library opens a file twice, between which another may take its place.
+        data = Path(path).read_bytes()
+        tensors = load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        return tensors, dict(header.get("__metadata__") or {})
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # the library raises many kinds, among them its own
         raise UserError(f"{path} is damaged or no safetensors file ({one_line(error)})") from error
+
+
+def is_text(text: str) -> bool:
+    """Whether the text can be written as UTF-8: not where it stands for bytes that are none."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a regular file, or a link to one; not where the system refuses the path."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # too long a name, a folder that is closed, a NUL
+        return False
+
+
+def _check_readable(path: str | os.PathLike[str]) -> None:
+    """UserError where there is no regular file, or where memory could not hold it."""
+    if not is_file(path):
+        raise UserError(f"cannot read {path}: there is no such file")
+    check_memory(Path(path).stat().st_size, f"cannot read {path}: it")

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
+import re
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from condense.files import writing
+from condense.errors import printable
+from condense.files import atomic_write, writing
+
+_STEP = re.compile(r"[0-9]{1,18}")
+_NONE = -1
 
 
 class History:
@@ -37,7 +44,7 @@ class History:
             raise ValueError(f"history {self.path}: step {step} comes after step {self._last}")
         with writing(self.path):
             if self._file is None:
-                self._file = self._open(before=step)
+                self._file = self._open(before=step, columns=["step", *figures])
             if not self._columns:
                 self._columns = ["step", *figures]
                 self._file.write(_row(self._columns))
@@ -62,24 +69,77 @@ class History:
                 self._file.close()
             self._file = None
 
-    def _open(self, before: int) -> io.TextIOWrapper:
-        file = self.path.open("ab+")  # stays open for the rows to come
-        file.seek(0)
-        end = 0
-        for line in file:
-            cells = line.decode("utf-8", "replace").rstrip("\n").split(",")
-            if not line.endswith(b"\n") or (end and not _is_before(cells[0], before)):
-                break
-            if not end:
-                self._columns = cells
-            end += len(line)
-        file.truncate(end)
-        file.seek(end)
+    def _open(self, before: int, columns: list[str]) -> io.TextIOWrapper:
+        """The file, open for the rows to come, with the columns and the rows before that step.
+
+        The last line may be torn, and rows from that step on will be written again. Any other line
+        that is no row is damage: what it said is lost, which is said, and the others are kept.
+        """
+        header, *lines = self._lines() or [b""]
+        self._columns = _columns(header, columns) if header else []
+        steps = [_step(line, len(self._columns)) for line in lines]
+        sound = _in_order(steps)
+        kept = [line for line, step in zip(lines, sound, strict=True) if _NONE < step < before]
+        whole = b"".join([header, *kept]) if self._columns else b""
+        damaged = sound.count(_NONE) + (header != b"" and not self._columns)
+        if damaged:
+            self._say_lost(damaged)
+            with atomic_write(self.path) as temporary:
+                temporary.write_bytes(whole)
+        file = self.path.open("ab")
+        file.truncate(len(whole))
         return io.TextIOWrapper(file, encoding="utf-8", newline="")
 
+    def _lines(self) -> list[bytes]:
+        """The lines of the file that end in a newline."""
+        if not os.path.lexists(self.path):
+            return []
+        if not self.path.is_file():
+            raise FileExistsError(errno.EEXIST, "it is no file", str(self.path))
+        *lines, _ = self.path.read_bytes().split(b"\n")
+        return [line + b"\n" for line in lines]
 
-def _is_before(cell: str, step: int) -> bool:
-    return cell.isdigit() and int(cell) < step
+    def _say_lost(self, damaged: int) -> None:
+        what = f"{damaged} lines are no rows" if damaged > 1 else "a line is no row"
+        if not self._columns:
+            what = "its first line does not name the columns of this run"
+        print(
+            printable(f"warning: {self.path} is damaged: {what}; what they said is lost"),
+            file=sys.stderr,
+        )
+
+
+def _columns(line: bytes, expected: list[str]) -> list[str]:
+    """The columns that a header names, `expected` among them; none where it is another's."""
+    names = line.decode("utf-8", "replace").rstrip("\n").split(",")
+    ours = names[0] == "step" and len(set(names)) == len(names) and set(expected) <= set(names)
+    return names if ours else []
+
+
+def _step(line: bytes, columns: int) -> int:
+    """The step of a row of so many cells; `_NONE` where the line is no row."""
+    step, *figures = line.decode("utf-8", "replace").rstrip("\n").split(",")
+    if not _STEP.fullmatch(step) or len(figures) != columns - 1:
+        return _NONE
+    return int(step) if all(map(_is_figure, figures)) else _NONE
+
+
+def _is_figure(cell: str) -> bool:
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
+
+
+def _in_order(steps: list[int]) -> list[int]:
+    """The steps, with `_NONE` for those out of order; of two, one that is too high is the wrong."""
+    found, last = [], _NONE
+    for step, following in zip(steps, [*steps, _NONE][1:], strict=True):
+        wrong = step <= last or last < following <= step
+        found.append(_NONE if wrong else step)
+        last = last if wrong else step
+    return found
 
 
 def _row(cells: list[Any]) -> str:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from condense.errors import UserError
+from condense.errors import UserError, shortened
 
 Array: TypeAlias = npt.NDArray[Any]
 
 SMALLEST_SIDE = 8
+LONGEST_NAME = 200
+UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
+"""Of Unicode: control characters, what stands for bytes that are not UTF-8, and ends of lines."""
 REQUIRED_KEYS = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL_KEYS = ("mean", "std", "class_names")
 
@@ -48,6 +52,18 @@ class ImageArrays:
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
 
+class Kind(Protocol):
+    """What is said of an array before it is read: an array says it too."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its values."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
+
+
 def checked(content: Mapping[str, Array], source: str) -> ImageArrays:
     """Turn raw arrays into `ImageArrays`, or say in one line what is wrong with which key.
 
@@ -59,59 +75,99 @@ def checked(content: Mapping[str, Array], source: str) -> ImageArrays:
     Raises:
         UserError: a key is missing, or holds what cannot be used.
     """
+    check_kinds(content, source)
     try:
         return _checked(content)
     except UserError as problem:
         raise UserError(f"{source}: {problem}") from None
 
 
+def check_kinds(content: Mapping[str, Kind], source: str) -> None:
+    """Check types and shapes alone, which an archive says before its arrays are read.
+
+    Raises:
+        UserError: a key is missing, or what it holds cannot be used, whatever the values are.
+    """
+    try:
+        _check_kinds(content)
+    except UserError as problem:
+        raise UserError(f"{source}: {problem}") from None
+
+
+def check_class_name(name: str) -> None:
+    """Check that a name can be written into files and shown on one line.
+
+    Raises:
+        UserError: it is too long, or holds control characters or bytes that are not UTF-8.
+    """
+    if len(name) > LONGEST_NAME:
+        raise UserError(f"the class name {shortened(name, 40)} is longer than {LONGEST_NAME}")
+    if any(unicodedata.category(char) in UNSHOWN for char in name):
+        raise UserError(
+            f"the class name {shortened(name, 40)} has bytes that are not UTF-8, or characters "
+            "that cannot be shown: choose another"
+        )
+
+
 def _checked(content: Mapping[str, Array]) -> ImageArrays:
-    missing = [key for key in REQUIRED_KEYS if key not in content]
-    if missing:
-        found = ", ".join(content) or "none"
-        raise UserError(f"key {missing[0]} is missing; keys found: {found}")
-    x_train, x_test = (_images(key, content[key]) for key in ("x_train", "x_test"))
-    if x_train.shape[1:] != x_test.shape[1:]:
-        expected, got = x_train.shape[1:], x_test.shape[1:]
-        raise UserError(f"key x_test holds images of shape {got}; those of x_train are {expected}")
+    x_train, x_test = (_with_channels(content[key]) for key in ("x_train", "x_test"))
     arrays = ImageArrays(
         x_train=x_train,
-        y_train=_labels("y_train", content["y_train"], len(x_train)),
+        y_train=_labels("y_train", content["y_train"]),
         x_test=x_test,
-        y_test=_labels("y_test", content["y_test"], len(x_test)),
-        mean=_per_channel("mean", content, x_train.shape[3]),
-        std=_per_channel("std", content, x_train.shape[3]),
+        y_test=_labels("y_test", content["y_test"]),
+        mean=_per_channel("mean", content),
+        std=_per_channel("std", content),
         class_names=_class_names(content),
     )
     _check_classes(arrays)
     return arrays
 
 
-def _images(key: str, images: Array) -> Array:
-    """Images uint8 `[n, h, w, c]`, from those or from grey ones without the last axis."""
+def _check_kinds(content: Mapping[str, Kind]) -> None:
+    missing = [key for key in REQUIRED_KEYS if key not in content]
+    if missing:
+        found = ", ".join(content) or "none"
+        raise UserError(f"key {missing[0]} is missing; keys found: {found}")
+    expected, got = (_image_shape(key, content[key]) for key in ("x_train", "x_test"))
+    if expected != got:
+        raise UserError(f"key x_test holds images of shape {got}; those of x_train are {expected}")
+    for split in ("train", "test"):
+        _check_label_kind(f"y_{split}", content[f"y_{split}"], content[f"x_{split}"].shape[0])
+    for key in ("mean", "std"):
+        if key in content:
+            values = content[key]
+            if values.dtype.kind != "f" or values.shape != expected[2:]:
+                raise _no_constants(key, values, expected[2])
+    if "class_names" in content:
+        names = content["class_names"]
+        if names.dtype.kind != "U" or len(names.shape) != 1:
+            raise _no_names(names)
+        if names.dtype.itemsize > 4 * LONGEST_NAME:
+            raise UserError(f"key class_names holds names of more than {LONGEST_NAME} characters")
+
+
+def _image_shape(key: str, images: Kind) -> tuple[int, ...]:
+    """Height, width and channels; grey images may leave out the last axis."""
     if images.dtype != np.uint8:
-        not_numbers = images.dtype.kind == "f" and bool(np.isnan(images).any())
-        held = f"{images.dtype} values" + (" (NaN among them)" if not_numbers else "")
-        raise UserError(f"key {key} holds {held}; uint8 pixels 0..255 are expected")
-    if images.ndim == 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        raise UserError(f"key {key} holds {images.dtype} values; uint8 pixels 0..255 are expected")
+    shape = (*images.shape, 1) if len(images.shape) == 3 else images.shape
+    if len(shape) != 4 or shape[3] not in (1, 3):
         raise UserError(
-            f"key {key} has shape {images.shape}; images [n, height, width, 1 or 3] "
+            f"key {key} has shape {shape}; images [n, height, width, 1 or 3] "
             "or grey ones [n, height, width] are expected"
         )
-    if min(images.shape[1:3]) < SMALLEST_SIDE:
-        size = f"{images.shape[1]}×{images.shape[2]}"
+    if min(shape[1:3]) < SMALLEST_SIDE:
         raise UserError(
-            f"key {key} holds images of {size} pixels; at least {SMALLEST_SIDE} a side are expected"
+            f"key {key} holds images of {shape[1]}×{shape[2]} pixels; "
+            f"at least {SMALLEST_SIDE} a side are expected"
         )
-    if len(images) == 0:
+    if shape[0] < 1:
         raise UserError(f"key {key} is empty; at least one image is expected")
-    return images
+    return shape[1:]
 
 
-def _labels(key: str, labels: Array, expected: int) -> Array:
-    """Labels int64 `[expected]`, none of them negative."""
+def _check_label_kind(key: str, labels: Kind, expected: int) -> None:
     if labels.dtype.kind not in "iu":
         raise UserError(f"key {key} holds {labels.dtype} values; integer labels are expected")
     if labels.shape != (expected,):
@@ -119,6 +175,14 @@ def _labels(key: str, labels: Array, expected: int) -> Array:
             f"key {key} has shape {labels.shape}; one label for each of the {expected} images "
             "is expected"
         )
+
+
+def _with_channels(images: Array) -> Array:
+    return images[..., None] if images.ndim == 3 else images
+
+
+def _labels(key: str, labels: Array) -> Array:
+    """Labels int64, none of them negative."""
     if int(labels.min()) < 0:
         raise UserError(f"key {key} holds the label {int(labels.min())}; labels start at 0")
     if int(labels.max()) > np.iinfo(np.int64).max:
@@ -126,15 +190,26 @@ def _labels(key: str, labels: Array, expected: int) -> Array:
     return labels.astype(np.int64)
 
 
-def _per_channel(key: str, content: Mapping[str, Array], channels: int) -> tuple[float, ...] | None:
+def _no_constants(key: str, values: Kind, channels: int) -> UserError:
+    return UserError(
+        f"key {key} is {values.dtype} of shape {values.shape}; a finite float for each of the "
+        f"{channels} channels is expected"
+    )
+
+
+def _no_names(names: Kind) -> UserError:
+    return UserError(
+        f"key class_names is {names.dtype} of shape {names.shape}; a list of different "
+        "strings is expected"
+    )
+
+
+def _per_channel(key: str, content: Mapping[str, Array]) -> tuple[float, ...] | None:
     if key not in content:
         return None
     values = content[key]
-    if values.dtype.kind != "f" or values.shape != (channels,) or not np.isfinite(values).all():
-        raise UserError(
-            f"key {key} is {values.dtype} of shape {values.shape}; a finite float for each of the "
-            f"{channels} channels is expected"
-        )
+    if not np.isfinite(values).all():
+        raise _no_constants(key, values, len(values))
     low_enough, high_enough = bool((values <= 1).all()), bool((values >= 0).all())
     if not (low_enough and high_enough) or (key == "std" and not (values > 0).all()):
         raise UserError(f"key {key} is {values.tolist()}; values for pixels 0..1 are expected")
@@ -144,13 +219,12 @@ def _per_channel(key: str, content: Mapping[str, Array], channels: int) -> tuple
 def _class_names(content: Mapping[str, Array]) -> tuple[str, ...] | None:
     if "class_names" not in content:
         return None
-    names = content["class_names"]
-    if names.dtype.kind != "U" or names.ndim != 1 or len(set(names.tolist())) != names.size:
-        raise UserError(
-            f"key class_names is {names.dtype} of shape {names.shape}; a list of different "
-            "strings is expected"
-        )
-    return tuple(str(name) for name in names)
+    names: list[str] = content["class_names"].tolist()
+    if len(set(names)) != len(names):
+        raise _no_names(content["class_names"])
+    for name in names:
+        check_class_name(name)
+    return tuple(names)
 
 
 def _check_classes(arrays: ImageArrays) -> None:

@@ -14,32 +14,48 @@ history. Report a step before saving it, so that no row is missing after a resum
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from condense.errors import UserError
-from condense.files import plain, read_tensors, write_tensors
+from condense.errors import UserError, one_line
+from condense.files import is_file, plain, read_tensors, write_tensors
 from condense.history import History
 
 if TYPE_CHECKING:
     from torch import Tensor
     from tqdm import tqdm
 
+ValueT = TypeVar("ValueT")
+
+_UNFIT = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What it raises to go on from the checkpoint of something else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Everything a computation needs to go on: named tensors, and a state that JSON can hold."""
+    """Everything a computation needs to go on: named tensors, and a state that JSON can hold.
+
+    The file holds a digest of all that, so that whatever is read is what was written. It may still
+    be of another computation, or of another version of the code: who goes on from a checkpoint
+    takes what it needs by `value` and `tensor`, or within `restoring`, which say so in one line.
+    """
 
     tensors: dict[str, Tensor]
     state: dict[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
     """Time spent until here, over all sessions; `FileJournal` fills it in."""
+    path: Path | None = None
+    """The file that it was read from."""
 
     def snapshot(self, seconds: float) -> Checkpoint:
         """A copy that later steps cannot change: tensors cloned (on their device), state frozen."""
@@ -48,27 +64,112 @@ class Checkpoint:
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Writes one safetensors file, atomically."""
+        tensors = {name: tensor.detach().cpu() for name, tensor in self.tensors.items()}
         metadata = {"state": json.dumps(plain(self.state)), "seconds": repr(self.seconds)}
-        write_tensors(path, self.tensors, metadata)
+        write_tensors(path, tensors, {**metadata, "digest": _digest(tensors, metadata)})
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> Checkpoint:
         """Reads what `write` wrote; the tensors are on the CPU.
 
         Raises:
-            UserError: the file is missing, truncated or malformed.
+            UserError: the file is missing, truncated or malformed, or not as it was written.
         """
         tensors, metadata = read_tensors(path)
+        read = Checkpoint(tensors, path=Path(path))
+        about = {name: text for name, text in metadata.items() if name != "digest"}
+        with read.restoring():
+            sound = metadata.get("digest") == _digest(tensors, about)
+        if not sound:
+            raise UserError(f"{path} is damaged or no checkpoint: delete it to begin anew")
+        with read.restoring():
+            state, seconds = json.loads(metadata["state"]), float(metadata["seconds"])
+            if not isinstance(state, dict) or not math.isfinite(seconds):
+                raise ValueError("no state")
+        return replace(read, state=state, seconds=seconds)
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        """Turns what a checkpoint of something else raises in the block into a `UserError`.
+
+        The block takes from the checkpoint what it needs, and raises `ValueError` where that is
+        not what it should be.
+        """
         try:
-            state = json.loads(metadata["state"])
-            seconds = float(metadata["seconds"])
-        except (KeyError, ValueError) as error:
+            yield
+        except _UNFIT as error:
             raise UserError(
-                f"{path} is damaged or no checkpoint: delete it to begin anew"
+                f"{self.path or 'the checkpoint'} is of something else, or of another version of "
+                f"this program: delete it to begin anew ({type(error).__name__}: {one_line(error)})"
             ) from error
-        if not isinstance(state, dict):
-            raise UserError(f"{path} is damaged: its state is no JSON object")
-        return Checkpoint(tensors, state, seconds)
+
+    def value(
+        self,
+        name: str,
+        kind: type[ValueT],
+        fits: Callable[[ValueT], bool] = lambda value: True,
+    ) -> ValueT:
+        """What the state holds under this name.
+
+        Args:
+            name: the key.
+            kind: its type: int, list[float], a dataclass, …
+            fits: says whether it can be gone on with.
+
+        Raises:
+            UserError: there is none of this type, or it does not fit.
+        """
+        import cattrs
+
+        converter = cattrs.Converter()
+        with self.restoring():
+            kept = self.state[name]
+            try:
+                value = converter.structure(kept, kind)
+            except Exception as error:  # cattrs has many kinds, in groups
+                raise TypeError(f"{name} is another") from error
+            # What is no number may be made one by `int`, so that the way back must lead here too.
+            if plain(converter.unstructure(value)) != kept or not fits(value):
+                raise ValueError(f"{name} cannot be {kept!r}")
+        return value
+
+    def count(self, name: str, most: int) -> int:
+        """How many steps are done, of `most`: an integer of the state.
+
+        Raises:
+            UserError: it is none, or not from 0 to `most`.
+        """
+        return self.value(name, int, lambda done: 0 <= done <= most)
+
+    def tensor(self, name: str, like: Tensor) -> Tensor:
+        """The tensor of this name, on the device of `like`.
+
+        Raises:
+            UserError: there is none of the shape and type of `like`.
+        """
+        with self.restoring():
+            return alike(name, self.tensors[name], like).to(like.device)
+
+
+def alike(name: str, tensor: Tensor, like: Tensor) -> Tensor:
+    """The tensor itself; ValueError where its shape or type is not that of `like`."""
+    if tensor.shape != like.shape or tensor.dtype != like.dtype:
+        raise ValueError(
+            f"{name} is {tensor.dtype} {list(tensor.shape)}, not {like.dtype} {list(like.shape)}"
+        )
+    return tensor
+
+
+def _digest(tensors: Mapping[str, Tensor], about: Mapping[str, str]) -> str:
+    """SHA-256 (hex) of tensors on the CPU, with their names, shapes and types, and of texts."""
+    import torch
+
+    shapes = {name: [str(t.dtype), list(t.shape)] for name, t in sorted(tensors.items())}
+    digest = hashlib.sha256(json.dumps([shapes, about], sort_keys=True).encode())
+    for name in shapes:
+        flat = tensors[name].contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 JournalT = TypeVar("JournalT", bound="Journal")
@@ -188,7 +289,7 @@ class FileJournal(Journal):
 
     def restore(self) -> Checkpoint | None:
         """The checkpoint in the file, tensors on the CPU; None where there is no file."""
-        if not self.path.is_file():
+        if not is_file(self.path):
             return None
         checkpoint = Checkpoint.read(self.path)
         self._earlier = checkpoint.seconds

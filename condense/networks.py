@@ -18,7 +18,13 @@ from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 from condense.errors import UserError, unknown
+from condense.machine import check_memory
 from condense.settings import Network
+
+LARGEST = 2**31 - 1
+"""Parameters of a network."""
+COPIES = 2
+"""Of the parameters, that there are at least when it learns: these and their gradients."""
 
 Shape = tuple[int, int, int]
 """Channels, height and width of an image."""
@@ -75,7 +81,8 @@ def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
     """The same network on PyTorch's meta device: layers and shapes without memory.
 
     Raises:
-        UserError: for an unknown architecture, or where the image is too small for the depth.
+        UserError: for an unknown architecture, or where the image is too small for the depth or
+            memory for the network.
     """
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
@@ -83,7 +90,9 @@ def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
         layers = ARCHITECTURES[settings.architecture](settings, shape)
         features = Features(*layers)
         features.precision = settings.precision
-        return Classifier(features, _dimensions(features, settings, shape), classes)
+        network = Classifier(features, _dimensions(features, settings, shape), classes)
+    _check_size(network, settings)
+    return network
 
 
 @torch.no_grad()
@@ -282,6 +291,15 @@ POOLINGS: dict[str, Callable[[], list[nn.Module]]] = {
     "max": lambda: [nn.MaxPool2d(2)],
     "none": lambda: [],
 }
+
+
+def _check_size(network: nn.Module, settings: Network) -> None:
+    """UserError where the network has too many parameters to be trained here."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    what = f"the network {settings} has {parameters:,} parameters"
+    if parameters > LARGEST:
+        raise UserError(f"{what}, above {LARGEST:,}: choose a smaller --width or --depth")
+    check_memory(COPIES * 4 * parameters, f"{what}: choose a smaller --width or --depth, as it")
 
 
 def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from condense.errors import UserError
 from condense.files import (
     TEMPORARY,
+    is_file,
     plain,
     read_json,
     remove_temporaries,
@@ -30,6 +31,7 @@ from condense.files import (
     writing,
 )
 from condense.journal import FileJournal, Journal
+from condense.paths import user_path
 
 _LOCK = ".lock"
 _CONFIG = "config.json"
@@ -68,7 +70,7 @@ class RunFolder:
             UserError: another process is at work there, it holds a run already or files of
                 something else, or it cannot be written.
         """
-        path = Path(path)
+        path = user_path(path, "--out")
         _check_nothing_foreign(path)
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -96,8 +98,8 @@ class RunFolder:
         Raises:
             UserError: there is no run, its config is damaged, or another process is at work there.
         """
-        path = Path(path)
-        if not (path / _CONFIG).is_file():
+        path = user_path(path, "--resume")
+        if not is_file(path / _CONFIG):
             raise UserError(f"{path} holds no run to resume (no {_CONFIG})")
         lock = _acquire(path)
         try:
@@ -111,7 +113,7 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the summary, which is written last, is there, and nothing is `left` to do."""
         summary = self.path / _SUMMARY
-        return summary.is_file() and not read_json(summary).get("left")
+        return is_file(summary) and not read_json(summary).get("left")
 
     def require(self, **entries: Any) -> None:
         """Checks that the config has these entries, as when a resumed run has loaded its images.

@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from condense.errors import UserError, at_least, check_values
+from condense.errors import UserError, at_least, at_most, check_values
 
 Side = Literal["none", "siamese", "independent"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+WIDEST, DEEPEST = 65536, 64
+"""Filters and blocks of a network, at most: how large it may be in all, memory says."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Network:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(1, self, "width", "depth")
+        at_most(WIDEST, self, "width")
+        at_most(DEEPEST, self, "depth")
         if self.norm == "group" and self.width % 4:
             raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
 

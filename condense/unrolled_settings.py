@@ -6,12 +6,14 @@ are those of the authors' code.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 from condense.errors import UserError, at_least
 from condense.settings import LearnedImages, MethodSettings
+
+MOST_STEPS = 100_000
+"""Steps of a training that is learnt through."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,16 @@ class DatasetDistillation(LearnedImages):
         super().__post_init__()
         at_least(1, self, "iterations", "steps", "epochs", "networks", "real_batch")
         at_least(0, self, "image_lr")
-        if not 0 < self.rate < math.inf:
+        at_least(0, self, "rate")
+        if not self.rate > 0:
             raise UserError(f"rate must be above 0, not {self.rate}")
         if self.ipc % self.steps_an_epoch():
             raise UserError(f"steps must divide the images per class: {self.ipc} / {self.steps}")
+        if self.epochs * self.steps_an_epoch() > MOST_STEPS:
+            raise UserError(
+                f"epochs × steps must be at most {MOST_STEPS}, all of which memory has to hold at "
+                f"once, not {self.epochs * self.steps_an_epoch()}"
+            )
 
     def steps_an_epoch(self) -> int:
         """The steps as set, else one for each image of a class."""

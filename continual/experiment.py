@@ -68,11 +68,14 @@ class Experiment:
 
     def run(self) -> list[Outcome]:
         """Every seed from where the run was, one after the other."""
-        seeds = [self.settings.common.seed + number for number in range(self.settings.seeds)]
+        first = self.settings.common.seed
+        seeds = range(first, first + self.settings.seeds)
         bar = Progress("learning", quiet=self.settings.common.quiet)
         with self.folder.journal(show=bar) as journal:
             before = journal.restore()
-            outcomes = [Outcome(**done) for done in before.state["outcomes"]] if before else []
+            outcomes: list[Outcome] = []
+            if before:
+                outcomes = before.value("outcomes", list[Outcome], self._may_come_of)
             for seed in seeds[len(outcomes) :]:
                 outcomes.append(self._learn(seed, journal, before, outcomes))
                 journal.save(Checkpoint({}, _state(outcomes, [])))
@@ -86,8 +89,8 @@ class Experiment:
         """One seed over the whole stream."""
         strategy = self._strategy(seed)
         matrix: list[list[float | None]] = []
-        if before and before.state["matrix"]:
-            matrix = before.state["matrix"]
+        if before and before.state.get("matrix"):
+            matrix = before.value("matrix", list[list[float | None]], self._may_be_matrix)
             self._restore(strategy, before, len(matrix))
         total = self.settings.seeds * self.epochs_per_seed
         step = len(outcomes) * self.epochs_per_seed + self._epochs_until(len(matrix))
@@ -151,11 +154,28 @@ class Experiment:
         for experience in self.benchmark.train_stream[:experiences]:
             strategy.model.adaptation(experience)
         parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "memory": {}}
-        for name, tensor in before.tensors.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = tensor
-        strategy.model.load_state_dict(parts["model"])
-        strategy.memory.restore(parts["memory"], self.tasks[0])
+        with before.restoring():
+            for name, tensor in before.tensors.items():
+                part, _, rest = name.partition("/")
+                parts[part][rest] = tensor
+            strategy.model.load_state_dict(parts["model"])
+            strategy.memory.restore(parts["memory"], self.tasks[0])
+
+    def _may_come_of(self, outcomes: list[Outcome]) -> bool:
+        """Whether these can be the first seeds' outcomes of this experiment."""
+        return len(outcomes) <= self.settings.seeds and all(
+            outcome.seed == self.settings.common.seed + number
+            and len(outcome.matrix) == len(self.tasks)
+            and self._may_be_matrix(outcome.matrix)
+            for number, outcome in enumerate(outcomes)
+        )
+
+    def _may_be_matrix(self, matrix: list[list[float | None]]) -> bool:
+        """Whether these can be accuracies [stage][task], of the stages until somewhere."""
+        return len(matrix) <= len(self.tasks) and all(
+            len(row) == len(self.tasks) and all(value is None or 0 <= value <= 1 for value in row)
+            for row in matrix
+        )
 
     def _test(self, strategy: EEIL, stage: int) -> list[float | None]:
         """Accuracies on the test split of every task that the heads can be tested on."""

@@ -195,11 +195,18 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         return found
 
     def restore(self, tensors: Mapping[str, Tensor], data: ImageData) -> None:
-        """Put back what `tensors` gave, of images of the size and normalisation of `data`."""
+        """Put back what `tensors` gave, of images of the size and normalisation of `data`.
+
+        Raises:
+            ValueError: it is another memory's.
+        """
         self.groups = {}
         for name, images in tensors.items():
             if not name.endswith(".answers"):
                 group = Group(*map(int, name.split(".")))
+                small = small_shape(data, self.formation)
+                if images.dtype != torch.uint8 or images.shape[1:] != small:
+                    raise ValueError(f"{name}: {images.dtype} {list(images.shape)} are no images")
                 kept = self._kept(images, group, data)
                 self.groups[group] = replace(kept, answers=tensors.get(f"{name}.answers"))
         self.groups = dict(sorted(self.groups.items()))

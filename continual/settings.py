@@ -6,7 +6,6 @@ command line is generated from these classes, so nothing here imports torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
@@ -19,6 +18,7 @@ from condense import (
     Network,
     UserError,
     at_least,
+    check_values,
     command_line,
     method_named,
     unknown,
@@ -67,6 +67,7 @@ class Learner:
     network: Network = field(default_factory=Network)
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(1, self, "epochs_first", "epochs", "updates_per_epoch", "batch")
         at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "momentum", "weight_decay")
         at_least(0, self, "memory_share", "noise_eta", "noise_gamma")
@@ -75,7 +76,8 @@ class Learner:
                 f"of a batch of {self.batch}, memory share {self.memory_share} gives "
                 f"{self.remembered} to the memory: it and the new data need at least one each"
             )
-        if not 0 < self.temperature < math.inf:
+        at_least(0, self, "temperature")
+        if not self.temperature > 0:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
 
     @property
@@ -262,6 +264,7 @@ class Continual:
     )
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(1, self, "images_per_class", "memory_size", "formation", "seeds")
         if self.condensing is None:
             return

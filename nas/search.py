@@ -130,7 +130,7 @@ class Reporter:
         self, study: SharedStudy, journal: Journal, total: int, before: Checkpoint | None
     ) -> None:
         self._study, self._journal, self._total = study, journal, total
-        self._told: list[int] = before.state["told"] if before else []
+        self._told: list[int] = before.value("told", list[int]) if before else []
 
     def __call__(self) -> None:
         """Tell of what is new; clocks of several machines differ, so not by when it was done."""

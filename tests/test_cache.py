@@ -214,3 +214,27 @@ def test_two_processes_make_it_once(tmp_path: Path) -> None:
     ]
     outputs = sorted(process.communicate(timeout=HANGS)[0] for process in processes)
     assert outputs == ["made\nset 1\n", "set 1\n", "set 1\n", "set 1\n"]
+
+
+@pytest.mark.parametrize("where", ["set", "checkpoint"])
+def test_a_full_cache_names_the_cache_and_not_the_run(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fills it up: the set, or a checkpoint of its making."""
+    cache, replaced = Cache(tmp_path / "cache"), Path.replace
+    full = cache.path(KEY) if where == "set" else cache.root / f"{KEY}.partial.safetensors"
+
+    def fill(self: Path, target: Path) -> Path:
+        if Path(target) == full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return replaced(self, target)
+
+    def make(journal: Journal) -> str:
+        journal.save(Checkpoint({}, {"step": 1}))
+        return "set 1"
+
+    monkeypatch.setattr(Path, "replace", fill)
+    with pytest.raises(UserError) as caught:
+        obtain(cache, make)
+    assert str(caught.value).startswith(f"no space left to write {full}: ")
+    assert str(caught.value).endswith("($CONDENSE_CACHE; or none, by --no-cache)")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
+import struct
+import tempfile
 import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +65,7 @@ def images(*shape: int, dtype: Any = np.uint8) -> Array:
     [
         ({"y_test": None}, "key y_test is missing; keys found: x_train, y_train, x_test"),
         ({"x_train": images(12, 8, 9, 3, dtype=float)}, "x_train holds float64 values; uint8"),
-        ({"x_test": np.full((4, 8, 9, 3), np.nan)}, "x_test holds float64 values (NaN among"),
+        ({"x_test": np.full((4, 8, 9, 3), np.nan)}, "x_test holds float64 values; uint8"),
         ({"x_train": images(12, 8, 9, 3, dtype=int)}, "x_train holds int64 values; uint8"),
         ({"x_train": np.array([None] * 12)}, "x_train cannot be read"),
         ({"x_train": images(12, 72)}, "x_train has shape (12, 72); images [n, height, width"),
@@ -88,6 +93,10 @@ def images(*shape: int, dtype: Any = np.uint8) -> Array:
         ({"class_names": np.array(list("abcd"))}, "y_train has no image of class 3"),
         ({"class_names": np.array(["a", "b", "a"])}, "class_names is <U1 of shape (3,); a list"),
         ({"class_names": np.arange(3)}, "class_names is int64 of shape (3,); a list"),
+        ({"class_names": np.array(["a", "b", "c\nd"])}, "the class name c\\nd has bytes"),
+        ({"class_names": np.array(["a", "b", "\ud800"])}, "the class name \\ud800 has bytes"),
+        ({"class_names": np.array(["a", "b", "c" * 201])}, "names of more than 200 characters"),
+        ({"class_names": np.arange(300_000).astype(str)}, "y_train has no image of class 3"),
         ({"mean": np.zeros(1)}, "mean is float64 of shape (1,); a finite float for each of the 3"),
         ({"mean": np.array([0, np.nan, 0])}, "mean is float64 of shape (3,); a finite float"),
         ({"mean": np.array([0.0, 125.0, 0.0])}, "mean is [0.0, 125.0, 0.0]; values for pixels"),
@@ -319,3 +328,110 @@ def test_a_damaged_picture(tmp_path: Path) -> None:
 def test_a_picture_of_sixteen_bits(tmp_path: Path) -> None:
     picture(folder(tmp_path) / "train" / "9" / "1.png", "I;16")
     assert "8 bits per channel are expected" in complaint(tmp_path)
+
+
+def claiming(key: str, dtype: str, shape: tuple[int, ...], size: int | None = None) -> bytes:
+    """An archive in which one array's header says so, and its values are zero bytes."""
+    file = io.BytesIO(archive(**{key: None}))
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as zipped:
+        member = io.BytesIO()
+        said = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(member, said)
+        zipped.writestr(f"{key}.npy", member.getvalue() + bytes(size or 0))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("key", "dtype", "shape", "said"),
+    [
+        ("mean", "<f8", (3 * 10**9,), "mean is float64 of shape (3000000000,)"),
+        ("y_train", "<i8", (10**12,), "y_train has shape (1000000000000,)"),
+        ("x_train", "|u1", (10**12, 8, 9, 3), "y_train has shape (12,); one label for each of"),
+        ("x_train", "|u1", (12, 10**6, 10**6, 3), "x_test holds images of shape (8, 9, 3)"),
+        ("x_train", "|u1", (-1, 8, 9, 3), "x_train is empty"),
+        ("class_names", "<U100000000", (3,), "names of more than 200 characters"),
+        ("class_names", "<U2", (10**15,), "class_names is truncated"),
+        ("x_test", "|O", (4, 8, 9, 3), "x_test cannot be read (Python objects are not loaded)"),
+    ],
+)
+def test_a_header_is_refused_before_anything_is_read(
+    key: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("condense.image_files.read_array", None)
+    (tmp_path / "own.npz").write_bytes(claiming(key, dtype, shape))
+    assert said in complaint(tmp_path / "own.npz")
+
+
+def test_what_memory_cannot_hold_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.npz").write_bytes(archive())
+    folder(tmp_path / "pictures")
+    monkeypatch.setattr("condense.machine.available_memory", lambda: 500)
+    with monkeypatch.context() as patch:
+        patch.setattr("condense.image_files.read_array", None)
+        assert "of memory, of which 0.0 GB are free" in complaint(tmp_path / "own.npz")
+    assert "of memory" in complaint(tmp_path / "pictures")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "link.npz").symlink_to(tmp_path / "link.npz")
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert complaint(tmp_path / "link.npz") == "not a file"
+    assert complaint(tmp_path / "pipe.npz") == "not a file"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link to nothing", "link to itself", "socket"])
+def test_a_picture_that_is_no_file(kind: str, tmp_path: Path) -> None:
+    odd = folder(tmp_path) / "train" / "9" / "0.png"
+    if kind == "pipe":
+        os.mkfifo(odd)
+    elif kind == "folder":
+        odd.mkdir()
+    elif kind == "socket":
+        server = socket.socket(socket.AF_UNIX)
+        # A short path, because that of a socket has at most 107 bytes.
+        short = Path(tempfile.mkdtemp(dir="/tmp")) / "s"
+        server.bind(str(short))
+        odd.symlink_to(short)
+    else:
+        odd.symlink_to(odd if kind == "link to itself" else tmp_path / "nothing.png")
+    assert complaint(tmp_path) == "/train/9/0.png: not a readable image (no file)"
+
+
+def test_a_bad_picture_with_an_odd_name_is_one_line(tmp_path: Path) -> None:
+    (folder(tmp_path) / "train" / "9" / "2\n\udcff.png").write_bytes(b"no picture")
+    assert complaint(tmp_path).startswith("/train/9/2\\n\\udcff.png: not a readable image")
+
+
+@pytest.mark.parametrize("name", ["a\udcff", "a\nb", "a\x1b[31m", "a" * 201])
+def test_a_class_folder_whose_name_cannot_be_written(name: str, tmp_path: Path) -> None:
+    picture(folder(tmp_path) / "train" / name / "1.png")
+    assert complaint(tmp_path).startswith("/train: the class name a")
+
+
+def test_a_picture_of_billions_of_pixels(tmp_path: Path) -> None:
+    """Its header says so: a header is all that there is."""
+    for side in (10_000, 65_000):
+        header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+        chunks = b""
+        for chunk in (b"IHDR" + header, b"IDAT" + zlib.compress(bytes(10**6)), b"IEND"):
+            length, checksum = (struct.pack(">I", n) for n in (len(chunk) - 4, zlib.crc32(chunk)))
+            chunks += length + chunk + checksum
+        (folder(tmp_path) / "train" / "10" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+        assert "not a readable image (Image size" in complaint(tmp_path)
+
+
+def test_pictures_with_frames_and_rotation(tmp_path: Path) -> None:
+    frames = [Image.new("L", (9, 8), shade) for shade in (1, 2)]
+    path = folder(tmp_path) / "train" / "9" / "2.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (9, 8), 5).save(tmp_path / "train" / "9" / "3.jpg", exif=exif)
+    assert len(read(tmp_path).x_train) == 4

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,7 +65,34 @@ def test_a_mangled_checkpoint_raises_nothing_but_a_user_error(
     for _ in range(data.draw(st.integers(1, 4))):
         mangled[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(bytes(mangled))
-    with suppress(UserError):
+    try:
+        back = Checkpoint.read(path)
+    except UserError:
+        return
+    assert (back.state, back.seconds) == ({"step": 7}, 0.0)
+    assert torch.equal(back.tensors["images"], torch.full((2, 3), 7.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"step", b"stop"),  # in the state
+        (b": 7}", b": 8}"),
+        (b"images", b"imagos"),
+        (b"F32", b"I32"),
+        (b"[2,3]", b"[3,2]"),
+        (b"seconds", b"secands"),
+        (b':"0.0"', b':"1.0"'),
+        (b"digest", b"digits"),
+    ],
+)
+def test_a_checkpoint_that_has_been_changed_is_not_gone_on_with(
+    checkpoint_file: tuple[Path, bytes], old: bytes, new: bytes
+) -> None:
+    path, whole = checkpoint_file
+    assert old in whole
+    path.write_bytes(whole.replace(old, new))
+    with pytest.raises(UserError, match=r"^[^\n]*is damaged[^\n]*delete it to begin anew$"):
         Checkpoint.read(path)
 
 
@@ -184,3 +210,56 @@ def test_history_by_hand(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="speed"):
         history.append(6, {"speed": 0.1})
     history.close()
+
+
+def resumed(path: Path, before: bytes, step: int) -> str:
+    """The history after a resumed run has added one step to what was there before."""
+    path.write_bytes(before)
+    history = History(path)
+    history.append(step, {"loss": 0.25})
+    history.close()
+    return path.read_text()
+
+
+SOUND = b"step,loss\n1,0.5\n2,nan\n3,\n"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "lost", "kept"),
+    [
+        (SOUND.replace(b"2,nan\n", b"\xff\x00\r,,\n"), "a line is no row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan\n", b"\xff\n\n2,x\n"), "3 lines are no rows", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan", b"2,nan,4"), "a line is no row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan", b"92,nan"), "a line is no row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"3,", b"1,"), "a line is no row", "1,0.5\n2,nan\n"),
+        (SOUND.replace(b"1,0.5", b"9" * 5000 + b",1"), "a line is no row", "2,nan\n3,\n"),
+        (SOUND + b"garbage\n", "a line is no row", "1,0.5\n2,nan\n3,\n"),
+        (SOUND.replace(b"loss", b"gain"), "its first line does not name the columns", ""),
+        (SOUND.replace(b"step", b"\xff"), "its first line does not name the columns", ""),
+        (b"\n" + SOUND, "its first line does not name the columns", ""),
+    ],
+)
+def test_a_damaged_history_keeps_its_rows_and_says_what_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damaged: bytes, lost: str, kept: str
+) -> None:
+    path = tmp_path / "history.csv"
+    assert resumed(path, damaged, 4) == f"step,loss\n{kept}4,0.25\n"
+    said = capsys.readouterr().err
+    assert said == f"warning: {path} is damaged: {said.partition('damaged: ')[2]}"
+    assert lost in said
+    assert said.count("\n") == 1
+
+
+def test_a_sound_history_is_gone_on_with_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert resumed(tmp_path / "history.csv", SOUND, 4) == SOUND.decode() + "4,0.25\n"
+    repeated = SOUND + b"4,0.5\n5,0.5\n6,0."
+    assert resumed(tmp_path / "history.csv", repeated, 4) == SOUND.decode() + "4,0.25\n"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_history_that_is_no_file_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*history\.csv"):
+        History(tmp_path / "history.csv").append(1, {"loss": 0.25})

@@ -18,7 +18,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.journal import Checkpoint, Journal
 from condense.methods.coresets import require_images
-from condense.methods.images import initial_images, require_finite
+from condense.methods.images import images_like, initial_images, require_finite
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.networks import Classifier, build, initialise
 from condense.seeds import generator
@@ -46,14 +46,15 @@ def condense_by_dataset_distillation(
     distiller = Distiller(data, settings, seed)
     before = journal.restore()
     if before:
-        start = int(before.state["iteration"])
-        images, raw = (before.tensors[k].to(data.device) for k in ("images", "raw"))
+        start = before.count("iteration", settings.iterations)
+        images = before.tensor("images", images_like(data, settings))
+        raw = before.tensor("raw", distiller.initial_raw())
     else:
         start, images, raw = 0, initial_images(data, settings, seed), distiller.initial_raw()
     learnt = [images.requires_grad_(), raw.requires_grad_()]
     optimizer = torch.optim.Adam(learnt, settings.image_lr, BETAS)
     if before:
-        restore_state("optimizer", optimizer, before.tensors)
+        restore_state("optimizer", optimizer, before)
     for k in range(start, settings.iterations):
         optimizer.param_groups[0]["lr"] = learning_rate(settings, k)
         images.grad, raw.grad, loss = distiller.gradients(images, raw, k)

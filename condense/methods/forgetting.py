@@ -101,10 +101,10 @@ def count_forgetting(data: ImageData, settings: Forgetting, seed: int, journal: 
     record, start = Record.empty(len(data.x_train), data.device), 0
     before = journal.restore()
     if before:
-        start = int(before.state["epoch"])
-        record = Record(*(before.tensors[k].to(data.device) for k in ("right", "learnt", "events")))
-        restore_state("network", network, before.tensors)
-        restore_state("optimizer", optimizer, before.tensors)
+        start = before.count("epoch", settings.epochs)
+        record = Record(**{name: before.tensor(name, like) for name, like in vars(record).items()})
+        restore_state("network", network, before)
+        restore_state("optimizer", optimizer, before)
     for epoch in range(start, settings.epochs):
         optimizer.param_groups[0]["lr"] = learning_rate(settings, epoch)
         train_epoch(

@@ -13,6 +13,7 @@ from condense.condensed_set import CondensedSet
 from condense.data import ImageData
 from condense.errors import UserError
 from condense.journal import Checkpoint, Journal
+from condense.machine import check_memory
 from condense.methods.coresets import choose_randomly, herd
 from condense.seeds import generator
 from condense.settings import Coreset, LearnedImages
@@ -22,9 +23,13 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     """What the synthetic images start from, [classes, ipc, c, h, w], normalised.
 
     Raises:
-        UserError: for a class with too few images, where they start from real ones.
+        UserError: for a class with too few images, where they start from real ones; for more
+            images than memory holds.
     """
     draws = generator(seed, "init")
+    # Images, their momentum, their gradient and a copy for the checkpoint, 4 bytes a number.
+    numbers = data.classes * settings.ipc * math.prod(data.shape)
+    check_memory(16 * numbers, f"{settings.ipc} images per class are too many: learning them")
     size = (data.classes, settings.ipc, *data.shape)
     if settings.init == "noise":
         return torch.randn(size, generator=draws).to(data.device)
@@ -34,6 +39,12 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     else:
         rows = choose_randomly(data, settings.ipc, seed)
     return data.normalise(data.x_train[rows]).view(size)
+
+
+def images_like(data: ImageData, settings: LearnedImages) -> Tensor:
+    """Of the shape, type and device of the synthetic images, without their memory."""
+    blank = torch.empty((), device=data.device)
+    return blank.expand(data.classes, settings.ipc, *data.shape)
 
 
 def real_rows(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
@@ -91,8 +102,9 @@ def match_images(
     """
     before = journal.restore()
     if before:
-        start = int(before.state["iteration"])
-        images, velocity = (before.tensors[k].to(data.device) for k in ("images", "velocity"))
+        start = before.count("iteration", iterations)
+        like = images_like(data, settings)
+        images, velocity = (before.tensor(name, like) for name in ("images", "velocity"))
     else:
         start, images = 0, initial_images(data, settings, seed)
         velocity = torch.zeros_like(images)

@@ -153,14 +153,17 @@ class LabelDistiller:
 
     def restore(self, before: Checkpoint) -> int:
         """Go back to a checkpoint; the number of steps done there."""
-        self.begin_network(int(before.state["number"]))
+        done = before.count("done", self.settings.iterations)
+        self.begin_network(before.count("number", done))
         with torch.no_grad():
-            self.labels.copy_(before.tensors["labels"])
-        restore_state("label_optimizer", self.label_optimizer, before.tensors)
-        restore_state("network", self.network, before.tensors)
-        restore_state("optimizer", self.optimizer, before.tensors)
-        self.patience = Patience(**before.state["patience"])
-        return int(before.state["done"])
+            self.labels.copy_(before.tensor("labels", self.labels))
+        restore_state("label_optimizer", self.label_optimizer, before)
+        restore_state("network", self.network, before)
+        restore_state("optimizer", self.optimizer, before)
+        self.patience = before.value(
+            "patience", Patience, lambda kept: kept.length == self.settings.patience
+        )
+        return done
 
 
 def initial_labels(data: ImageData, settings: LabelDistillation) -> Tensor:
