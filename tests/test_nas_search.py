@@ -19,6 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
+from processes import workers_of
 
 from condense import (
     Checkpoint,
@@ -361,18 +362,6 @@ def test_help_is_quick_and_mistakes_exit_with_2() -> None:
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert len(wrong.stderr.splitlines()) == 1
     assert wrong.stderr.startswith("unknown proxy 'dssa'; known: dsa, ")
-
-
-def workers_of(process: int) -> list[int]:
-    """The worker processes of a search."""
-    found = []
-    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
-        try:
-            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-                found.append(int(child))
-        except OSError:
-            continue  # it has just ended
-    return found
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from tests.forkserver.client import Command, ForkServer
+from tests.split_images import write_images
 
 from .case import RUNS, SETS, TRAINING, environment
 
@@ -114,7 +113,8 @@ def make(server: ForkServer, session: Path, kind: str) -> None:
     Raises:
         RuntimeError: a command has not ended as it should.
     """
-    _make_sets(session / SETS)
+    for name, shape in {"svhn": (32, 32, 3), "mnist": (28, 28), "usps": (16, 16)}.items():
+        write_images(session / SETS, name, shape, per_class=4)
     for name, base in BASES.items():
         if base.kind != kind:
             continue
@@ -137,20 +137,3 @@ def make(server: ForkServer, session: Path, kind: str) -> None:
         (folder / OTHER).unlink(missing_ok=True)
         if ended.code != (130 if base.interrupt_after else 0):
             raise RuntimeError(f"the base {name} ended with {ended.code}: {ended.err}")
-
-
-SHAPES = {"svhn": (32, 32, 3), "mnist": (28, 28), "usps": (16, 16)}
-
-
-def _make_sets(folder: Path) -> None:
-    """Tiny ones of noise by the names of real ones, so that a stream is learnt in a second."""
-    if folder.is_dir():
-        return
-    folder.mkdir()
-    draws = np.random.default_rng(0)
-    for name, shape in SHAPES.items():
-        arrays = {}
-        for split, each in (("train", 4), ("test", 2)):
-            images = draws.integers(0, 256, (10 * each, *shape), dtype=np.uint8)
-            arrays |= {f"x_{split}": images, f"y_{split}": np.arange(10).repeat(each)}
-        np.savez(folder / f"{name}.npz", **arrays)

@@ -6,7 +6,7 @@ import random
 import re
 import shutil
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Flags:
     def __init__(self, server: ForkServer, session: Path) -> None:
         self._server, self._session = server, session
 
-    @lru_cache(maxsize=None)  # noqa: B019  # one for each session
+    @cache  # noqa: B019  # one for each session
     def of(self, line: Line) -> tuple[tuple[str, str], ...]:
         """The flags of a command, and what stands for their values there."""
         where = self._session

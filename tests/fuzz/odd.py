@@ -53,8 +53,7 @@ PATHS = (
     *("dangling", "folder/", "./folder/../file.txt", "x/" * 400 + "x", "file.csv", "fifo.csv"),
     "fifo.safetensors",
 )
-"""None that leads out of the case's folder: a command may write there, with all of its user's rights.
-"""
+"""None leads out of the case's folder: a command may write there, with all of its user's rights."""
 
 
 def make_paths(folder: Path) -> None:

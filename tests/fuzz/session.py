@@ -146,4 +146,4 @@ def _remove(folder: Path) -> None:
     # A case may have made what Python's own walk trips over, like paths that are too long.
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
-        os.system(f"rm -rf -- {shlex.quote(str(folder))}")  # noqa: S605
+        os.system(f"rm -rf -- {shlex.quote(str(folder))}")
