@@ -9,7 +9,7 @@ import pytest
 from tests.fuzz.session import Session
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="forks")
-CASES = {"files": 250, "runs": 50, "lines": 200}
+CASES = {"files": 280, "runs": 40, "lines": 180}
 
 
 @pytest.fixture(scope="module")

@@ -54,12 +54,12 @@ class Job:
 JOBS = {
     "condense run": Job(
         "condense",
-        ("run", *DIGITS, "--ipc", "2", "--outer", "120", "--evaluation.networks", "1"),
+        ("run", *DIGITS, "--ipc", "2", "--outer", "60", "--evaluation.networks", "1"),
         ("run",),
     ),
     "condense evaluate": Job(
         "condense",
-        ("evaluate", "set.safetensors", *DIGITS, "--networks", "40", "--epochs", "60"),
+        ("evaluate", "set.safetensors", *DIGITS, "--networks", "20", "--epochs", "40"),
         ("evaluate", "set.safetensors"),
         often=True,
         flushed=False,

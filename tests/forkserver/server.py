@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -52,8 +53,9 @@ def main(kind: str) -> None:
     gc.freeze()  # else the collector would write to, and so copy, every page that forks share
     answer(answers, ready=True)
     requests = sys.stdin.buffer.raw  # type: ignore[attr-defined]  # unbuffered: see `_closed`
-    while line := requests.readline():
-        serve(json.loads(line), answers)
+    with suppress(BrokenPipeError):  # whoever asked has gone
+        while line := requests.readline():
+            serve(json.loads(line), answers)
     os._exit(0)  # there is nothing to tidy up, and some libraries complain at length
 
 

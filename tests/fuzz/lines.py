@@ -13,8 +13,8 @@ from typing import Any
 from tests.forkserver.client import Command, ForkServer
 
 from . import odd
-from .bases import OTHER, RUN, SEARCH, SMALL, STREAM, TESTS
-from .case import RUNS, Case, Name, environment
+from .bases import OTHER, RUN, SEARCH, STREAM, TESTS
+from .case import RUNS, TRAINING, Case, Name, environment
 
 SET = "set.safetensors"
 SIZES = ("width", "depth", "ipc", "images-per-class", "memory-size", "image-size")
@@ -36,10 +36,20 @@ class Line:
 
 
 def _condense(method: str, *flags: str) -> Line:
-    small = SMALL[:-4] if method not in ("dsa", "dc") else SMALL[:-2]
     return Line(
         "condense",
-        ("run", *small[:7], "--evaluation.networks", "1", *TESTS, "--method", method, *flags),
+        (
+            "run",
+            *TRAINING,
+            "--ipc",
+            "1",
+            "--evaluation.networks",
+            "1",
+            *TESTS,
+            "--method",
+            method,
+            *flags,
+        ),
         ("run", "--method", method),
     )
 
@@ -74,11 +84,6 @@ class Flags:
     def of(self, line: Line) -> tuple[tuple[str, str], ...]:
         """The flags of a command, and what stands for their values there."""
         where = self._session
-        asked = (
-            [*line.help_of, "--preset", "smoke", "--help"]
-            if line.help_of[:1] != ("zoo",)
-            else ["zoo", "--help"]
-        )
         asked = [*line.help_of, "--help"]
         ended = self._server.run(Command(line.module, asked, where, environment(where, where)))
         found = {flag: values.strip() for flag, values in _FLAG.findall(ended.out)}

@@ -22,6 +22,8 @@ FILES = (
     *("config.json", "summary.json", "history.csv", "architectures.csv", "study.log"),
     "*.safetensors",
 )
+WORKING = ("checkpoint.safetensors", "evaluation.safetensors", "study.log")
+"""What a run goes on from; mutated more often than others."""
 
 
 def make(name: Name, session: Path, folder: Path, learning: bool) -> Case:
@@ -34,7 +36,11 @@ def make(name: Name, session: Path, folder: Path, learning: bool) -> Case:
     other = session / RUNS / OTHERS[base.module] / RUN
     shutil.copytree(other, folder / OTHER)
     files = sorted({file for glob in FILES for file in (folder / RUN).glob(glob)})
-    done = [mutate(file, draws) for file in draws.sample(files, draws.choice((1, 1, 1, 2)))]
+    working = [file for file in files if file.name in WORKING]
+    if working and draws.random() < 0.4:
+        files = working
+    count = min(len(files), draws.choice((1, 1, 1, 2)))
+    done = [mutate(file, draws) for file in draws.sample(files, count)]
     module, *arguments = draws.choice(base.then)
     return Case(name, module, arguments, f"{chosen}: {'; '.join(done)}")
 
