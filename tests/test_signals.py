@@ -75,8 +75,8 @@ JOBS = {
     "nas.search": Job(
         "nas.search",
         (
-            *(*DIGITS, "--proxy", "random", "--sample", "12", "--workers", "2"),
-            *("--training.epochs", "60"),
+            *(*DIGITS, "--proxy", "random", "--sample", "8", "--workers", "2"),
+            *("--training.epochs", "15"),
         ),
         ordered=False,
     ),
