@@ -1,0 +1,1 @@
+"""Kills runs at random moments and resumes them: `python -m tests.kills --times 100`."""

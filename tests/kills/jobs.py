@@ -1,0 +1,63 @@
+"""The runs that are killed, each over within seconds of processor time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tests.split_images import write_images
+
+SET = "set/condensed.safetensors"
+"""What is evaluated."""
+_SMOKE = ("--preset", "smoke", "--quiet")
+_DIGITS = (*_SMOKE, "--dataset", "digits")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command whose run is killed."""
+
+    module: str
+    arguments: tuple[str, ...]
+    resume: tuple[str, ...]
+    """What stands before `--resume RUN`."""
+    server: Literal["engine", "learning"] = "engine"
+    workers: bool = False
+    """Whether processes of its own do the work, one of which may be killed too."""
+
+
+JOBS = {
+    "condensing": Job(
+        "condense",
+        (
+            *("run", *_DIGITS, "--no-cache", "--ipc", "2", "--outer", "30"),
+            *("--evaluation.networks", "4", "--evaluation.epochs", "10"),
+        ),
+        ("run",),
+    ),
+    "evaluating": Job(
+        "condense", ("evaluate", SET, *_DIGITS, "--networks", "8"), ("evaluate", SET)
+    ),
+    "learning": Job(
+        "continual.run",
+        (
+            *(*_SMOKE, "--no-cache", "--stream", "svhn-mnist-usps", "--images-per-class", "2"),
+            *("--seeds", "2"),
+        ),
+        (),
+        server="learning",
+    ),
+    "searching": Job(
+        "nas.search",
+        (*_DIGITS, "--no-cache", "--proxy", "dsa", "--sample", "8", "--workers", "2"),
+        (),
+        workers=True,
+    ),
+}
+
+
+def make_sets(folder: Path) -> None:
+    """Stand-ins for the sets of a stream, which is then learnt in seconds."""
+    for name, shape in {"svhn": (32, 32, 3), "mnist": (28, 28), "usps": (16, 16)}.items():
+        write_images(folder, name, shape)

@@ -1,0 +1,170 @@
+"""SIGTERM and SIGHUP, which job schedulers and closed terminals send: they end as Ctrl-C does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from processes import in_session
+from results import checkpoints, differences, results, rows
+from split_images import write_images
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc"
+)
+GENEROUS = 300
+"""Seconds for a run that takes ten or twenty on a quiet machine."""
+QUIET = ("--preset", "smoke", "--no-cache", "--quiet")
+DIGITS = (*QUIET, "--dataset", "digits")
+RESUME = ("--resume", "run", "--quiet")
+OFTEN = """
+import runpy, sys
+from condense import RunFolder
+RunFolder.journal.__kwdefaults__["every_seconds"] = 0
+sys.argv[0:1] = []
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+"""Runs a command that writes every checkpoint that it may: one without a history shows no other
+sign of how far it is."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that takes several seconds after its first steps."""
+
+    module: str
+    arguments: tuple[str, ...]
+    resume: tuple[str, ...] = ()
+    often: bool = False
+    """Whether it is started as `OFTEN`."""
+    flushed: bool = True
+    """Whether a checkpoint is offered at every step, so that the signal has it written."""
+    ordered: bool = True
+    """Whether its history's rows have an order."""
+
+
+JOBS = {
+    "condense run": Job(
+        "condense",
+        ("run", *DIGITS, "--ipc", "2", "--outer", "60", "--evaluation.networks", "1"),
+        ("run",),
+    ),
+    "condense evaluate": Job(
+        "condense",
+        ("evaluate", "set.safetensors", *DIGITS, "--networks", "20", "--epochs", "40"),
+        ("evaluate", "set.safetensors"),
+        often=True,
+        flushed=False,
+    ),
+    "continual.run": Job(
+        "continual.run",
+        (
+            *(*QUIET, "--stream", "svhn-mnist-usps", "--memory", "herding", "--seeds", "3"),
+            *("--epochs", "6", "--finetune-epochs", "6"),
+        ),
+        flushed=False,
+    ),
+    "nas.search": Job(
+        "nas.search",
+        (
+            *(*DIGITS, "--proxy", "random", "--sample", "8", "--workers", "2"),
+            *("--training.epochs", "15"),
+        ),
+        ordered=False,
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where all runs are made."""
+    made = tmp_path_factory.mktemp("signals")
+    for name, shape in {"svhn": (32, 32, 3), "mnist": (28, 28), "usps": (16, 16)}.items():
+        write_images(made / "data", name, shape)
+    yield made
+    for process in in_session(*STARTED):  # of tests that have failed
+        os.kill(process, signal.SIGKILL)
+
+
+STARTED: list[int] = []
+
+
+def start(folder: Path, job: Job, *arguments: str) -> subprocess.Popen[str]:
+    """A command as a user starts it, in a session of its own."""
+    begin = ["-c", OFTEN, job.module] if job.often else ["-m", job.module]
+    process = subprocess.Popen(
+        [sys.executable, *begin, *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            **{"CONDENSE_DATA": str(folder / "data"), "OMP_NUM_THREADS": "1"},
+            **{"CONDENSE_CACHE": str(folder / "cache")},
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    STARTED.append(process.pid)
+    return process
+
+
+def succeed(folder: Path, job: Job, *arguments: str) -> None:
+    process = start(folder, job, *arguments)
+    _, errors = process.communicate(timeout=GENEROUS)
+    assert process.returncode == 0, errors
+
+
+def wait_until_begun(process: subprocess.Popen[str], job: Job, run: Path) -> None:
+    """Until the run has made steps that it can go on from, or has to when it is stopped."""
+    deadline = time.monotonic() + GENEROUS
+    while not (rows(run) > 1 if job.flushed else checkpoints(run)):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, "it does not begin"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        *((name, signal.SIGTERM) for name in JOBS),
+        ("condense run", signal.SIGHUP),
+    ],
+)
+def test_a_signal_ends_a_run_that_can_be_gone_on_with(
+    folder: Path, name: str, number: signal.Signals
+) -> None:
+    job, whole, run = JOBS[name], folder / f"whole {name}", folder / "run"
+    if "set.safetensors" in job.arguments and not (folder / "set.safetensors").exists():
+        made = ("run", *DIGITS, "--method", "random", "--evaluation.networks", "0", "--out", "set")
+        succeed(folder, JOBS["condense run"], *made)
+        shutil.copy(folder / "set" / "condensed.safetensors", folder / "set.safetensors")
+    if not whole.exists():
+        succeed(folder, job, *job.arguments, "--out", whole.name)
+    shutil.rmtree(run, ignore_errors=True)
+
+    process = start(folder, job, *job.arguments, "--out", "run")
+    wait_until_begun(process, job, run)
+    os.kill(process.pid, number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, errors
+    said = [line for line in errors.splitlines() if not line.startswith("WARNING")]
+    assert len(said) == 1, errors
+    assert "--resume run" in said[0]
+    assert checkpoints(run)
+    assert not (run / "summary.json").exists()
+    assert not in_session(process.pid), "a process outlives the command"
+
+    succeed(folder, job, *job.resume, *RESUME)
+    found = results(run, ordered=job.ordered)
+    assert not differences(results(whole, ordered=job.ordered), found)
+    assert not checkpoints(run)
