@@ -15,6 +15,7 @@ from condense.matching import Gradients, distance_gradient, stacked_class_gradie
 from condense.methods.gradient_matching import Matcher
 from condense.methods.images import real_images
 from condense.networks import initialise
+from condense.parallel import map_pieces, worker_threads
 from condense.seeds import generator
 
 
@@ -133,15 +134,30 @@ class Engine(Side):
         self.real = real_images(self.data, settings.real_batch, generator(0, "real"))
         self.targets = self._gradients([batch[:8] for batch in self.real])
 
+    def run(self, part: Part, number: int) -> list[Tensor]:
+        """As above, on threads as in a condensation."""
+        with worker_threads(self.data.device):
+            return super().run(part, number)
+
     def real_side(self, _: int) -> list[Tensor]:
         """As above."""
-        return list(self._gradients(self.real).values())
+        network, matcher = self._fixed(), self.matcher
+
+        def gradients(group: slice) -> Gradients:
+            batches, classes = self.real[group], matcher.classes[group]
+            return stacked_class_gradients(
+                network, batches, classes, matcher.matched, matcher.chunk
+            )
+
+        found = list(map_pieces(gradients, matcher.groups))
+        return [torch.cat([part[name] for part in found]) for name in found[0]]
 
     def synthetic_side(self, _: int) -> list[Tensor]:
         """As above."""
         network, matcher = self._fixed(), self.matcher
-        moved = [
-            distance_gradient(
+
+        def gradient(group: slice) -> Tensor:
+            return distance_gradient(
                 network,
                 self.images[group],
                 matcher.classes[group],
@@ -149,9 +165,8 @@ class Engine(Side):
                 matcher.distance,
                 matcher.piece,
             )[0]
-            for group in matcher.groups
-        ]
-        return [torch.cat(moved)]
+
+        return [torch.cat(list(map_pieces(gradient, matcher.groups)))]
 
     def class_sweep(self, number: int) -> list[Tensor]:
         """As above."""

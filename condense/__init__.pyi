@@ -15,6 +15,7 @@ from .data import load_or_embedded as load_or_embedded
 from .data import resize as resize
 from .errors import UserError as UserError
 from .errors import at_least as at_least
+from .errors import at_most as at_most
 from .errors import check_values as check_values
 from .errors import unknown as unknown
 from .evaluation import Accuracy as Accuracy

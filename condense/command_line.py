@@ -72,7 +72,7 @@ class Common:
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, … or mps."""
     seed: int = 0
-    """The same seed gives the same result, with as many threads of the same PyTorch."""
+    """The same seed gives the same result with the same PyTorch."""
     data_root: Path | None = None
     """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
     out: Path | None = None
@@ -168,9 +168,11 @@ def read_flags(
 
 def _check_text(argv: Sequence[str]) -> None:
     """UserError for an argument that could not be written to config.json, or to a terminal."""
-    for argument in argv:
+    for before, argument in zip(["an argument", *argv], argv, strict=False):
         if not is_text(argument):
-            raise UserError(f"{argument} is not UTF-8: choose another name")
+            # The value itself is not quoted: that of --storage may hold a password.
+            flag = argument.partition("=")[0] if argument.startswith("--") else before
+            raise UserError(f"{flag} holds bytes that are not UTF-8: choose another name")
 
 
 def _with_paths(settings: FlagsT) -> FlagsT:

@@ -23,7 +23,6 @@ from filelock import FileLock
 from optuna.storages.journal import BaseJournalBackend
 
 from condense import UserError
-from nas.paths import short
 
 _KEY, _END = b',"chain":"', b'"}\n'
 
@@ -109,7 +108,7 @@ class ChainedJournal(BaseJournalBackend):
 
     def _damaged(self) -> DamagedJournalError:
         return DamagedJournalError(
-            f"{short(self._path)} is damaged, or was changed by another program: delete it to "
+            f"{self._path} is damaged, or was changed by another program: delete it to "
             "begin the search anew"
         )
 
@@ -124,7 +123,7 @@ class ChainedJournal(BaseJournalBackend):
             yield
         except OSError as error:
             raise UserError(
-                f"cannot read or write {short(self._path)}: {error.strerror or error}; go on with "
+                f"cannot read or write {self._path}: {error.strerror or error}; go on with "
                 "--resume when it can be"
             ) from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from condense import UserError, command_line
-from nas.paths import exists, short
+from nas.paths import exists
 from nas.settings import label
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def read(path: Path) -> Compared:
     from nas.table import TABLE, Table
 
     if not exists(path / SUMMARY):
-        raise UserError(f"{short(path)} is no finished run of python -m nas.search")
+        raise UserError(f"{path} is no finished run of python -m nas.search")
     summary = read_summary(path)
     table = Table.read(path / TABLE)
     if all(row.score is None for row in table.rows):
-        raise UserError(f"{short(path / TABLE)} is damaged: none of its architectures has a score")
+        raise UserError(f"{path / TABLE} is damaged: none of its architectures has a score")
     name = label(summary["proxy"]) + (", pruned" if summary["pruned"] else "")
     return Compared(name, table, summary)
 
@@ -90,8 +90,8 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
     for other in runs:
         if other.table.images_sha256 != first.images_sha256:
             raise UserError(
-                f"the runs are of different images ({short(first.dataset)}, "
-                f"{short(other.table.dataset)}): compare runs with the same --dataset and "
+                f"the runs are of different images ({first.dataset}, "
+                f"{other.table.dataset}): compare runs with the same --dataset and "
                 "--image-size"
             )
     truth = Truth.read(path, first.images_sha256, first.dataset) if path else None

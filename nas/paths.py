@@ -8,14 +8,6 @@ from pathlib import Path
 
 from condense import UserError
 
-_SHOWN = 100
-
-
-def short(text: object) -> str:
-    """What is quoted in an error: on one line, and of bearable length."""
-    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(text))
-    return line if len(line) <= _SHOWN else f"{line[: _SHOWN // 2]}…{line[-_SHOWN // 2 :]}"
-
 
 def exists(path: Path) -> bool:
     """Whether there is such a file or folder.
@@ -46,7 +38,7 @@ def read_text(path: Path) -> str:
     with _touching(path):
         if not path.is_file():  # a pipe would have us wait
             found = "it is no file" if path.exists() else "there is no such file"
-            raise UserError(f"cannot read {short(path)}: {found}")
+            raise UserError(f"cannot read {path}: {found}")
         with path.open(newline="", encoding="utf-8") as file:
             return file.read()
 
@@ -70,4 +62,4 @@ def _touching(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {short(path)}: {short(reason)}") from error
+        raise UserError(f"cannot read {path}: {reason}") from error

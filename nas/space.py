@@ -17,7 +17,7 @@ from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
 
 from condense import Network, UserError
-from nas.paths import check_text, short
+from nas.paths import check_text
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,11 +58,11 @@ class Space:
             raise UserError("a space needs at least one architecture")
         twice = [name for name, times in Counter(self.names).items() if times > 1]
         if twice:
-            raise UserError(f"a space names its architectures apart; twice: {short(min(twice))}")
+            raise UserError(f"a space names its architectures apart; twice: {min(twice)}")
         for value, name in zip(self.architectures, self.names, strict=True):
             if self.build is None and not isinstance(value, Network):
                 raise UserError(
-                    f"{short(repr(value))} is no condense.Network: give the space a function "
+                    f"{value!r} is no condense.Network: give the space a function "
                     "`build` that makes networks of its values"
                 )
             check_text("an architecture", name)
@@ -143,13 +143,13 @@ def space_named(name: str) -> Space:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
         known = "convnets, or MODULE:NAME for one's own"
-        raise UserError(f"unknown space {short(repr(name))}; known: {known}")
+        raise UserError(f"unknown space {name!r}; known: {known}")
     try:
         return _own_space(module, attribute)
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # code of the user's own may raise anything
-        raise UserError(f"no space {short(name)}: {_said(error)}") from error
+        raise UserError(f"no space {name}: {_said(error)}") from error
 
 
 def _own_space(module: str, attribute: str) -> Space:
@@ -160,12 +160,11 @@ def _own_space(module: str, attribute: str) -> Space:
         return found
     if not isinstance(found, Iterable):
         raise UserError(
-            f"{short(f'{module}:{attribute}')} is neither a nas.Space nor an iterable of "
-            "condense.Network"
+            f"{module}:{attribute} is neither a nas.Space nor an iterable of condense.Network"
         )
     architectures = list(islice(found, MOST + 1))
     if len(architectures) > MOST:
-        raise UserError(f"{short(f'{module}:{attribute}')} has more than {MOST} architectures")
+        raise UserError(f"{module}:{attribute} has more than {MOST} architectures")
     return Space(architectures)
 
 
@@ -173,9 +172,9 @@ def _said(error: BaseException) -> str:
     """What went wrong, and in which line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, ImportError | AttributeError):
-        return short(error)
-    where = "" if "importlib" in place.filename else f" ({short(place.filename)}:{place.lineno})"
-    return f"{type(error).__name__}: {short(error)}{where}"
+        return str(error)
+    where = "" if "importlib" in place.filename else f" ({place.filename}:{place.lineno})"
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:

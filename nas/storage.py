@@ -18,7 +18,6 @@ from sqlalchemy.exc import IntegrityError
 from condense import UserError
 from nas.chained_journal import ChainedJournal
 from nas.leases import GRACE_SECONDS, HEARTBEAT_SECONDS
-from nas.paths import short
 
 JOURNAL = "study.log"
 TRIES = 5
@@ -41,7 +40,7 @@ def journal_storage(path: Path) -> JournalStorage:
         raise
     except Exception as error:  # lines are as they were written, but Optuna cannot follow them
         raise UserError(
-            f"{short(path)} is damaged, or from another version of Optuna: delete it to begin "
+            f"{path} is damaged, or from another version of Optuna: delete it to begin "
             "the search anew"
         ) from error
 
@@ -53,9 +52,7 @@ def database_storage(url: str) -> RDBStorage:
         UserError: it cannot be reached.
     """
     if url.endswith(HIDDEN):
-        raise UserError(
-            f"give --storage again: the run's folder keeps no more of it than {short(url)}"
-        )
+        raise UserError(f"give --storage again: the run's folder keeps no more of it than {url}")
     for attempt in range(TRIES):
         try:
             return _open_database(url)
@@ -158,6 +155,6 @@ def _what_it_says(error: Exception, url: str) -> str:
 
 def _unreachable(url: str, reason: str) -> UserError:
     return UserError(
-        f"the storage {short(without_secrets(url))} cannot be reached: {short(reason)}; "
+        f"the storage {without_secrets(url)} cannot be reached: {reason}; "
         "it is given as a database URL, like sqlite:///study.db"
     )

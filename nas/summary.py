@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NewType, TypedDict
 
 from condense import UserError
-from nas.paths import check_text, read_text, short
+from nas.paths import check_text, read_text
 
 SUMMARY = "summary.json"
 Count = NewType("Count", int)
@@ -84,13 +84,13 @@ def read_summary(folder: Path) -> dict[str, Any]:
         if not isinstance(found, dict):
             raise ValueError("a JSON object was expected")
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{short(path)} is damaged: {short(error)}") from error
+        raise UserError(f"{path} is damaged: {error}") from error
     try:
         return dict(_converter().structure(found, _Summary))
     except Exception as error:  # cattrs has many kinds, in groups
         where = cattrs.transform_error(error, path="summary")[0].rpartition("@ ")[2]
         raise UserError(
-            f"{short(path)} is damaged: {where} is missing, or not what a search writes"
+            f"{path} is damaged: {where} is missing, or not what a search writes"
         ) from error
 
 

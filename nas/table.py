@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import UserError, atomic_write
-from nas.paths import is_folder, read_text, short
+from nas.paths import is_folder, read_text
 from nas.space import Space
 from nas.summary import MOST
 from nas.training import Outcome
@@ -111,19 +111,19 @@ class Table:
         try:
             records = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
         except csv.Error as error:
-            raise UserError(f"{short(path)} is damaged: {short(error)}") from error
+            raise UserError(f"{path} is damaged: {error}") from error
         if not records:
-            raise UserError(f"{short(path)} holds no architectures")
+            raise UserError(f"{path} holds no architectures")
         missing = [name for name in (*_FIRST, *_LAST) if name not in records[0]]
         if missing:
-            raise UserError(f"{short(path)} is no table of architectures: no column {missing[0]!r}")
+            raise UserError(f"{path} is no table of architectures: no column {missing[0]!r}")
         try:
             rows = [_row(record) for record in records]
             about = _only({tuple(record[name] for name in _ABOUT) for record in records})
             _require_distinct(row.index for row in rows)
             _require_distinct(row.architecture for row in rows)
         except ValueError as error:
-            raise UserError(f"{short(path)} is damaged: {short(error)}") from error
+            raise UserError(f"{path} is damaged: {error}") from error
         return cls(rows, *about)
 
     def with_truth(self, truth: Mapping[str, float]) -> Table:
@@ -167,16 +167,14 @@ class Truth:
         table = Table.read(path)
         if table.proxy != "whole":
             raise UserError(
-                f"{short(path)} is no truth, it was measured on the proxy {short(table.proxy)}: "
+                f"{path} is no truth, it was measured on the proxy {table.proxy}: "
                 "measure one with --proxy whole"
             )
         if table.images_sha256 != images_sha256:
-            name, ours = short(table.dataset), short(dataset)
-            differ = (
-                f"({name}, not {ours})" if name != ours else f"though they are called {name} too"
-            )
+            name, ours = table.dataset, dataset
+            differ = f"({name}, not {ours})" if name != ours else f"that are called {name} too"
             raise UserError(
-                f"{short(path)} is the truth of other images, {differ}: measure one with "
+                f"{path} is the truth of other images {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
             )
         return cls.of(table)
@@ -200,14 +198,14 @@ def _row(record: Mapping[str, str]) -> Row:
         seconds=_number(record["seconds"], MOST) or 0.0,
     )
     if row.status not in STATUSES or (row.score is not None) != (row.status == "complete"):
-        raise ValueError(f"{short(row.architecture)} is {short(row.status)} with or without score")
+        raise ValueError(f"{row.architecture} is {row.status} with or without score")
     return row
 
 
 def _count(cell: str) -> int:
     value = int(cell)
     if not 0 <= value <= MOST:
-        raise ValueError(f"{short(cell)} is no count")
+        raise ValueError(f"{cell} is no count")
     return value
 
 
@@ -216,7 +214,7 @@ def _number(cell: str, most: float) -> float | None:
         return None
     value = float(cell)
     if not 0 <= value <= most:
-        raise ValueError(f"{short(cell)} is no number from 0 to {most}")
+        raise ValueError(f"{cell} is no number from 0 to {most}")
     return value
 
 
@@ -229,4 +227,4 @@ def _only(kinds: set[tuple[str, ...]]) -> tuple[str, ...]:
 def _require_distinct(values: Iterable[object]) -> None:
     value, times = Counter(values).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"{short(value)} is there {times} times")
+        raise ValueError(f"{value} is there {times} times")

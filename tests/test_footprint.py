@@ -167,7 +167,7 @@ PEAK = """
 
     classes, ipc, fits = map(int, sys.argv[1:])
     size = 32
-    footprint.CPU_BYTES = fits << 20
+    footprint.CPU_BYTES = footprint.PIECE_BYTES = fits << 20
     torch.set_num_threads(1)
     labels = torch.arange(classes).repeat(max(4, ipc))
     pixels = torch.zeros(len(labels), 1, size, size, dtype=torch.uint8)

@@ -8,7 +8,10 @@ import pytest
 
 from tests.fuzz.session import Session
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="forks")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="forks"),
+    pytest.mark.xdist_group("fuzz"),
+]
 CASES = {"files": 280, "runs": 40, "lines": 180}
 
 

@@ -7,9 +7,12 @@ import pytest
 
 from tests.kills.rounds import Killing
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/task").is_dir(), reason="forks, and looks for processes in /proc"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not Path("/proc/self/task").is_dir(), reason="forks, and looks for processes in /proc"
+    ),
+    pytest.mark.xdist_group("kills"),
+]
 TIMES = {"condensing": 4, "evaluating": 3, "searching": 2, "learning": 1}
 
 

@@ -206,8 +206,8 @@ def test_folders_in_the_place_of_files(run: Path) -> None:
 
 def test_names_that_lead_nowhere(run: Path) -> None:
     long = "x" * 3000
-    refused("cannot read xxx", long)
-    refused("cannot read xxx", run, "--truth", long)
+    refused("cannot read xxx|: xxx", long)
+    refused("--truth: xxx", run, "--truth", long)
     refused("is no finished run", "~nosuchuser/x")
     refused("is no finished run", "a\nb")
     refused("there is no such file", run, "--truth", "~nosuchuser/x")

@@ -53,7 +53,7 @@ def test_what_goes_wrong_is_the_outcomes_reason(data: ImageData) -> None:
     assert small.score is None
     assert small.reason is not None
     assert "too small for the network" in small.reason
-    wild = assess(SPACE, 0, proxy, data, Training(updates=30, lr=1e30, batch=30, augment=False), 0)
+    wild = assess(SPACE, 0, proxy, data, Training(updates=30, lr=1e6, batch=30, augment=False), 0)
     assert wild.reason == "diverged: its weights are not finite"
     huge = Space(
         [10**7, 5], build=lambda n, s, c: nn.Sequential(nn.Flatten(), nn.Linear(64, n * n))
@@ -143,9 +143,9 @@ def test_the_pick_is_compared_only_with_a_truth_of_as_many_updates() -> None:
 
 
 def test_counting_takes_no_memory(data: ImageData) -> None:
-    """The weights of this one would take five terabytes."""
-    space = Space([Network(depth=2, width=400_000)])
-    assert count_parameters(space, 0, data) > 10**12
+    """The weights of this one would take six gigabytes."""
+    space = Space([Network(depth=2, width=13_000)])
+    assert count_parameters(space, 0, data) > 1.5 * 10**9
 
 
 def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
