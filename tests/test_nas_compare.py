@@ -210,7 +210,7 @@ def test_names_that_lead_nowhere(run: Path) -> None:
     refused("--truth: xxx", run, "--truth", long)
     refused("is no finished run", "~nosuchuser/x")
     refused("is no finished run", "a\nb")
-    refused("there is no such file", run, "--truth", "~nosuchuser/x")
+    refused("there is no such file|cannot be used: Could not", run, "--truth", "~nosuchuser/x")
     refused("it is no file", run, "--truth", "/dev/zero")
     refused("must be the name of a picture", run, "--out", "")
     refused("at most 100", *[run] * 101)
