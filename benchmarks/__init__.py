@@ -1,1 +1,1 @@
-"""The paper's tables and figures, and how fast the engine is; results/ holds what was measured."""
+"""The paper's tables and figures, and the engine's speed; results/ contains the measurements."""

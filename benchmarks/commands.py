@@ -1,4 +1,4 @@
-"""Commands run as a user types them, and what their run folders say."""
+"""Run the project's commands as a user does, and read their run folders."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from condense.errors import UserError
-from condense.files import read_json
+from condense.runs.io import read_json
 
 
 def run_to_the_end(
     command: Sequence[str], flags: Sequence[str], out: Path, threads: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run `python -m COMMAND FLAGS --out OUT`, or go on with the run that is there.
+    """Run `python -m COMMAND FLAGS --out OUT`, or resume the run in that folder.
 
     Args:
-        command: the module, and its sub-command where it has one.
-        flags: what follows.
-        out: the run's folder; a finished one is read, not run again.
-        threads: for PyTorch.
+        command: the module, and its sub-command if it has one.
+        flags: the command's flags.
+        out: the run folder; a finished run is read, not run again.
+        threads: PyTorch's number of threads.
 
     Returns:
-        Its config and its summary.
+        The run's config and summary.
 
     Raises:
         UserError: the command fails.
@@ -48,7 +48,7 @@ def run_to_the_end(
 
 
 def machine(threads: int) -> dict[str, str | int]:
-    """What figures are measured on."""
+    """The machine and software of a measurement."""
     from importlib.metadata import version
 
     return {
@@ -61,7 +61,7 @@ def machine(threads: int) -> dict[str, str | int]:
 
 
 def cores() -> int:
-    """Those that this process may use, where the system says so."""
+    """The number of CPU cores that this process may use, if known; else that of the machine."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

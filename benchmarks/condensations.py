@@ -1,4 +1,4 @@
-"""Condensations that figures look into: their settings, their images, and where they are kept."""
+"""Condensations for the figures: their settings, images and checkpoint files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.rows import RESULTS
-from condense.command_line import choose_device
-from condense.run_folder import provenance
+from condense.cli.device import choose_device
+from condense.runs.run_dir import provenance
 
 if TYPE_CHECKING:
-    from condense.data import ImageData
-    from condense.settings import GradientMatching
+    from condense.config.methods import GradientMatching
+    from condense.data.image_data import ImageData
 
 
 @dataclass(frozen=True)
 class Condensations:
-    """What the figures have in common; all are of ten images per class."""
+    """Settings shared by the figures; all use ten images per class."""
 
     dataset: str = "cifar10"
     """A known name (cifar10, mnist, …), or the path of an .npz or a folder."""
@@ -30,19 +30,19 @@ class Condensations:
     data_root: Path | None = None
     """Folder of the data sets; by default $CONDENSE_DATA, else the user's cache folder."""
     runs: Path = Path("runs/figures")
-    """Where condensations are kept; one that was interrupted is gone on with."""
+    """Folder of the condensations; an interrupted one is resumed."""
     results: Path = RESULTS
-    """Where the figure goes, and its numbers."""
+    """Folder of the figure and its numbers."""
 
 
 def load_images(settings: Condensations) -> ImageData:
-    """The images, on the device that is computed on.
+    """The images, on the selected device.
 
     Raises:
-        UserError: there is no such device, or no such images.
+        UserError: the device or the images are not available.
     """
     device = choose_device(settings.device)
-    from condense.data import load
+    from condense.data.loading import load
 
     return load(settings.dataset, settings.data_root).to(device)
 
@@ -50,11 +50,11 @@ def load_images(settings: Condensations) -> ImageData:
 def kept_at(
     settings: Condensations, data: ImageData, method: str, matching: GradientMatching
 ) -> Path:
-    """The checkpoint of a condensation, named after the figure and all that it depends on.
+    """The checkpoint path of a condensation, with the figure and a hash of all inputs in its name.
 
-    Figures do not share one, because they do not keep the same of a condensation.
+    Figures do not share checkpoints, because they save different data of a condensation.
     """
-    from condense.cache import cache_key
+    from condense.runs.cache import cache_key
 
     key = cache_key(data.fingerprint(), method, matching, settings.seed)
     return settings.runs / f"{type(settings).__name__.lower()}-{key}.safetensors"
@@ -63,7 +63,7 @@ def kept_at(
 def about(
     settings: Condensations, data: ImageData, prog: str, argv: Sequence[str]
 ) -> dict[str, Any]:
-    """How something was measured, to be kept with it."""
+    """How something was measured, to be saved with it."""
     import torch
 
     return {

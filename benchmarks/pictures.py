@@ -1,4 +1,4 @@
-"""Figures as PNG files that say in their text what they were drawn from."""
+"""Figures as PNG files, with their data source in the metadata."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condense.files import atomic_write, plain
+from condense.runs.io import atomic_write, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def write(figure: Figure, path: Path, about: object = None) -> None:
-    """Write a figure, atomically; the same bytes for the same figure.
+    """Write a figure atomically; the same figure gives the same bytes.
 
     Args:
-        figure: what to draw.
+        figure: the figure.
         path: of the PNG file.
-        about: what it shows and how that was measured; as JSON it is the file's `Description`.
+        about: what it shows and how that was measured; written as JSON to the file's
+            `Description`.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

@@ -1,5 +1,4 @@
-"""What was measured, as CSV files: a row for each measurement, every file written whole. And how
-rows are shown."""
+"""Measurements as CSV files with one row each, always written as a whole; and their formatting."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from condense.files import atomic_write
+from condense.runs.io import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -18,7 +17,7 @@ Row = dict[str, Any]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a file, their values as text; none where there is no file."""
+    """The rows of a file, with text values; empty if there is no file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
@@ -26,7 +25,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write all rows, atomically; the first one says which columns there are."""
+    """Write all rows atomically; the columns are those of the first row."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -36,7 +35,7 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation (n − 1) to one place; of one value the mean, of none nothing."""
+    """Mean ± standard deviation (n − 1) with one decimal; one value: the mean; none: empty."""
     if not values:
         return ""
     return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")

@@ -1,8 +1,8 @@
 """The documents' tables and a figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in README.md and benchmarks/README.md, and draws
-figure3.png as `python -m benchmarks.figure3` does. A table shows what was measured and nothing
-else: a cell without a measurement stays empty.
+Prints the tables, writes them between their marks in docs/results.md, and draws figure3.png like
+`python -m benchmarks.paper.figure3`. Tables contain measurements only: a cell without a
+measurement stays empty. README.md quotes some of the numbers.
 """
 
 from __future__ import annotations
@@ -12,34 +12,45 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import figure3, split_streams, table1, table2, table3, table4, table5
-from benchmarks.cells import Cell, lines, row_of
-from benchmarks.main_job import CONDENSING, REHEARSALS
-from benchmarks.measured import NAMES, Result, learnt, results
+from benchmarks.continual import split_streams
+from benchmarks.continual.main_job import CONDENSING, REHEARSALS
+from benchmarks.paper import figure3, table1, table2, table3, table4, table5
+from benchmarks.paper.cells import Cell, lines, row_of
+from benchmarks.result_files import (
+    NAMES,
+    Result,
+    learnt,
+    results,
+)
 from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
-from benchmarks.speed_tables import sooner_table, speed_table
-from condense.command_line import main, read_flags
-from condense.files import atomic_write
+from benchmarks.speed.tables import speed_table, speedup_table
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.runs.io import atomic_write
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "benchmarks" / "README.md")
+README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "docs" / "results.md",)
 PARTS = {
     "plain": "10 images",
-    "small": "40 of half the side",
-    "rehearsed": "40 of half the side, answers, half of each batch",
-    "long": f"the same, condensed in {CONDENSING['long']['outer']} outer iterations in place of 20",
-    "shallow": "40 of half the side, answers, half of each batch, condensed by a shallower network",
-    "thirds": "90 of a third of the side, answers, half of each batch",
-    "gentle": "10 images, condensed in {outer} iterations at rates of {image_lr:g} and "
-    "{network_lr:g}".format(**CONDENSING["gentle"]),
+    "small": "factor 2",
+    "rehearsed": "factor 2, logits, balanced batches",
+    "long": "factor 2, logits, balanced batches, {iterations} iterations".format(
+        **CONDENSING["long"]
+    ),
+    "shallow": "factor 2, logits, balanced batches, depth 2",
+    "thirds": "factor 3, logits, balanced batches",
+    "gentle": "10 images, {iterations} iterations, lr_img {lr_img:g}, lr_net {lr_net:g}".format(
+        **CONDENSING["gentle"]
+    ),
 }
-"""By part of the main job: what a memory holds of each class, and how it enters."""
+"""By part of the main job: the settings of the memory and its replay."""
 
 
 def mnist_table(kept: list[Result]) -> str:
-    """Test accuracy of fresh networks trained on a condensed MNIST, by size and method.
+    """Test accuracy of new networks trained on a condensed MNIST, by size and method.
 
-    With the augmentation of DSA while they are trained, and without.
+    The networks are trained with the augmentation of DSA, and without.
     """
 
     def cell(method: str, ipc: int, augmented: bool) -> str:
@@ -65,7 +76,7 @@ def mnist_table(kept: list[Result]) -> str:
 def continual_table(kept: list[Result]) -> str:
     """Accuracy over the tasks so far after each stage, by memory, with and without distillation.
 
-    What has not been measured at all is left out.
+    Rows without any measurement are left out.
     """
 
     def cells(memory: str, part: str, distill: bool) -> Iterator[str]:
@@ -88,7 +99,7 @@ def continual_table(kept: list[Result]) -> str:
 
 
 def heads_table(kept: list[Result]) -> str:
-    """The same for the other heads, one seed each; DSA condensed like whole images."""
+    """As `continual_table` for the other heads, one seed each; DSA condensed like whole images."""
 
     def row(head: str, memory: str, part: str) -> list[str]:
         runs = [result["summary"] for result in learnt(kept, head, memory, False, part)]
@@ -101,7 +112,7 @@ def heads_table(kept: list[Result]) -> str:
 
 
 def search_table(rows: list[Row]) -> str:
-    """What each proxy's pick is worth, and how well its ranking agrees with the truth."""
+    """Accuracy and regret of each proxy's selection, and its rank correlation with ground truth."""
 
     def correlation(row: Row, name: str) -> str:
         value, low, high = (float(row[f"{name}{end}"]) for end in ("", "_low", "_high"))
@@ -130,18 +141,18 @@ def search_table(rows: list[Row]) -> str:
                 f"{float(row['seconds_wall']) / 60:.1f}",
             ]
             for row in rows
-            if not float(row["updates_saved"])
+            if not float(row["steps_saved"])
         ),
     )
 
 
 def split_table(rows: list[Row], preset: str = "cpu") -> str:
-    """EEIL and Avalanche's strategies on streams whose classes grow, measured at a preset."""
+    """EEIL and Avalanche's strategies on class-incremental streams, measured at a preset."""
     return split_streams.table([row for row in rows if row["preset"] == preset])
 
 
 def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
-    """A table of the paper: the cells that have been measured at a preset."""
+    """A table of the paper, with the cells measured at a preset."""
     rows = read_rows(RESULTS / f"{name}.csv")
     filled = [cell for cell in cells if row_of(cell, rows, preset)]
     return "\n".join(lines(filled, rows, preset)) if filled else ""
@@ -153,7 +164,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "heads": heads_table,
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
-    "sooner": lambda _: sooner_table(read_rows(RESULTS / "time_to_accuracy.csv")),
+    "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "table1": lambda _: cells_table("table1", table1.cells()),
     "table2": lambda _: cells_table("table2", table2.cells()),
@@ -164,7 +175,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
 
 
 def filled(text: str, kept: list[Result]) -> str:
-    """`text` with each table between its marks `<!-- NAME -->` and `<!-- end -->` made anew."""
+    """`text` with each table between `<!-- NAME -->` and `<!-- end -->` replaced by a new one."""
 
     def table(mark: re.Match[str]) -> str:
         return f"<!-- {mark[1]} -->\n{TABLES[mark[1]](kept)}\n<!-- end -->"

@@ -1,4 +1,4 @@
-"""The two sides in processes of their own, where their parts are timed."""
+"""The two backends, each in its own process, in which their parts are timed."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
-from benchmarks.problem import Part, Speed
+from benchmarks.speed.problem import Part, Speed
 
 if TYPE_CHECKING:
-    from benchmarks.floor import Floor
-    from benchmarks.sides import Side
+    from benchmarks.speed.backends import Side
+    from benchmarks.speed.roofline import Floor
 
-SIDES = ("literal", "engine")
+SIDES = ("reference", "engine")
 
 SHORTEST = 0.25
-"""Seconds that a part is measured for at least."""
+"""A part is measured for at least this many seconds."""
 
 _side: list[Side] = []
-"""Of this process."""
+"""The backend of this process."""
 
 
 def worker(side: str, settings: Speed) -> ProcessPoolExecutor:
-    """A process of its own for one side."""
+    """A new process for one backend."""
     spawn = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, spawn, _prepare, (side, settings))
 
 
 def prepare(side: str, threads: int) -> None:
-    """Give this process PyTorch's threads, and the engine the memory setting of its commands."""
+    """Set PyTorch's number of threads and, for the engine, the memory setting of its commands."""
     if side == "engine":
-        from condense.allocator import keep_freed_memory
+        from condense.system.allocator import keep_freed_memory
 
         keep_freed_memory()
     import torch
@@ -41,19 +41,19 @@ def prepare(side: str, threads: int) -> None:
 
 def _prepare(side: str, settings: Speed) -> None:
     prepare(side, settings.threads)
-    from benchmarks.sides import Engine, Plain
+    from benchmarks.speed.backends import Engine, Plain
 
     _side[:] = [(Engine if side == "engine" else Plain)(settings)]
 
 
 def run(part: Part, number: int, device: str) -> tuple[float, float]:
-    """Seconds that a part takes, and the norm of what it computes, by which sides are compared.
+    """Seconds of a part, and the norm of its results, for comparing the backends.
 
-    What takes milliseconds is done again and again, `SHORTEST` in all, and the mean counts.
+    The part is repeated for at least `SHORTEST` seconds, and the mean time is returned.
     """
     import torch
 
-    from benchmarks.floor import synchronise
+    from benchmarks.speed.roofline import synchronise
 
     times = 0
     synchronise(torch.device(device))
@@ -66,12 +66,12 @@ def run(part: Part, number: int, device: str) -> tuple[float, float]:
     return seconds, sum(float(x.detach().double().square().sum()) for x in result) ** 0.5
 
 
-def floor_of(settings: Speed) -> Floor:
-    """The floor of the network that is measured."""
-    from benchmarks.floor import measure
-    from condense.networks import build
+def roofline_of(settings: Speed) -> Floor:
+    """The roofline of the measured network."""
+    from benchmarks.speed.roofline import measure
+    from condense.models.build import build
     from condense.seeds import generator
 
     shape = (settings.channels, settings.size, settings.size)
     network = build(settings.matching().network, shape, settings.classes, generator(0))
-    return measure(network.to(settings.device), shape, settings.real_batch)
+    return measure(network.to(settings.device), shape, settings.batch_real)

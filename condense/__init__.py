@@ -1,11 +1,11 @@
-"""Condense a large image set into a handful of synthetic images per class.
+"""Condense a large image dataset into a few synthetic images per class.
 
 >>> import condense
 >>> data = condense.load("mnist5k")
 >>> small = condense.condense(data, "dsa", ipc=1)
 >>> print(condense.evaluate(small, data))
 
-Names are imported when they are first used, so that `import condense` costs nothing.
+Names are imported on first use, so `import condense` is fast.
 """
 
 import lazy_loader

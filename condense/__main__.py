@@ -1,4 +1,4 @@
-"""The engine's command line: `python -m condense run | evaluate | show | methods | zoo`."""
+"""The command line: `python -m condense run | evaluate | show | methods | zoo`."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from condense.command_line import (
-    Common,
-    choose_device,
-    dispatch,
-    main,
-    open_run,
-    parse,
-    read_flags,
-)
-from condense.errors import UserError, at_least
-from condense.files import is_file, plain
-from condense.journal import Checkpoint, FileJournal, Progress
-from condense.methods import METHODS, method_named
-from condense.presets import preset as preset_of
-from condense.run_folder import RunFolder
-from condense.settings import Evaluation, GradientMatching, MethodSettings
+from condense.cli.app import dispatch, main
+from condense.cli.common import Common
+from condense.cli.device import choose_device
+from condense.cli.flags import parse, read_flags
+from condense.cli.run import open_run
+from condense.config.evaluation import Evaluation
+from condense.config.methods import GradientMatching, MethodSettings
+from condense.config.presets import preset as preset_of
+from condense.errors import UserError
+from condense.methods.registry import METHODS, method_named
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import FileCheckpointer
+from condense.runs.io import is_file, plain
+from condense.runs.progress import Progress
+from condense.runs.run_dir import RunFolder
+from condense.validation import at_least
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
-    from condense.data import ImageData
+    from condense.data.image_data import ImageData
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
@@ -38,15 +38,15 @@ METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
 
 @dataclass(frozen=True)
 class Run:
-    """Condense an image set, and test what came out."""
+    """Condense a dataset and evaluate the result."""
 
     dataset: str = "auto"
-    """A known name (mnist fashionmnist svhn usps cifar10 cifar100 digits mnist5k synthdigits), or
-    the path of an .npz or a folder. auto: cifar10 where it can be had, else mnist5k."""
+    """A name (mnist fashionmnist svhn usps cifar10 cifar100 digits mnist5k synthdigits), or the
+    path of an .npz file or a folder. auto: cifar10 if it is available, else mnist5k."""
     method: Annotated[str, tyro.conf.arg(help=METHOD_HELP)] = "dsa"
     settings: tyro.conf.OmitArgPrefixes[MethodSettings] = field(default_factory=GradientMatching)
     evaluation: Evaluation = field(default_factory=Evaluation)
-    """How the set is tested; --evaluation.networks 0 does without."""
+    """Evaluation of the set; --evaluation.num-eval 0 turns it off."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
@@ -55,27 +55,27 @@ class Run:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Train fresh networks on a condensed set and test them on real images."""
+    """Train new networks on a condensed set and test them on real images."""
 
     set: tyro.conf.Positional[Path]
     """The condensed set, a .safetensors file."""
     dataset: str | None = None
-    """Whose test images: a known name or a path, as for run. By default what the set is from."""
+    """Dataset for testing: a name or a path, as for run. Default: the dataset of the set."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
-        at_least(1, self.evaluation, "networks")
+        at_least(1, self.evaluation, "num_eval")
 
 
 @dataclass(frozen=True)
 class Show:
-    """Draw a condensed set as a picture, a row per class."""
+    """Draw a condensed set as an image grid, one row per class."""
 
     set: tyro.conf.Positional[Path]
     """The condensed set, a .safetensors file."""
     out: Path = Path("grid.png")
-    """The picture."""
+    """The PNG file to write."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ class Methods:
 
 @dataclass(frozen=True)
 class Zoo:
-    """List the condensed sets that come with the package, or take one away."""
+    """List the condensed sets of the package, or copy one to a file."""
 
     name: tyro.conf.Positional[str | None] = None
-    """DATASET-METHOD-IPC, of a set to take away; without it all are listed."""
+    """DATASET-METHOD-IPC of the set to copy; without it all sets are listed."""
     out: Path | None = None
-    """Its file; by default NAME.safetensors here."""
+    """Output file. Default: NAME.safetensors in the current folder."""
 
 
 def run(argv: list[str]) -> None:
-    """Condense an image set, and test what came out."""
+    """Condense a dataset and evaluate the result."""
     settings = parse(_run_defaults, argv, f"{PROG} run")
     from condense.evaluation import evaluate
 
@@ -106,7 +106,7 @@ def run(argv: list[str]) -> None:
         condensed, seconds, from_cache = _condensed(folder, settings, data)
         condensed.grid(folder.path / "condensed.png")
         accuracy = None
-        if settings.evaluation.networks:
+        if settings.evaluation.num_eval:
             with _tests(folder, common) as tests:
                 accuracy = evaluate(
                     condensed, data, settings.evaluation, seed=common.seed, journal=tests
@@ -121,7 +121,7 @@ def run(argv: list[str]) -> None:
 
 
 def evaluate_set(argv: list[str]) -> None:
-    """Train fresh networks on a condensed set and test them on real images."""
+    """Train new networks on a condensed set and test them on real images."""
     settings = parse(_evaluate_defaults, argv, f"{PROG} evaluate")
     from condense.condensed_set import CondensedSet
     from condense.evaluation import evaluate
@@ -154,7 +154,7 @@ def evaluate_set(argv: list[str]) -> None:
 
 
 def show(argv: list[str]) -> None:
-    """Draw a condensed set as a picture, a row per class."""
+    """Draw a condensed set as an image grid, one row per class."""
     settings = read_flags(Show, argv, f"{PROG} show")
     from condense.condensed_set import CondensedSet
 
@@ -174,7 +174,7 @@ def methods(argv: list[str]) -> None:
 
 
 def zoo(argv: list[str]) -> None:
-    """List the condensed sets that come with the package, or take one away."""
+    """List the condensed sets of the package, or copy one to a file."""
     settings = read_flags(Zoo, argv, f"{PROG} zoo")
     from condense.zoo import load_named, zoo_names
 
@@ -184,7 +184,7 @@ def zoo(argv: list[str]) -> None:
             accuracy, std = 100 * about["accuracy"], 100 * about["accuracy_std"]
             tests = about["evaluation"]
             augmented = "as it is" if tests["augment"] == "none" else "augmented"
-            tested = f"{tests['networks']} networks, {augmented}"
+            tested = f"{tests['num_eval']} networks, {augmented}"
             print(f"{name:24} {accuracy:.1f} ± {std:.1f} % ({tested})  {about['network']}")
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
@@ -195,16 +195,16 @@ def zoo(argv: list[str]) -> None:
 def _condensed(
     folder: RunFolder, settings: Run, data: ImageData
 ) -> tuple[CondensedSet, float, bool]:
-    """The run's set, in its folder; the seconds that it took, and whether it was there already."""
-    from condense.cache import Cache
+    """The set of the run, saved in its folder; the seconds; whether it came from the cache."""
+    from condense.api import condense
     from condense.condensed_set import CondensedSet
-    from condense.condensing import condense
+    from condense.runs.cache import Cache
 
     common, path = settings.common, folder.path / SET
     cache = Cache() if common.cache else None
     with folder.journal(show=_bar("condensing", common)) as journal:
         done = journal.restore() if is_file(path) else None
-        if done:  # the run was interrupted while it tested the set
+        if done:  # the run was interrupted during the evaluation
             condensed = CondensedSet.load(path)
             return condensed, journal.seconds, bool(done.state.get("from_cache"))
         condensed = condense(
@@ -241,7 +241,7 @@ def _evaluate_defaults(preset: str = "paper") -> Evaluate:
 
 
 def _load(dataset: str, common: Common) -> ImageData:
-    from condense.data import load, load_or_embedded
+    from condense.data.loading import load, load_or_embedded
 
     device = choose_device(common.device)
     if dataset == "auto":
@@ -253,7 +253,7 @@ def _bar(description: str, common: Common) -> Progress:
     return Progress(description, quiet=common.quiet)
 
 
-def _tests(folder: RunFolder, common: Common) -> FileJournal:
+def _tests(folder: RunFolder, common: Common) -> FileCheckpointer:
     return folder.journal("evaluation", history=False, show=_bar("testing", common))
 
 
@@ -265,7 +265,7 @@ def _finish(
     seconds: float,
     **more: Any,
 ) -> None:
-    """Write the summary, and say on the screen what came out and where it is."""
+    """Write the summary, and print the result and the paths of the files."""
     about = condensed.provenance
     folder.write_summary(
         {

@@ -1,4 +1,4 @@
-"""The product: a few images per class, their labels, and where they came from."""
+"""The condensed set: a few images per class, their labels, and their provenance."""
 
 from __future__ import annotations
 
@@ -13,32 +13,37 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from condense.data import ImageData, sha256
+from condense.data.arrays import check_class_name
+from condense.data.image_data import ImageData, sha256
 from condense.errors import UserError, one_line
-from condense.files import atomic_write, is_text, read_tensors, write_tensors
-from condense.image_arrays import check_class_name
+from condense.runs.io import (
+    atomic_write,
+    is_text,
+    read_tensors,
+    write_tensors,
+)
 
 FORMAT = "condensed-set-1"
 
 SUM_TOLERANCE = 1e-4
-"""How far from 1 the sum of a soft label may be."""
+"""Allowed deviation from 1 of the sum of a soft label."""
 
 
 @dataclass(frozen=True, eq=False)
 class CondensedSet:
-    """Images in pixel scale, their labels, and how they were made.
+    """Images in pixel scale, their labels, and their provenance.
 
     Attributes:
-        images: float32 [n, c, h, w]; 0 is black and 1 white, values outside are kept as they are.
+        images: float32 [n, c, h, w]; 0 is black and 1 white, other values are not clamped.
         labels: int64 [n], or soft: float32 [n, classes], rows of probabilities. A set with soft
-            labels holds as many images of each class, class after class.
-        mean, std: per channel, the normalisation that the images were made under.
+            labels has the same number of images of each class, ordered by class.
+        mean, std: per channel, the normalisation with which the images were made.
         class_names: one for each label.
-        provenance: dataset, method, ipc, network, seed, version, …; where it was tested accuracy,
-            accuracy_std and evaluation, the settings of the test.
-        rates: float32 [epochs, steps] where the set was learnt together with the learning rates
-            that networks are to be trained on it with, all above 0; else None. In each epoch, step
-            s sees the s-th equal share of the images of each class, which follow class after class.
+        provenance: dataset, method, ipc, network, seed, version, …; after an evaluation also
+            accuracy, accuracy_std and evaluation, the settings of the evaluation.
+        distill_lrs: float32 [epochs, steps], all above 0: the learning rates learnt with the set,
+            to be used for training on it; else None. In each epoch, step s uses the s-th equal
+            share of the images of each class; the images are ordered by class.
     """
 
     images: Tensor
@@ -47,7 +52,7 @@ class CondensedSet:
     std: tuple[float, ...]
     class_names: tuple[str, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
-    rates: Tensor | None = None
+    distill_lrs: Tensor | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -67,19 +72,19 @@ class CondensedSet:
 
     @property
     def hard_labels(self) -> Tensor:
-        """The class that each image was made for, int64 [n].
+        """The class of each image, int64 [n].
 
-        That of an image with a soft label follows from its place in the set and not from the
-        label, whose most probable class may be another.
+        With soft labels the class is given by the position in the set, not by the label: its most
+        probable class may be another.
         """
         if self.labels.ndim == 1:
             return self.labels
         return torch.arange(self.classes).repeat_interleave(self.ipc)
 
     def normalised(self, data: ImageData | None = None) -> Tensor:
-        """The images as networks take them, [n, c, h, w]: (pixels − mean) / std.
+        """The images as network input, [n, c, h, w]: (pixels − mean) / std.
 
-        With the normalisation of `data` where given, else with the one that they were made under.
+        With the normalisation of `data` if given, else with that of the set.
         """
         source = data or self
         mean, std = (self.images.new_tensor(v)[:, None, None] for v in (source.mean, source.std))
@@ -87,22 +92,28 @@ class CondensedSet:
 
     @classmethod
     def from_normalised(
-        cls, images: Tensor, labels: Tensor, data: ImageData, rates: Tensor | None = None
+        cls, images: Tensor, labels: Tensor, data: ImageData, distill_lrs: Tensor | None = None
     ) -> CondensedSet:
-        """A set of images, perhaps with rates, that were made under the normalisation of `data`."""
+        """A set of images that are normalised as `data`."""
         pixels = data.denormalise(images.detach()).cpu()
-        return cls(pixels, labels.cpu(), data.mean, data.std, data.class_names, rates=rates)
+        return cls(
+            pixels, labels.cpu(), data.mean, data.std, data.class_names, distill_lrs=distill_lrs
+        )
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of what is learnt from: images, labels, `mean`, `std` and rates.
+        """SHA-256 (hex) of the training data: images, labels, `mean`, `std` and `distill_lrs`.
 
-        The same for the same set, wherever it is and whatever is known of its making.
+        It does not depend on the device or the provenance.
         """
-        about = (self.mean, self.std, None if self.rates is None else self.rates.tolist())
+        about = (
+            self.mean,
+            self.std,
+            None if self.distill_lrs is None else self.distill_lrs.tolist(),
+        )
         return sha256(self.images, self.labels, str(about))
 
     def with_provenance(self, **more: Any) -> CondensedSet:
-        """The same set with more said about it."""
+        """The same set with more entries in `provenance`."""
         return replace(self, provenance={**self.provenance, **more})
 
     def as_dataset(self) -> TensorDataset:
@@ -110,10 +121,10 @@ class CondensedSet:
         return TensorDataset(self.normalised(), self.labels)
 
     def check_fits(self, data: ImageData) -> None:
-        """Check that the set can stand in for `data`.
+        """Check that the set can replace `data` for training.
 
         Raises:
-            UserError: where image size or classes differ.
+            UserError: image size or classes differ.
         """
         if self.shape != data.shape:
             raise UserError(
@@ -127,7 +138,7 @@ class CondensedSet:
             )
 
     def grid(self, path: Path | str | None = None) -> Image.Image:
-        """A picture of the set, a row per class; also written to `path` as PNG where given."""
+        """The images in a grid, one row per class; also written to `path` as PNG if given."""
         picture = _picture(self)
         if path is not None:
             with atomic_write(Path(path)) as aside:
@@ -145,8 +156,8 @@ class CondensedSet:
             "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
         }
         tensors = {"images": self.images, "labels": self.labels}
-        if self.rates is not None:
-            tensors["rates"] = self.rates
+        if self.distill_lrs is not None:
+            tensors["distill_lrs"] = self.distill_lrs
         write_tensors(path, tensors, metadata)
 
     @classmethod
@@ -154,7 +165,7 @@ class CondensedSet:
         """Read a set that `save` wrote.
 
         Raises:
-            UserError: where the file is missing, malformed, or holds something else.
+            UserError: the file is missing, malformed, or not a condensed set.
         """
         tensors, metadata = read_tensors(path)
         try:
@@ -168,7 +179,7 @@ class CondensedSet:
 def _checked(
     cls: type[CondensedSet], tensors: dict[str, Tensor], metadata: dict[str, str]
 ) -> CondensedSet:
-    """A set of what a file held, or ValueError, KeyError or TypeError."""
+    """A set from the content of a file; ValueError, KeyError or TypeError if it is invalid."""
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its metadata does not say format={FORMAT}")
     images, labels = tensors["images"], tensors["labels"]
@@ -188,7 +199,7 @@ def _checked(
     for name in names:
         check_class_name(name)
     _check_labels(labels, len(images), len(names))
-    rates = tensors.get("rates")
+    rates = tensors.get("distill_lrs")
     if rates is not None:
         _check_rates(rates, labels, len(names))
     if len(mean) != images.shape[1] or len(std) != images.shape[1]:
@@ -208,7 +219,7 @@ def _checked(
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
-    """ValueError where these are no labels, hard or soft, for so many images and classes."""
+    """Raise ValueError if these are not hard or soft labels of the images and classes."""
     if labels.dtype == torch.int64 and labels.shape == (images,):
         if sorted(set(labels.tolist())) != list(range(classes)):
             raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
@@ -228,7 +239,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
 
 
 def _check_rates(rates: Tensor, labels: Tensor, classes: int) -> None:
-    """ValueError where these are no learning rates, or the labels give no steps for them."""
+    """Raise ValueError if these are not learning rates, or do not match the labels."""
     if rates.dtype != torch.float32 or rates.ndim != 2 or not rates.numel():
         raise ValueError(
             f"rates are {rates.dtype} {list(rates.shape)}, not float32 [epochs, steps]"
@@ -243,7 +254,7 @@ def _check_rates(rates: Tensor, labels: Tensor, classes: int) -> None:
 
 
 def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:
-    """The images in a grid, enlarged by a whole factor so that small ones can be seen."""
+    """The images in a grid, enlarged by an integer factor so that small images are visible."""
     labels = condensed.hard_labels
     columns = int(labels.bincount().max())
     channels, height, width = condensed.shape

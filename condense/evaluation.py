@@ -1,8 +1,7 @@
-"""What a condensed set is worth: fresh networks trained on it, tested on real images (§4.1).
+"""Evaluation of a condensed set: new networks trained on it, tested on real images (§4.1).
 
-A set that was learnt together with learning rates is nothing without them: its networks are trained
-with these, as in the paper that it comes from. So were those of DD in the paper's Table 1, which
-takes its figures from there.
+If a set has learnt learning rates (DD), networks are trained with these, as in the paper of DD.
+The DD results in Table 1 of the DSA paper are copied from there, so they use the same procedure.
 """
 
 from __future__ import annotations
@@ -15,34 +14,41 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor, nn
 
-from condense.augment import check_strategy, default_strategy
+from condense.augment.params import check_strategy, default_strategy
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
-from condense.ensembles import networks_at_once, train_together
-from condense.footprint import forward_piece, training_piece
-from condense.journal import Checkpoint, Journal
-from condense.networks import build
-from condense.parallel import worker_threads
-from condense.presets import preset, preset_for
+from condense.config.evaluation import Evaluation
+from condense.config.presets import preset, preset_for
+from condense.data.image_data import ImageData
+from condense.models.build import build
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.settings import Evaluation
-from condense.training import CHUNK, Schedule, in_chunks, train, train_at_rates
+from condense.training.chunking import forward_piece, training_piece
+from condense.training.ensembles import networks_at_once, train_together
+from condense.training.loop import (
+    CHUNK,
+    in_chunks,
+    train,
+    train_at_rates,
+)
+from condense.training.schedule import Schedule
+from condense.training.threads import worker_threads
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Test accuracies of several networks, as fractions of one."""
+    """Test accuracies of several networks, from 0 to 1."""
 
     values: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Their mean."""
+        """The mean."""
         return fmean(self.values)
 
     @property
     def std(self) -> float:
-        """Their standard deviation, of a sample (n − 1); 0 for a single one."""
+        """The sample standard deviation (n − 1); 0 for one network."""
         return stdev(self.values) if len(self.values) > 1 else 0.0
 
     def __str__(self) -> str:
@@ -57,50 +63,51 @@ def evaluate(
     settings: Evaluation | None = None,
     *,
     seed: int = 0,
-    journal: Journal | None = None,
+    journal: Checkpointer | None = None,
 ) -> Accuracy:
-    """Train fresh networks on `condensed` and test each on the test split of `data`.
+    """Train new networks on `condensed` and test each on the test split of `data`.
 
-    On a set that has rates, networks are trained with these alone, and how else `settings` would
-    have them trained does not matter; `replace(condensed, rates=None)` is a set without.
+    If the set has `distill_lrs`, networks are trained with these, and the training settings in
+    `settings` are ignored; `replace(condensed, distill_lrs=None)` is a set without them.
 
     Args:
         condensed: the training set.
-        data: gives the test split; its device is the one that networks are trained on.
-        settings: where not given, the paper's on a GPU and those of the cpu preset elsewhere.
-        seed: each network's weights, order and augmentation follow from it and its number.
-        journal: told of each network; an interrupted evaluation goes on from it, to the same bits.
+        data: gives the test split; networks are trained on its device.
+        settings: default: the paper preset on a GPU, else the cpu preset.
+        seed: weights, order and augmentation of a network depend on the seed and its index.
+        journal: receives progress and checkpoints; an interrupted evaluation resumes from it and
+            gives bit-identical results.
 
     Raises:
-        UserError: where the set is for other images, or a setting makes no sense.
+        UserError: the set does not fit `data`, or a setting is invalid.
     """
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     condensed.check_fits(data)
     with worker_threads(data.device):
-        return _evaluate(condensed, data, settings, seed, journal or Journal())
+        return _evaluate(condensed, data, settings, seed, journal or Checkpointer())
 
 
 def _evaluate(
-    condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int, journal: Journal
+    condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int, journal: Checkpointer
 ) -> Accuracy:
     strategy = _strategy(settings, data)
     images = condensed.normalised(data).to(data.device)
     like = build(settings.network, data.shape, data.classes)
     piece = training_piece(like, data.shape, data.device)
-    batch = min(settings.batch, len(images))
+    batch = min(settings.batch_size, len(images))
     together = networks_at_once(like, data.shape, data.device, batch)
     before = journal.restore()
     values: list[float] = []
     if before:
-        values = before.value("values", list[float], partial(_are_accuracies, settings.networks))
-    for first in range(len(values), settings.networks, together):
-        numbers = range(first, min(first + together, settings.networks))
+        values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
+    for first in range(len(values), settings.num_eval, together):
+        numbers = range(first, min(first + together, settings.num_eval))
         draws = [generator(seed, "evaluation", number) for number in numbers]
         networks = _trained(condensed, images, data, settings, strategy, draws, piece)
         for number, network in zip(numbers, networks, strict=True):
             values.append(test_accuracy(network, data, forward_piece(piece)))
-            journal.report(number + 1, settings.networks, accuracy=values[-1])
-        # After the whole group: others beside it would round a network otherwise.
+            journal.report(number + 1, settings.num_eval, accuracy=values[-1])
+        # Only after the whole group: in another group the results would round differently.
         journal.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))
 
@@ -108,9 +115,9 @@ def _evaluate(
 def test_accuracy(
     network: nn.Module,
     data: ImageData,
-    chunk: int = CHUNK,  # noqa: PT028 - it is no test
+    chunk: int = CHUNK,  # noqa: PT028 - not a test
 ) -> float:
-    """The fraction of the test split of `data` that `network` names rightly, `chunk` at a time."""
+    """Accuracy of `network` on the test split of `data`, computed in chunks of `chunk` images."""
     network.eval()
     predicted = in_chunks(
         lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk
@@ -127,24 +134,24 @@ def _trained(
     draws: Sequence[torch.Generator],
     piece: int | None,
 ) -> list[nn.Module]:
-    """A fresh network for each generator, trained on `images`, which are those of the set."""
+    """A new network for each generator, trained on `images`, the normalised images of the set."""
     network = settings.network
     networks: list[nn.Module] = [
         build(network, data.shape, data.classes, own).to(data.device) for own in draws
     ]
     labels = condensed.labels.to(data.device)
-    if condensed.rates is not None:
+    if condensed.distill_lrs is not None:
         for each in networks:
-            train_at_rates(each, images, labels, condensed.classes, condensed.rates)
+            train_at_rates(each, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
     schedule = Schedule.of_epochs(
-        settings.epochs or (1000 if strategy else 300),
+        settings.epoch_eval_train or (1000 if strategy else 300),
         len(images),
-        settings.batch,
+        settings.batch_size,
         lr=settings.lr,
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
-        drops=(0.5,),
+        milestones=(0.5,),
     )
     alike = settings.augment == "siamese"
     if len(networks) > 1:
@@ -170,6 +177,6 @@ def _are_accuracies(most: int, values: list[float]) -> bool:
 def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:
     if settings.augment == "none":
         return ()
-    strategy = settings.strategy or default_strategy(data.mirror)
+    strategy = settings.dsa_strategy or default_strategy(data.hflip)
     check_strategy(strategy)
     return strategy

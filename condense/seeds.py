@@ -1,4 +1,4 @@
-"""Random streams: every draw in the project comes from a generator that is made here."""
+"""Random streams: all random numbers of the project come from generators made here."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
-    """A fresh CPU generator for the stream that `seed` and `names` stand for.
+    """A new CPU generator for the stream of `seed` and `names`.
 
-    Streams of different names are independent, and a stream depends on nothing but its seed and
-    its names. So a resumed run makes the generators of the steps it has left anew, instead of
-    restoring states, and one more draw in one place shifts no draw in another.
+    Streams with different names are independent, and a stream depends only on its seed and names.
+    So a resumed run creates the generators of its remaining steps and need not restore their
+    states, and an additional draw in one place does not change draws in other places.
 
     >>> torch.equal(torch.rand(3, generator=generator(0, "outer", 7)),
     ...             torch.rand(3, generator=generator(0, "outer", 7)))
@@ -23,6 +23,6 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A 63-bit seed that stands for `seed` and `names`."""
+    """A 63-bit seed derived from `seed` and `names`."""
     digest = hashlib.sha256(repr((operator.index(seed), *names)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

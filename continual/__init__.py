@@ -1,6 +1,6 @@
-"""Continual learning with a condensed memory: EEIL and rehearsal buffers for Avalanche.
+"""Continual learning with a condensed memory: EEIL and replay buffers for Avalanche.
 
-Names are imported when they are first used, because Avalanche takes many seconds.
+Names are imported at first use, because the import of Avalanche takes many seconds.
 """
 
 import lazy_loader

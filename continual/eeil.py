@@ -16,50 +16,50 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from condense import UserError, augment_batch, generator
+from continual.exemplars import Samples, read
 from continual.heads import MultiHead
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.losses import (
     add_gradient_noise,
-    among_new,
-    answered_again,
     cross_distilled,
     cross_entropy_of_known,
+    der_loss,
+    er_ace_logits,
     learning_rate,
     noise_scale,
 )
-from continual.samples import Samples, read
-from continual.settings import Learner
+from continual.settings import EEILConfig
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One of the two schedules of an experience."""
+    """Training schedule of one stage of an experience."""
 
     name: str
     epochs: int
     lr: float
     phases: int
-    """Equal parts of the schedule; the learning rate is divided by ten between them."""
+    """Number of equal parts of the schedule; the learning rate is divided by 10 between them."""
     epochs_before: int = 0
-    """Epochs of the experience before this stage, from which the noise goes on falling."""
+    """Epochs of the experience before this stage; the noise decay continues from there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A frozen copy of the network, and the heads that it teaches."""
+    """A frozen copy of the network, and the heads that are distilled from it."""
 
     model: MultiHead
     heads: tuple[int, ...]
 
     @staticmethod
     def of(model: MultiHead, heads: Sequence[int]) -> Teacher:
-        """A copy of the network as it is now."""
+        """A frozen copy of the current network."""
         frozen = copy.deepcopy(model).eval().requires_grad_(False)
         return Teacher(frozen, tuple(heads))
 
     @torch.no_grad()
     def pairs(self, images: Tensor, logits: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(student's, teacher's) logits of each head that it teaches."""
+        """(student, teacher) logits of each distilled head."""
         taught = self.model.logits(images)
         return ((logits[head], taught[head]) for head in self.heads)
 
@@ -67,24 +67,23 @@ class Teacher:
 class EEIL(SupervisedTemplate):  # type: ignore[misc]
     """End-to-end incremental learning: cross-distilled loss and balanced fine-tuning.
 
-    Each experience but the first has two stages. Stage 1 trains on the new data and the memory,
-    simply put together or, with `memory_share`, in batches of both; every head that was there
-    before is distilled from the network as it was before the experience. Then the memory takes in
-    the new classes, at the same number of images as the old ones, and stage 2 fine-tunes on the
-    memory alone, with one more distillation, of the newest head from the network after stage 1.
-    The memory is chosen again after stage 2 where it depends on the network.
+    Each experience after the first has two stages. Stage 1 trains on the new data and the memory,
+    concatenated or, with `batch_size_mem`, in batches with a fixed number of exemplars. All old
+    heads are distilled from the network before the experience. Then the memory stores exemplars of
+    the new classes, with equal numbers for old and new classes. Stage 2 fine-tunes on the memory
+    only; the newest head is also distilled, from the network after stage 1. A memory that depends
+    on the network is selected again after stage 2.
 
-    Distillation targets belong to what the student sees. Because images are augmented as they
-    come, teachers look at the very batch, which costs a forward pass of each. A memory with answers
-    brings those of the images as they are: they are noted when the images are taken in, and again
-    after stage 2.
+    Distillation targets must be for the student's inputs. Images are augmented in each batch, so
+    each teacher needs a forward pass on the same batch. Stored logits are those of the images
+    without augmentation; they are updated when the images are stored, and again after stage 2.
 
-    Avalanche's `num_workers`, `shuffle` and `drop_last` change nothing: batches are drawn from
-    tensors. A stream needs its classes' timeline, as Avalanche's own benchmarks have it
-    (`with_classes_timeline`). Training raises a `UserError` where weights become infinite.
+    Avalanche's `num_workers`, `shuffle` and `drop_last` have no effect: batches are taken from
+    tensors. A stream needs `with_classes_timeline`, as in Avalanche's own benchmarks. Training
+    raises a `UserError` if weights become infinite or NaN.
 
-    A memory may be any Avalanche `ExemplarsBuffer`; those of `continual.memory` and the experiences
-    of `continual.streams` are trained on as tensors, others are read once an experience.
+    The memory may be any Avalanche `ExemplarsBuffer`. Buffers of `continual.storage_policy` and
+    experiences of `continual.streams` are used as tensors; others are read once per experience.
 
         model = with_heads("domain", condense.build(Network(), (3, 32, 32), 10, draws))
         strategy = EEIL(model=model, memory=CondensedBuffer(images_per_class=10))
@@ -96,7 +95,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         *,
         model: MultiHead,
         memory: ExemplarsBuffer,
-        learner: Learner | None = None,
+        learner: EEILConfig | None = None,
         distill: bool = True,
         augmentation: tuple[str, ...] = ("color", "crop"),
         seed: int = 0,
@@ -106,33 +105,33 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         evaluator: EvaluationPlugin = default_evaluator,
         eval_every: int = -1,
     ) -> None:
-        """Put the learner together.
+        """Set up the strategy.
 
         Args:
-            model: a feature extractor with heads (`continual.heads`).
-            memory: where exemplars are kept.
-            learner: schedules; the paper's where not given.
+            model: feature extractor with heads (`continual.heads`).
+            memory: buffer of exemplars.
+            learner: settings; default: those of the paper.
             distill: whether old heads are distilled.
-            augmentation: operations of `condense.augment`, one of which is drawn for each batch;
-                none where empty.
-            seed: of the order of the data, the augmentation and the noise.
-            eval_mb_size: images in a batch at test; larger ones are slower on a CPU.
-            device: to compute on.
-            plugins: as for any strategy.
-            evaluator: likewise.
-            eval_every: likewise.
+            augmentation: operations of `condense.augment`; one is sampled for each batch. Empty: no
+                augmentation.
+            seed: seed of the data order, the augmentation and the noise.
+            eval_mb_size: batch size at test; larger batches are slower on a CPU.
+            device: device of the computation.
+            plugins: as for any Avalanche strategy.
+            evaluator: as for any Avalanche strategy.
+            eval_every: as for any Avalanche strategy.
         """
-        self.learner = learner or Learner()
+        self.learner = learner or EEILConfig()
         self.memory = memory
         self.distill = distill
         self.augmentation = augmentation if self.learner.augment else ()
         self.seed = seed
         self.teachers: list[Teacher] = []
         self.new_classes = torch.empty(0, dtype=torch.int64)
-        """Of the experience."""
+        """New classes of the current experience."""
         self.stage = Stage("first", self.learner.epochs_first, self.learner.lr, 4)
         self.epoch = -1
-        """Of the stage, counted from zero."""
+        """Current epoch of the stage, from 0."""
         self._logits: list[Tensor] = []
         self._draws: dict[str, torch.Generator] = {}
         optimizer = torch.optim.SGD(
@@ -144,7 +143,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         super().__init__(
             model=model,
             optimizer=optimizer,
-            train_mb_size=self.learner.batch,
+            train_mb_size=self.learner.batch_size,
             train_epochs=self.stage.epochs,
             eval_mb_size=eval_mb_size,
             device=device,
@@ -154,10 +153,10 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         )
         for plugin in self.plugins:
             if isinstance(plugin, PeriodicEval):
-                plugin.do_initial = False  # there is no head yet that could be tested
+                plugin.do_initial = False  # the model has no head before training
 
     def begin_experience(self) -> None:
-        """Before the network has changed: choose stage 1 and make its teacher."""
+        """Start stage 1 and copy the teacher, before the network is adapted."""
         learner, old = self.learner, len(self.model.heads)
         self.teachers = []
         if self.distill and old:
@@ -168,11 +167,11 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self._enter(Stage("main" if old else "first", epochs, learner.lr, 4))
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
-        """Stage 1, the memory's taking in of the new classes, and stage 2."""
+        """Stage 1, the update of the memory, and stage 2."""
         super()._train_exp(experience, eval_streams, **kwargs)
         self._require_finite()
         self.memory.post_adapt(self, experience)
-        self._note_answers()
+        self._update_logits()
         if self.stage.name == "first" or not self.learner.finetune_epochs:
             return
         if self.distill:
@@ -181,12 +180,12 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self._enter(Stage("finetune", learner.finetune_epochs, learner.finetune_lr, 3, before))
         self.make_optimizer()
         self.make_train_dataloader()
-        self._stop_training = False  # who stops one stage early means that one
+        self._stop_training = False  # an early stop ends only the current stage
         super()._train_exp(experience, eval_streams, **kwargs)
         self._require_finite()
         if getattr(self.memory, "follows_network", False):
             self.memory.post_adapt(self, experience)
-        self._note_answers()
+        self._update_logits()
 
     def _require_finite(self) -> None:
         if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):
@@ -195,13 +194,13 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
                 f"the learner diverged in task {number}, seed {self.seed}: give it a lower --lr"
             )
 
-    def _note_answers(self) -> None:
-        """Remember with the images of this experience what the network says of them, if asked."""
-        if getattr(self.memory, "answers", False):
-            self.memory.note_answers(self.experience, self._answer)
+    def _update_logits(self) -> None:
+        """Store logits with the exemplars of this experience, if `store_logits` is set."""
+        if getattr(self.memory, "store_logits", False):
+            self.memory.update_logits(self.experience, self._logits_of)
 
     @torch.no_grad()
-    def _answer(self, samples: Samples) -> Tensor:
+    def _logits_of(self, samples: Samples) -> Tensor:
         training = self.model.training
         self.model.eval()
         batches = BatchLoader([samples.to(self.device)], self.eval_mb_size)
@@ -216,24 +215,24 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         number = int(self.experience.current_experience)
         names = ("order", "augmentation", "noise")
         self._draws = {name: generator(self.seed, name, number, stage.name) for name in names}
-        # Noise is as large as the network; so it is drawn where the network is.
+        # The noise has as many elements as the network, so it is sampled on the same device.
         noise = torch.Generator(self.device).manual_seed(self._draws["noise"].initial_seed())
         self._draws["noise"] = noise
 
     def make_optimizer(self, **kwargs: Any) -> None:
-        """Every stage starts without momentum."""
+        """Reset the optimizer state: every stage starts without momentum."""
         super().make_optimizer(reset_optimizer_state=True)
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
-        """Batches of new data and memory in stage 1, of the memory in stage 2."""
+        """Batches of new data and memory in stage 1, of memory only in stage 2."""
         learner = self.learner
         sources = [] if self.stage.name == "finetune" else [_samples(self.experience)]
         sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
-        batches = learner.batch, self._draws["order"], learner.updates_per_epoch
+        batches = learner.batch_size, self._draws["order"], learner.steps_per_epoch
         self.dataloader: BatchLoader
-        if learner.remembered is not None and len(sources) == 2:
+        if learner.batch_size_mem is not None and len(sources) == 2:
             new, memory = sources
-            self.dataloader = RehearsalLoader(new, memory, learner.remembered, *batches)
+            self.dataloader = RehearsalLoader(new, memory, learner.batch_size_mem, *batches)
         else:
             self.dataloader = BatchLoader(sources, *batches)
 
@@ -242,20 +241,20 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.dataloader = BatchLoader([_samples(self.experience)], self.eval_mb_size)
 
     def begin_epoch(self) -> None:
-        """Count the stage's epochs and set the learning rate of this one."""
+        """Increment the epoch and set its learning rate."""
         self.epoch += 1
         lr = learning_rate(self.stage.lr, self.epoch, self.stage.epochs, self.stage.phases)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
     def augment(self) -> None:
-        """Augment the current batch, each image by a draw of its own."""
+        """Augment the current batch, with separate parameters for each image."""
         if self.augmentation:
             draws = self._draws["augmentation"]
             self.mbatch[0] = augment_batch(self.mb_x, self.augmentation, draws)
 
     def add_noise(self) -> None:
-        """Add the noise of this epoch to the gradients."""
+        """Add Gaussian noise to the gradients, with the scale of the current epoch."""
         learner = self.learner
         if learner.noise:
             number = self.stage.epochs_before + self.epoch + 1
@@ -264,15 +263,15 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             add_gradient_noise(parameters, scale, len(self.mb_x), self._draws["noise"])
 
     def forward(self) -> Tensor:
-        """Scores of the current batch over all the classes that its samples may belong to."""
+        """Logits of the current batch over all possible classes of its samples."""
         self._logits = self.model.logits(self.mb_x)
         scores: Tensor = self.model.combine(self._logits, self.mb_task_id)
         return scores
 
     def criterion(self) -> Tensor:
-        """The cross-distilled loss, and that of answers that are remembered.
+        """The cross-distilled loss plus the DER loss of stored logits.
 
-        At test the cross-entropy of the classes known so far.
+        At test: the cross-entropy over the classes so far.
         """
         if self.is_eval:
             return cross_entropy_of_known(self.mb_output, self.mb_y)
@@ -281,16 +280,16 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         ]
         temperature = self.learner.temperature
         output = self.mb_output
-        if self.learner.asymmetric and self.stage.name == "main":
-            output = among_new(output, self.mb_y, self.new_classes)
+        if self.learner.er_ace and self.stage.name == "main":
+            output = er_ace_logits(output, self.mb_y, self.new_classes)
         loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:
-            loss = loss + answered_again(self.mb_output, self.mbatch[2], temperature)
+            loss = loss + der_loss(self.mb_output, self.mbatch[2], temperature)
         return loss
 
 
 class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]
-    """Calls the strategy at the moments that Avalanche's loop offers to plugins alone."""
+    """Calls the strategy in callbacks that Avalanche's loop has only for plugins."""
 
     def before_train_dataset_adaptation(self, strategy: EEIL, **kwargs: Any) -> None:
         strategy.begin_experience()
@@ -306,11 +305,11 @@ class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]
 
     def after_training_exp(self, strategy: EEIL, **kwargs: Any) -> None:
         strategy.teachers = []
-        strategy._logits = []  # tensors of a graph keep a strategy from being copied
+        strategy._logits = []  # tensors of an autograd graph prevent a deepcopy of the strategy
 
 
 def _samples(experience: Any) -> Samples:
-    """The experience's tensors, or its dataset read once, without any random transform."""
+    """Tensors of the experience, or its dataset read once with the evaluation transforms."""
     samples: Samples | None = getattr(experience, "samples", None)
     return samples if samples is not None else read(experience.dataset.eval())
 

@@ -1,4 +1,4 @@
-"""A learner on a stream, seed after seed, with a checkpoint after every experience."""
+"""Train on a stream with one or more seeds, with a checkpoint after every experience."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from avalanche.training.plugins import SupervisedPlugin
 from condense import (
     Cache,
     Checkpoint,
+    Checkpointer,
     CondensedSet,
     ImageData,
-    Journal,
     Progress,
     RunFolder,
     build,
@@ -24,34 +24,39 @@ from condense import (
 )
 from continual.eeil import EEIL
 from continual.heads import with_heads
-from continual.memory import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer
-from continual.settings import Continual
-from continual.streams import make_stream
+from continual.settings import ContinualConfig
+from continual.storage_policy import (
+    CondensedBuffer,
+    HerdingBuffer,
+    RandomBuffer,
+    RehearsalBuffer,
+)
+from continual.streams import make_benchmark
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
 
 BUFFERS: dict[str, type[RehearsalBuffer]] = {"herding": HerdingBuffer, "random": RandomBuffer}
-"""Those of `LEARNERS_OWN`."""
+"""The memories of `LEARNERS_OWN`."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one seed came to."""
+class SeedResult:
+    """Result of one seed."""
 
     seed: int
     matrix: list[list[float | None]]
-    """Test accuracy [stage][task]; None where the heads cannot be tested."""
+    """Test accuracy [stage][task]; None if the heads cannot be tested on the task yet."""
     memory_images: int
     memory_bytes: int
     seconds: float
 
 
 class Experiment:
-    """A stream, the settings, and the folder that takes what comes out."""
+    """Trains on a stream and writes to a run folder."""
 
     def __init__(
         self,
-        settings: Continual,
+        settings: ContinualConfig,
         tasks: list[ImageData],
         folder: RunFolder,
         device: torch.device,
@@ -60,22 +65,22 @@ class Experiment:
         self.tasks = [task.to(device) for task in tasks]
         self.folder = folder
         self.device = device
-        self.benchmark: CLScenario = make_stream(self.tasks, settings.head)
+        self.benchmark: CLScenario = make_benchmark(self.tasks, settings.head)
         self.cache = Cache() if settings.common.cache else None
         learner = settings.learner
         later = (len(tasks) - 1) * (learner.epochs + learner.finetune_epochs)
         self.epochs_per_seed = learner.epochs_first + later
 
-    def run(self) -> list[Outcome]:
-        """Every seed from where the run was, one after the other."""
+    def run(self) -> list[SeedResult]:
+        """Train all seeds in sequence; resumes from the checkpoint."""
         first = self.settings.common.seed
         seeds = range(first, first + self.settings.seeds)
         bar = Progress("learning", quiet=self.settings.common.quiet)
         with self.folder.journal(show=bar) as journal:
             before = journal.restore()
-            outcomes: list[Outcome] = []
+            outcomes: list[SeedResult] = []
             if before:
-                outcomes = before.value("outcomes", list[Outcome], self._may_come_of)
+                outcomes = before.value("outcomes", list[SeedResult], self._may_come_of)
             for seed in seeds[len(outcomes) :]:
                 outcomes.append(self._learn(seed, journal, before, outcomes))
                 journal.save(Checkpoint({}, _state(outcomes, [])))
@@ -84,9 +89,9 @@ class Experiment:
         return outcomes
 
     def _learn(
-        self, seed: int, journal: Any, before: Checkpoint | None, outcomes: list[Outcome]
-    ) -> Outcome:
-        """One seed over the whole stream."""
+        self, seed: int, journal: Any, before: Checkpoint | None, outcomes: list[SeedResult]
+    ) -> SeedResult:
+        """Train one seed on the whole stream."""
         strategy = self._strategy(seed)
         matrix: list[list[float | None]] = []
         if before and before.state.get("matrix"):
@@ -107,7 +112,7 @@ class Experiment:
         self._keep_memory(strategy.memory, seed)
         seconds = journal.seconds - sum(outcome.seconds for outcome in outcomes)
         samples = strategy.memory.samples
-        return Outcome(seed, matrix, len(samples), strategy.memory.bytes, seconds)
+        return SeedResult(seed, matrix, len(samples), strategy.memory.bytes, seconds)
 
     def _strategy(self, seed: int) -> EEIL:
         settings = self.settings
@@ -131,7 +136,7 @@ class Experiment:
         size: dict[str, Any] = {"images_per_class": settings.images_per_class}
         if settings.memory_size is not None:
             size = {"max_size": settings.memory_size}
-        size.update(formation=settings.formation, answers=settings.answers)
+        size.update(factor=settings.factor, store_logits=settings.store_logits)
         if settings.memory in BUFFERS:
             return BUFFERS[settings.memory](**size, seed=seed)
         return CondensedBuffer(
@@ -143,13 +148,15 @@ class Experiment:
             seed=seed,
         )
 
-    def _condensing_journal(self, seed: int, data: ImageData) -> AbstractContextManager[Journal]:
+    def _condensing_journal(
+        self, seed: int, data: ImageData
+    ) -> AbstractContextManager[Checkpointer]:
         name = f"condensing-{seed}-{data.fingerprint()[:12]}"
         bar = Progress(f"condensing {data.name}", quiet=self.settings.common.quiet)
         return self.folder.journal(name, history=False, show=bar)
 
     def _restore(self, strategy: EEIL, before: Checkpoint, experiences: int) -> None:
-        """Bring the learner to where it was after so many experiences."""
+        """Restore the model and the memory after this number of experiences."""
         strategy.model.train()
         for experience in self.benchmark.train_stream[:experiences]:
             strategy.model.adaptation(experience)
@@ -159,10 +166,10 @@ class Experiment:
                 part, _, rest = name.partition("/")
                 parts[part][rest] = tensor
             strategy.model.load_state_dict(parts["model"])
-            strategy.memory.restore(parts["memory"], self.tasks[0])
+            strategy.memory.load_state_dict(parts["memory"], self.tasks[0])
 
-    def _may_come_of(self, outcomes: list[Outcome]) -> bool:
-        """Whether these can be the first seeds' outcomes of this experiment."""
+    def _may_come_of(self, outcomes: list[SeedResult]) -> bool:
+        """Whether these can be results of the first seeds of this experiment."""
         return len(outcomes) <= self.settings.seeds and all(
             outcome.seed == self.settings.common.seed + number
             and len(outcome.matrix) == len(self.tasks)
@@ -171,14 +178,14 @@ class Experiment:
         )
 
     def _may_be_matrix(self, matrix: list[list[float | None]]) -> bool:
-        """Whether these can be accuracies [stage][task], of the stages until somewhere."""
+        """Whether these can be accuracies [stage][task] of the first stages."""
         return len(matrix) <= len(self.tasks) and all(
             len(row) == len(self.tasks) and all(value is None or 0 <= value <= 1 for value in row)
             for row in matrix
         )
 
     def _test(self, strategy: EEIL, stage: int) -> list[float | None]:
-        """Accuracies on the test split of every task that the heads can be tested on."""
+        """Test accuracies on all tasks; None if the heads cannot be tested on a task."""
         stream = self.benchmark.test_stream
         known = len(stream) if self.settings.head == "domain" else stage + 1
         return accuracies(strategy, stream, known)
@@ -191,7 +198,10 @@ class Experiment:
         return learner.epochs_first + later
 
     def _keep_memory(self, memory: RehearsalBuffer, seed: int) -> None:
-        """The whole memory as one set, a class for each class of each task; drawn for one seed."""
+        """Save the memory as a condensed set, one class per class of each task.
+
+        The first seed also gets a picture.
+        """
         samples = memory.samples
         assert samples is not None
         counts = torch.tensor([len(kept) for kept in memory.groups.values()])
@@ -222,9 +232,9 @@ class Experiment:
 
 
 class _Reporter(SupervisedPlugin):  # type: ignore[misc]
-    """Tells the journal of every epoch."""
+    """Reports every epoch to the Checkpointer."""
 
-    def __init__(self, journal: Journal, step: int, total: int, seed: int) -> None:
+    def __init__(self, journal: Checkpointer, step: int, total: int, seed: int) -> None:
         super().__init__()
         self.journal, self.step, self.total, self.seed = journal, step, total, seed
         self.losses: list[torch.Tensor] = []
@@ -248,8 +258,8 @@ class _Reporter(SupervisedPlugin):  # type: ignore[misc]
 
 def _tensors(strategy: EEIL) -> dict[str, torch.Tensor]:
     model = {f"model/{name}": tensor for name, tensor in strategy.model.state_dict().items()}
-    return model | {f"memory/{name}": kept for name, kept in strategy.memory.tensors().items()}
+    return model | {f"memory/{name}": kept for name, kept in strategy.memory.state_dict().items()}
 
 
-def _state(outcomes: list[Outcome], matrix: list[list[float | None]]) -> dict[str, Any]:
+def _state(outcomes: list[SeedResult], matrix: list[list[float | None]]) -> dict[str, Any]:
     return {"outcomes": [asdict(outcome) for outcome in outcomes], "matrix": matrix}

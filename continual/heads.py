@@ -1,8 +1,8 @@
 """Networks whose classification layers grow with the stream.
 
-Three readings of "what is a class" share one module: a feature extractor and a list of linear
-heads. `logits` gives every head's outputs, which distillation needs one by one; `forward` puts
-them together, which is what Avalanche's strategies and metrics see.
+The three scenarios (domain-, task- and class-incremental) share one module: a feature extractor and
+a list of linear heads. `logits` gives the outputs of each head separately, for distillation.
+`forward` combines them for Avalanche's strategies and metrics.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class MultiHead(MultiTaskModule):  # type: ignore[misc]
     """A feature extractor with a growing list of linear heads."""
 
     def __init__(self, features: nn.Module, dimensions: int, seed: int = 0) -> None:
-        """Start without heads; the experiences bring them.
+        """Start without heads; `adaptation` adds them.
 
         Args:
-            features: takes images to features, whose dimensions are flattened.
-            dimensions: of the flattened features.
-            seed: each new head's weights are drawn from a stream of its own.
+            features: maps images to features, which are then flattened.
+            dimensions: number of flattened features.
+            seed: seed of the initial weights; each head has its own random stream.
         """
         super().__init__()
         self.features = features
@@ -36,45 +36,45 @@ class MultiHead(MultiTaskModule):  # type: ignore[misc]
         self.seed = seed
         self.heads = nn.ModuleList()
         self.newest = 0
-        """Position of the head that the last experience trained."""
+        """Index of the head of the last experience."""
 
     @abstractmethod
     def adaptation(self, experience: Any) -> None:
-        """Add the heads that the experience needs. Does nothing in evaluation mode."""
+        """Add the heads that the experience needs. No effect in evaluation mode."""
 
     @abstractmethod
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
-        """One score for each class that a sample may belong to, [n, classes]."""
+        """Logits over all possible classes of each sample, [n, classes]."""
 
     def logits(self, images: Tensor) -> list[Tensor]:
-        """Each head's outputs for images [n, c, h, w]."""
+        """Outputs of each head for images [n, c, h, w]."""
         features = self.features(images).flatten(1)
         return [head(features) for head in self.heads]
 
     def forward(self, images: Tensor, task_labels: Tensor | None = None) -> Tensor:
-        """Scores [n, classes] of images [n, c, h, w]."""
+        """Logits [n, classes] of images [n, c, h, w]."""
         return self.combine(self.logits(images), task_labels)
 
     @property
     def sizes(self) -> list[int]:
-        """Outputs of each head."""
+        """Number of outputs of each head."""
         return [cast("nn.Linear", head).out_features for head in self.heads]
 
     def add_head(self, outputs: int) -> None:
-        """Append a head with this many outputs."""
+        """Append a head with this number of outputs."""
         head = nn.Linear(self.dimensions, outputs)
         initialise(head, generator(self.seed, "head", len(self.heads)))
         self.heads.append(head.to(next(self.features.parameters()).device))
 
 
 class DomainHead(MultiHead):
-    """One head that all experiences share; nobody says which task an image is from."""
+    """One head for all experiences, without task labels."""
 
     def adaptation(self, experience: Any) -> None:
-        """Make the head at the first experience.
+        """Add the head at the first experience.
 
         Raises:
-            UserError: where a later experience has more classes than the head.
+            UserError: if a later experience has more classes than the head.
         """
         if not self.training:
             return
@@ -89,12 +89,12 @@ class DomainHead(MultiHead):
             )
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
-        """The only head's outputs."""
+        """Outputs of the only head."""
         return logits[0]
 
 
 class TaskHeads(MultiHead):
-    """A head for each task; the task of each image is told at training and at test."""
+    """One head per task; training and test use task labels."""
 
     def __init__(self, features: nn.Module, dimensions: int, seed: int = 0) -> None:
         super().__init__(features, dimensions, seed)
@@ -102,10 +102,10 @@ class TaskHeads(MultiHead):
         """The task label of each head."""
 
     def adaptation(self, experience: Any) -> None:
-        """Add a head for each task label not seen before.
+        """Add a head for each new task label.
 
         Raises:
-            UserError: where a task that has been seen has more classes now.
+            UserError: if a known task now has more classes.
         """
         if not self.training:
             return
@@ -122,10 +122,10 @@ class TaskHeads(MultiHead):
                 )
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
-        """Each image's outputs from its own task's head; -inf for classes that head lacks.
+        """Outputs of the head of each image's task; -inf for classes that this head does not have.
 
         Raises:
-            UserError: where no task labels are given.
+            UserError: if there are no task labels.
         """
         if tasks is None:
             raise UserError("heads by task need task labels; use --head domain or --head class")
@@ -138,14 +138,14 @@ class TaskHeads(MultiHead):
 
 
 class ClassHeads(MultiHead):
-    """A head for the classes that each experience brings; an image may be of any class so far."""
+    """One head for the new classes of each experience; an image may be of any class so far."""
 
     def adaptation(self, experience: Any) -> None:
-        """Add a head for the classes beyond the known ones.
+        """Add a head for the new classes.
 
         Raises:
-            UserError: where a class comes before one of a lower label, whose output would then be
-                part of this experience's head.
+            UserError: if a class with a lower label has not come yet; its output would be part of
+                this experience's head.
         """
         if not self.training:
             return
@@ -164,7 +164,7 @@ class ClassHeads(MultiHead):
             self.newest = len(self.heads) - 1
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
-        """All heads' outputs side by side."""
+        """Concatenated outputs of all heads."""
         return torch.cat(list(logits), 1)
 
 
@@ -176,10 +176,10 @@ HEADS: dict[str, type[MultiHead]] = {
 
 
 def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
-    """A network of `condense.build` with heads of this kind in place of its classifier.
+    """A network of `condense.build` with heads of this kind instead of its classifier.
 
     Raises:
-        UserError: for an unknown kind.
+        UserError: if the kind is unknown.
     """
     if kind not in HEADS:
         raise unknown("kind of head", kind, HEADS)

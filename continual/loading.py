@@ -1,4 +1,4 @@
-"""Batches from tensors: shuffled, gathered and normalised a batch at a time, on the device."""
+"""Batches from tensors, shuffled, indexed and normalised batch by batch on the device."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from continual.samples import Samples, answers_of
+from continual.exemplars import Samples, padded_logits
 
 
 class BatchLoader:
-    """Iterates over batches [images, labels, task labels] of several sources put together.
+    """Iterates over batches [images, labels, task labels] of several concatenated sources.
 
-    Each iteration is an epoch. Sources keep their own scale of pixels and are normalised here, so
-    that remembered images need not be of the type of the new ones. Where a source has answers,
-    batches are [images, labels, answers, task labels].
+    Each iteration is an epoch. Each source has its own pixel scale and is normalised here, so
+    exemplars and new images may have different dtypes. If a source has logits, batches are
+    [images, labels, logits, task labels].
     """
 
     def __init__(
@@ -23,27 +23,27 @@ class BatchLoader:
         sources: Sequence[Samples],
         batch_size: int,
         generator: torch.Generator | None = None,
-        updates: int | None = None,
+        steps: int | None = None,
     ) -> None:
-        """Put the sources together.
+        """Concatenate the sources.
 
         Args:
-            sources: all on one device.
-            batch_size: images in a batch; the last one of an epoch may be smaller.
-            generator: shuffles anew each epoch; without one the order is that of the sources.
-            updates: at most so many batches an epoch.
+            sources: samples, all on one device.
+            batch_size: images per batch; the last batch of an epoch may be smaller.
+            generator: shuffles the samples in each epoch; None: in the order of the sources.
+            steps: maximum number of batches per epoch.
         """
         self.sources = [source for source in sources if len(source)]
         self.batch_size = batch_size
         self.generator = generator
-        self.updates = updates
-        answers = [source.answers for source in self.sources if source.answers is not None]
-        self.classes = max((known.shape[1] for known in answers), default=None)
-        """Of the answers; None where there are none."""
+        self.steps = steps
+        logits = [source.logits for source in self.sources if source.logits is not None]
+        self.classes = max((known.shape[1] for known in logits), default=None)
+        """Number of classes of the logits; None without logits."""
 
     def __len__(self) -> int:
         batches = -(-sum(map(len, self.sources)) // self.batch_size)
-        return batches if self.updates is None else min(batches, self.updates)
+        return batches if self.steps is None else min(batches, self.steps)
 
     def __iter__(self) -> Iterator[list[Tensor]]:
         for batch in self._rows():
@@ -51,7 +51,7 @@ class BatchLoader:
             yield [torch.cat(column) for column in zip(*parts, strict=True)]
 
     def _rows(self) -> Iterator[Tensor]:
-        """Of one batch after the other, counted through all sources."""
+        """Row numbers of each batch, in the concatenation of all sources."""
         yield from self._shuffled(sum(map(len, self.sources))).split(self.batch_size)[: len(self)]
 
     def _shuffled(self, count: int) -> Tensor:
@@ -65,46 +65,46 @@ class BatchLoader:
             inside = (batch >= start) & (batch < start + len(source))
             picked = source[(batch[inside] - start).to(source.labels.device)]
             start += len(source)
-            answers = [] if self.classes is None else [answers_of(picked, self.classes)]
-            yield [picked.inputs(), picked.labels, *answers, picked.tasks]
+            logits = [] if self.classes is None else [padded_logits(picked, self.classes)]
+            yield [picked.inputs(), picked.labels, *logits, picked.tasks]
 
 
 class RehearsalLoader(BatchLoader):
-    """A loader of which each batch has the same number of remembered samples.
+    """A loader with a fixed number of exemplars in each batch.
 
-    An epoch goes through the new samples once, and through the memory as often as it takes.
+    An epoch uses each new sample once and repeats the memory as needed.
     """
 
     def __init__(
         self,
         new: Samples,
         memory: Samples,
-        remembered: int,
+        batch_size_mem: int,
         batch_size: int,
         generator: torch.Generator | None = None,
-        updates: int | None = None,
+        steps: int | None = None,
     ) -> None:
-        """Put both together.
+        """Combine new samples and exemplars.
 
         Args:
-            new: samples.
-            memory: samples, of which at least one.
-            remembered: how many of a batch are from the memory; fewer than all.
+            new: new samples.
+            memory: exemplars, at least one.
+            batch_size_mem: exemplars per batch; below `batch_size`.
             batch_size: as for `BatchLoader`.
-            generator: likewise.
-            updates: likewise.
+            generator: as for `BatchLoader`.
+            steps: as for `BatchLoader`.
         """
-        super().__init__([new, memory], batch_size, generator, updates)
-        self.new, self.memory, self.remembered = len(new), len(memory), remembered
+        super().__init__([new, memory], batch_size, generator, steps)
+        self.new, self.memory, self.batch_size_mem = len(new), len(memory), batch_size_mem
 
     def __len__(self) -> int:
-        batches = -(-self.new // (self.batch_size - self.remembered))
-        return batches if self.updates is None else min(batches, self.updates)
+        batches = -(-self.new // (self.batch_size - self.batch_size_mem))
+        return batches if self.steps is None else min(batches, self.steps)
 
     def _rows(self) -> Iterator[Tensor]:
-        new = self._shuffled(self.new).split(self.batch_size - self.remembered)
-        rounds = -(-len(self) * self.remembered // self.memory)
+        new = self._shuffled(self.new).split(self.batch_size - self.batch_size_mem)
+        rounds = -(-len(self) * self.batch_size_mem // self.memory)
         memory = torch.cat([self._shuffled(self.memory) for _ in range(rounds)])
-        # There may be more of either than there are updates.
-        for pair in zip(new[: len(self)], memory.split(self.remembered), strict=False):
+        # Either may have more batches than the epoch has steps.
+        for pair in zip(new[: len(self)], memory.split(self.batch_size_mem), strict=False):
             yield torch.cat([pair[0], self.new + pair[1]])

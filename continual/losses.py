@@ -1,5 +1,5 @@
-"""EEIL's formulas as pure functions (Castro et al. 2018, "End-to-End Incremental Learning"), and
-two that make more of a memory."""
+"""The formulas of EEIL (Castro et al. 2018, "End-to-End Incremental Learning"), and the losses of
+ER-ACE and DER, as pure functions."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 
 def distillation(logits: Tensor, teacher: Tensor, temperature: float = 2.0) -> Tensor:
-    """Cross-entropy between one head's softened outputs and its teacher's (eq. 3).
+    """Cross-entropy between the softened outputs of one head and of its teacher (eq. 3).
 
-    The softmax is within the head, and no factor T² makes up for the flatter gradient.
+    The softmax is over the classes of the head. There is no factor T² against the smaller gradient.
 
     Args:
-        logits: of the student's head, [n, classes].
+        logits: logits of the student's head, [n, classes].
         teacher: logits of the same head of the teacher for the same images, [n, classes].
-        temperature: T, by which both are divided.
+        temperature: T; both logits are divided by it.
 
     Returns:
         The mean over the n images.
@@ -33,14 +33,14 @@ def cross_distilled(
     taught: Iterable[tuple[Tensor, Tensor]],
     temperature: float = 2.0,
 ) -> Tensor:
-    """Cross-entropy over all heads plus the distillation of every old one (eq. 1).
+    """Cross-entropy over all heads plus the distillation loss of every old head (eq. 1).
 
     Args:
-        output: logits over all the classes that the sample may belong to, [n, all classes].
+        output: logits over all possible classes of the samples, [n, all classes].
         labels: [n].
-        taught: (student's, teacher's) logits of each head that is distilled, for all n samples,
-            new and remembered alike.
-        temperature: of the distillation.
+        taught: (student, teacher) logits of each distilled head, for all n samples (new samples
+            and exemplars).
+        temperature: temperature of the distillation.
     """
     loss = F.cross_entropy(output, labels)
     for logits, teacher in taught:
@@ -48,14 +48,14 @@ def cross_distilled(
     return loss
 
 
-def among_new(output: Tensor, labels: Tensor, new: Tensor) -> Tensor:
-    """Logits in which samples of new classes have -inf for all others.
+def er_ace_logits(output: Tensor, labels: Tensor, new: Tensor) -> Tensor:
+    """Logits with -inf for old classes in samples of new classes.
 
-    Their cross-entropy is the asymmetric one (Caccia et al. 2022): it does not push old classes
-    down on new samples.
+    Their cross-entropy is that of ER-ACE (Caccia et al. 2022): new samples do not reduce the logits
+    of old classes.
 
     Args:
-        output: logits over all the classes so far, [n, classes].
+        output: logits over all classes so far, [n, classes].
         labels: [n].
         new: the new classes, on the device of the logits.
     """
@@ -64,41 +64,41 @@ def among_new(output: Tensor, labels: Tensor, new: Tensor) -> Tensor:
     return output.masked_fill(is_new[labels][:, None] & ~is_new, -torch.inf)
 
 
-def answered_again(output: Tensor, answers: Tensor, temperature: float = 2.0) -> Tensor:
-    """Distillation from what was answered when the samples were remembered.
+def der_loss(output: Tensor, stored: Tensor, temperature: float = 2.0) -> Tensor:
+    """Distillation from the logits that are stored with the samples.
 
-    Dark experience replay (Buzzega et al. 2020), with the loss of Hinton et al. 2015: the factor T²
-    makes up for the flatter gradient.
+    DER (Buzzega et al. 2020) with the loss of Hinton et al. 2015: the factor T² compensates for the
+    smaller gradient.
 
     Args:
-        output: logits over all the classes so far, [n, classes].
-        answers: logits of that time over the classes so far then, [n, at most as many]; a sample
-            without any, and an output that there was not yet, are not finite and do not count.
+        output: logits over all classes so far, [n, classes].
+        stored: stored logits over the first k of these classes, [n, k]. Missing logits are not
+            finite and are ignored.
         temperature: T.
 
     Returns:
-        The sum over the samples that have answers, divided by n.
+        The sum over the samples with stored logits, divided by n.
     """
-    known = answers.isfinite()
+    known = stored.isfinite()
     some = known.any(1)
-    known, answers, output = known[some], answers[some].float(), output[some, : answers.shape[1]]
+    known, stored, output = known[some], stored[some].float(), output[some, : stored.shape[1]]
 
     def softened(logits: Tensor) -> Tensor:
         return (logits / temperature).masked_fill(~known, -torch.inf)
 
-    entropy = softened(answers).softmax(1) * softened(output).log_softmax(1).where(known, 0)
+    entropy = softened(stored).softmax(1) * softened(output).log_softmax(1).where(known, 0)
     return -(temperature**2) * entropy.sum() / len(some)
 
 
 def cross_entropy_of_known(output: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy over the samples whose class has an output; NaN where none has."""
+    """Mean cross-entropy over the samples whose class has an output; NaN if there is none."""
     return F.cross_entropy(output, labels.masked_fill(labels >= output.shape[1], -100))
 
 
 def noise_scale(epoch: int, eta: float = 0.3, gamma: float = 0.55) -> float:
     """Standard deviation η / (1 + epoch)^γ of the noise on the batch-summed gradient.
 
-    Epochs count from one and go on through the fine-tuning, as in the code of EEIL's authors.
+    Epochs count from 1 and continue through the fine-tuning, as in the code of EEIL's authors.
     """
     return float(eta / (1 + epoch) ** gamma)
 
@@ -108,8 +108,8 @@ def add_gradient_noise(
 ) -> None:
     """Add N(0, scale²) to the batch-summed gradient, in place.
 
-    The gradients here are of a mean over `batch` samples, so the noise is divided by `batch` too.
-    The generator is on the parameters' device.
+    The gradients here are of the mean over `batch` samples, so the noise is divided by `batch`.
+    The generator must be on the parameters' device.
     """
     noisy = [parameter.grad for parameter in parameters if parameter.grad is not None]
     sizes = [gradient.numel() for gradient in noisy]
@@ -119,9 +119,9 @@ def add_gradient_noise(
 
 
 def learning_rate(initial: float, epoch: int, epochs: int, phases: int) -> float:
-    """`initial` divided by ten at the end of each of `phases` equal parts of the schedule.
+    """`initial` divided by 10 after each of `phases` equal parts of the schedule.
 
-    `epoch` counts from zero. Four phases of 40 epochs are the paper's "÷10 every 10 epochs"; a
-    schedule of another length keeps its shape.
+    `epoch` counts from 0. Four phases of 40 epochs are the paper's "÷10 every 10 epochs"; the
+    milestones of other schedules are scaled to their length.
     """
     return float(initial / 10 ** (epoch * phases // epochs))

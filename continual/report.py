@@ -1,7 +1,7 @@
-"""What a stream of experiences comes to: stage averages, forgetting, a table and two pictures.
+"""Results on a stream: stage averages, forgetting, a table and two pictures.
 
-An accuracy matrix has a row for each stage and a column for each task, as fractions of one; None
-where the heads cannot be tested, as on a task whose head is still to come.
+An accuracy matrix has one row per stage and one column per task. Accuracies are from 0 to 1, or
+None if the heads cannot be tested, as on a task that has no head yet.
 """
 
 from __future__ import annotations
@@ -25,10 +25,9 @@ def stage_averages(matrix: Matrix) -> list[float]:
 
 
 def forgetting(matrix: Matrix) -> float:
-    """How far the accuracy of all tasks but the last has fallen since each was learnt, averaged.
+    """Mean drop in accuracy of all tasks but the last, since the end of their own stage.
 
-    The same figure as Avalanche's `StreamForgetting` gives without an interruption. 0 where there
-    is one task.
+    The same value as Avalanche's `StreamForgetting` in an uninterrupted run. 0 for one task.
     """
     learnt = _known([row[task] for task, row in enumerate(matrix)])
     fallen = [then - now for then, now in zip(learnt, _known(matrix[-1]), strict=True)]
@@ -36,14 +35,14 @@ def forgetting(matrix: Matrix) -> float:
 
 
 def mean_and_std(values: Sequence[Sequence[float]]) -> tuple[list[float], list[float]]:
-    """Column by column over rows; the standard deviation of a sample (n − 1), 0 for one row."""
+    """Mean and standard deviation (n − 1) of each column; the latter is 0 for one row."""
     columns = list(zip(*values, strict=True))
     spread = [statistics.stdev(column) if len(column) > 1 else 0.0 for column in columns]
     return [statistics.fmean(column) for column in columns], spread
 
 
 def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:
-    """Entry by entry over matrices."""
+    """Elementwise mean of matrices; None if any entry is None."""
     return [
         [
             None if None in entries else statistics.fmean(_known(entries))
@@ -54,14 +53,14 @@ def mean_matrix(matrices: Sequence[Matrix]) -> list[list[float | None]]:
 
 
 def short_names(tasks: Sequence[str]) -> list[str]:
-    """The tasks' names without the data set's where that is the same: `cifar10 0,1` is `0,1`."""
+    """Task names without the dataset's name if all share it: `cifar10 0,1` becomes `0,1`."""
     first = {name.partition(" ")[0] for name in tasks}
     rests = [name.partition(" ")[2] for name in tasks]
     return rests if len(first) == 1 and all(rests) else list(tasks)
 
 
 def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> str:
-    """The stage averages in per cent, a column for each stage."""
+    """Table of the stage averages in percent, one column per stage."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
     cells = [f"{100 * m:.1f} ± {100 * s:.1f} %" for m, s in zip(mean, std, strict=True)]
     widths = [max(map(len, column)) for column in zip(heads, cells, strict=True)]
@@ -72,7 +71,7 @@ def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> 
 
 
 def draw_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
-    """The accuracy matrix as a PNG picture."""
+    """Plot the accuracy matrix to a PNG file."""
     figure = Figure(figsize=(1.6 + len(tasks), 1.2 + 0.8 * len(tasks)), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(
@@ -96,7 +95,7 @@ def draw_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
 def draw_stages(
     path: Path, tasks: Sequence[str], mean: Sequence[float], std: Sequence[float], label: str
 ) -> None:
-    """The average over the tasks so far after each stage as a PNG picture."""
+    """Plot the average over the tasks so far after each stage to a PNG file."""
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axes = figure.add_subplot()
     stages = range(1, len(tasks) + 1)

@@ -8,20 +8,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from condense import RunFolder, UserError, command_line, method_named
+from condense import RunFolder, UserError, method_named
+from condense.cli.app import main
+from condense.cli.device import choose_device
+from condense.cli.flags import parse
+from condense.cli.run import open_run
 from continual.settings import (
+    EEIL_REPLAY,
     LEARNERS_OWN,
-    PLAIN,
     STREAMS,
-    Continual,
-    Stream,
+    ContinualConfig,
+    StreamSpec,
     condensing_preset,
     learner_preset,
 )
 
 if TYPE_CHECKING:
     from condense import ImageData
-    from continual.experiment import Outcome
+    from continual.experiment import SeedResult
 
 PROG = "python -m continual.run"
 
@@ -30,29 +34,32 @@ def defaults(
     preset: str = "paper",
     memory: str = "dsa",
     stream: str = "auto",
-    formation: int | str | None = None,
-) -> Continual:
-    """The settings that flags depart from."""
+    factor: int | str | None = None,
+    batch_size: int | str | None = None,
+) -> ContinualConfig:
+    """The default settings; flags override them."""
     method = method_named(memory)
-    about = STREAMS.get(stream, Stream(()))
-    how = about.rehearsal if method.synthetic and preset != "paper" else PLAIN
-    if str(formation).isdecimal():  # what is no number is told of where all flags are read
-        how = replace(how, formation=int(str(formation)))
-    return Continual(
+    about = STREAMS.get(stream, StreamSpec(()))
+    how = about.rehearsal if method.synthetic and preset != "paper" else EEIL_REPLAY
+    if str(factor).isdecimal():  # other values raise when all flags are parsed
+        how = replace(how, factor=int(str(factor)))
+    if str(batch_size).isdecimal() and how.batch_size_mem is not None:
+        how = replace(how, batch_size_mem=max(1, int(str(batch_size)) // 2))
+    return ContinualConfig(
         memory=memory,
-        formation=how.formation,
-        answers=how.answers,
-        learner=learner_preset(preset, memory_share=how.memory_share, asymmetric=how.asymmetric),
+        factor=how.factor,
+        store_logits=how.store_logits,
+        learner=learner_preset(preset, batch_size_mem=how.batch_size_mem, er_ace=how.er_ace),
         condensing=None
         if memory in LEARNERS_OWN
-        else condensing_preset(memory, preset, how.formation, about.matching),
+        else condensing_preset(memory, preset, how.factor, about.matching),
     )
 
 
 def run(argv: list[str]) -> None:
-    """Learn a stream of tasks with a condensed memory."""
-    settings = command_line.parse(defaults, argv, PROG)
-    device = command_line.choose_device(settings.common.device)
+    """Train on a stream of tasks with a condensed memory."""
+    settings = parse(defaults, argv, PROG)
+    device = choose_device(settings.common.device)
     from continual.tasks import load_tasks
 
     stream, tasks = load_tasks(settings.stream, settings.common.data_root)
@@ -64,19 +71,19 @@ def run(argv: list[str]) -> None:
         "data": [task.describe() for task in tasks],
     }
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no QP solver found")  # what a dependency wishes for
+        warnings.filterwarnings("ignore", "no QP solver found")  # from a dependency of Avalanche
         from continual.experiment import Experiment
-    with command_line.open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
+    with open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
         outcomes = Experiment(settings, tasks, folder, device).run()
         finish(folder, settings, stream, tasks, outcomes, str(device))
 
 
-def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
-    """Check before anything is written that the settings go with the images.
+def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
+    """Check that the settings fit the images, before any file is written.
 
     Raises:
-        UserError: where a class has too few images, the memory is too small for the classes, or
-            the images are too small for the network or the formation.
+        UserError: if a class has too few images, the memory is too small for the classes, or the
+            images are too small for the network or the factor.
     """
     from condense import build, require_images
     from continual.tasks import small_shape
@@ -84,15 +91,15 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
     size, classes = settings.memory_size, sum(task.classes for task in tasks)
     if size is not None and size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
-    small = small_shape(tasks[0], settings.formation)
+    small = small_shape(tasks[0], settings.factor)
     seen = 0
     for task in tasks:
-        seen += task.classes  # a memory of a fixed size is whole from the first task on
+        seen += task.classes  # a fixed-size memory is full from the first task
         places = settings.images_per_class if size is None else size // seen
         try:
-            require_images(task, places * settings.formation**2)
+            require_images(task, places * settings.factor**2)
         except UserError as error:
-            hint = ", or for --formation 1" if settings.formation > 1 else ""
+            hint = ", or for --factor 1" if settings.factor > 1 else ""
             raise UserError(f"{error}{hint}") from error
     build(settings.learner.network, tasks[0].shape, tasks[0].classes)
     if settings.condensing:
@@ -101,13 +108,13 @@ def check_fits(settings: Continual, tasks: Sequence[ImageData]) -> None:
 
 def finish(
     folder: RunFolder,
-    settings: Continual,
+    settings: ContinualConfig,
     stream: str,
     tasks: Sequence[ImageData],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[SeedResult],
     device: str,
 ) -> None:
-    """Write the pictures and the summary, and say on the screen what came out and where it is."""
+    """Write the pictures and the summary; print the results and the paths of the files."""
     from continual import report
 
     names = report.short_names([task.name for task in tasks])
@@ -132,9 +139,12 @@ def finish(
 
 
 def summary(
-    settings: Continual, stream: str, tasks: Sequence[ImageData], outcomes: Sequence[Outcome]
+    settings: ContinualConfig,
+    stream: str,
+    tasks: Sequence[ImageData],
+    outcomes: Sequence[SeedResult],
 ) -> dict[str, Any]:
-    """What came out: means over the seeds, and each seed's own under `per_seed`."""
+    """Contents of summary.json: means over the seeds; `per_seed` has the results of each seed."""
     from continual import report
 
     matrices = [outcome.matrix for outcome in outcomes]
@@ -147,9 +157,9 @@ def summary(
         "memory": settings.memory,
         "head": settings.head,
         "distill": settings.distill,
-        "images_per_class": remembered // classes // settings.formation**2,
-        "formation": settings.formation,
-        "answers": settings.answers and not method_named(settings.memory).soft_labels,
+        "images_per_class": remembered // classes // settings.factor**2,
+        "factor": settings.factor,
+        "store_logits": settings.store_logits and not method_named(settings.memory).soft_labels,
         "seeds": [outcome.seed for outcome in outcomes],
         "average_accuracy": mean,
         "average_accuracy_std": std,
@@ -168,4 +178,4 @@ def summary(
 
 
 if __name__ == "__main__":
-    command_line.main(run)
+    main(run)

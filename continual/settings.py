@@ -1,7 +1,7 @@
-"""The command's and the learner's settings, and the streams by name.
+"""Settings of the command and of EEIL, and the streams by name.
 
-A default is the value of Castro et al. 2018; `PRESETS` says what the other presets change. The
-command line is generated from these classes, so nothing here imports torch.
+The defaults are the values of Castro et al. 2018; `_PRESETS` has the changes of the other presets.
+The command line is generated from these classes, so this module does not import torch.
 """
 
 from __future__ import annotations
@@ -19,71 +19,66 @@ from condense import (
     UserError,
     at_least,
     check_values,
-    command_line,
     method_named,
     unknown,
 )
+from condense.cli.common import Common
 
 
 @dataclass(frozen=True)
-class Learner:
-    """EEIL (Castro et al. 2018): the network and how it is trained on each experience."""
+class EEILConfig:
+    """EEIL (Castro et al. 2018): the network and its training on each experience."""
 
     epochs_first: int = 100
     """Epochs on the first experience."""
     epochs: int = 40
-    """Epochs on each later experience and the memory (stage 1)."""
-    updates_per_epoch: int | None = None
-    """At most so many batches an epoch, which then visits a random part of the data."""
+    """Epochs on each later experience together with the memory (stage 1)."""
+    steps_per_epoch: int | None = None
+    """Maximum number of batches per epoch; a shorter epoch uses a random part of the data."""
     lr: float = 0.1
-    """Of stage 1; divided by ten at each quarter of the epochs."""
-    batch: int = 128
-    memory_share: float | None = None
-    """This part of each batch of stage 1 is from the memory. None: the memory and the new data are
-    simply put together, as EEIL does. By default half with condensed memories, None with chosen
-    ones and in the paper preset."""
-    asymmetric: bool = False
-    """In stage 1 new samples compete with the new classes alone, remembered ones with all
-    (asymmetric cross-entropy, Caccia et al. 2022): else whatever tells real images from remembered
-    ones tells new classes from old. Only --head class grows so; by default with condensed memories
-    on split streams, but not in the paper preset."""
+    """Learning rate of stage 1; divided by 10 after each quarter of the epochs."""
+    batch_size: int = 128
+    batch_size_mem: int | None = None
+    """Exemplars in each batch of stage 1. None: the memory and the new data are concatenated, as in
+    EEIL. Default: half of batch_size with condensed memories; None with selected ones and in the
+    paper preset."""
+    er_ace: bool = False
+    """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
+    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default: True with
+    condensed memories on split streams, except in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
-    """Epochs of balanced fine-tuning on the memory alone (stage 2); 0 does without."""
+    """Epochs of balanced fine-tuning on the memory only (stage 2); 0: no stage 2."""
     finetune_lr: float = 0.01
-    """Of stage 2; divided by ten at each third of the epochs."""
+    """Learning rate of stage 2; divided by 10 after each third of the epochs."""
     temperature: float = 2.0
-    """That old heads' outputs are softened by for distillation."""
+    """Temperature of the distillation: logits are divided by it."""
     noise: bool = True
-    """Add normal noise to gradients."""
+    """Add Gaussian noise to the gradients."""
     noise_eta: float = 0.3
     """η: the noise on the batch-summed gradient has standard deviation η / (1 + epoch)^γ."""
     noise_gamma: float = 0.55
-    """γ of the same."""
+    """γ in the formula of noise_eta."""
     augment: bool = True
-    """Augment by one of color, crop and, where a mirrored image still shows its class, flip: the
-    operations of `condense` that come nearest to EEIL's brightness, contrast, crop and mirror."""
+    """Augment each batch by one of color, crop and flip (flip only if it keeps the class). These
+    operations of `condense` are the closest to EEIL's brightness, contrast, crop and mirror."""
     network: Network = field(default_factory=Network)
 
     def __post_init__(self) -> None:
         check_values(self)
-        at_least(1, self, "epochs_first", "epochs", "updates_per_epoch", "batch")
+        at_least(1, self, "epochs_first", "epochs", "steps_per_epoch", "batch_size")
         at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "momentum", "weight_decay")
-        at_least(0, self, "memory_share", "noise_eta", "noise_gamma")
-        if self.remembered is not None and not 1 <= self.remembered < self.batch:
+        at_least(0, self, "noise_eta", "noise_gamma")
+        at_least(1, self, "batch_size_mem")
+        if self.batch_size_mem is not None and self.batch_size_mem >= self.batch_size:
             raise UserError(
-                f"of a batch of {self.batch}, memory share {self.memory_share} gives "
-                f"{self.remembered} to the memory: it and the new data need at least one each"
+                f"batch-size-mem must be below batch-size, which is {self.batch_size}, "
+                f"not {self.batch_size_mem}"
             )
         at_least(0, self, "temperature")
         if not self.temperature > 0:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
-
-    @property
-    def remembered(self) -> int | None:
-        """Images of each batch of stage 1 that are from the memory; None: as it comes."""
-        return None if self.memory_share is None else round(self.memory_share * self.batch)
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -91,125 +86,125 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "cpu": {
         "epochs_first": 10,
         "epochs": 10,
-        "updates_per_epoch": 40,
+        "steps_per_epoch": 40,
         "finetune_epochs": 150,
         "network": Network(width=32),
     },
     "smoke": {
         "epochs_first": 2,
         "epochs": 2,
-        "updates_per_epoch": 5,
+        "steps_per_epoch": 5,
         "finetune_epochs": 2,
         "network": Network(width=8),
     },
 }
 
 
-def learner_preset(name: str, **changes: Any) -> Learner:
-    """The learner that preset `name` stands for, with `changes` on top.
+def learner_preset(name: str, **changes: Any) -> EEILConfig:
+    """The EEIL settings of preset `name`, with `changes` applied.
 
     Raises:
-        UserError: for a preset that does not exist.
+        UserError: if the preset does not exist.
     """
     if name not in _PRESETS:
         raise unknown("preset", name, _PRESETS)
-    return Learner(**{**_PRESETS[name], **changes})
+    return EEILConfig(**{**_PRESETS[name], **changes})
 
 
 Head = Literal["domain", "task", "class"]
 
 
 @dataclass(frozen=True)
-class Rehearsal:
-    """How a memory is kept and rehearsed: settings of `Continual` and its learner."""
+class ReplayConfig:
+    """How a memory is stored and replayed: settings of `ContinualConfig` and `EEILConfig`."""
 
-    formation: int = 1
-    answers: bool = False
-    memory_share: float | None = None
-    asymmetric: bool = False
+    factor: int = 1
+    store_logits: bool = False
+    batch_size_mem: int | None = None
+    er_ace: bool = False
 
 
-PLAIN = Rehearsal()
-"""As EEIL has it: chosen memories, and all in the paper preset."""
+EEIL_REPLAY = ReplayConfig()
+"""As published. For selected exemplars, and for every memory in the paper preset."""
 
-REHEARSED = Rehearsal(formation=2, answers=True, memory_share=0.5)
-"""What was found to help (benchmarks/README.md): condensed memories in the other presets."""
+BALANCED_REPLAY = ReplayConfig(factor=2, store_logits=True, batch_size_mem=64)
+"""Best measured settings (docs/results.md). For condensed memories in the other presets."""
 
-SPLIT = Rehearsal(memory_share=0.5, asymmetric=True)
-"""What was found to help where classes come two by two."""
+SPLIT_REPLAY = ReplayConfig(batch_size_mem=64, er_ace=True)
+"""Best measured settings for streams with two new classes per task."""
 
-GENTLE: Mapping[str, Any] = {"image_lr": 0.2, "network_lr": 0.05}
-"""Gradient matching of two classes, at the cpu preset. A network soon tells them apart; then their
-gradients are small, and since D looks at their direction alone, the steps of the images are the
-larger, and noise."""
+TWO_CLASS_LRS: Mapping[str, Any] = {"lr_img": 0.2, "lr_net": 0.05}
+"""Gradient matching of two classes, in the cpu preset. A network soon separates two classes. Their
+gradients are then small. D depends on the direction only, so the steps of the images become large
+and noisy; smaller learning rates prevent this."""
 
-SMALLER: Mapping[str, Any] = {"image_lr": 1.0}
-"""Gradient matching of a formation's images, at the cpu preset."""
+SMALL_IMAGE_LRS: Mapping[str, Any] = {"lr_img": 1.0}
+"""Gradient matching of images with a factor above 1, in the cpu preset."""
 
 
 def condensing_preset(
-    memory: str, preset: str, formation: int = 1, matching: Mapping[str, Any] | None = None
+    memory: str, preset: str, factor: int = 1, matching: Mapping[str, Any] | None = None
 ) -> Any:
-    """How the images of a memory are condensed: the method's settings at a preset.
+    """Settings of the condensation method of a memory in a preset.
 
-    Gradients of a formation's smaller images are matched in a ConvNet of one block less for each
-    time that they are halved: else less and less is left of where anything is, and what is
-    condensed so reminds of less (benchmarks/README.md).
+    With a factor above 1, gradients are matched in a ConvNet with one block less for each halving
+    of the images. With all blocks, the last feature maps have too little spatial resolution, and
+    the condensed images are worse exemplars (docs/results.md).
 
     Args:
-        memory: the method.
+        memory: name of the method.
         preset: paper, cpu or smoke.
-        formation: how many times smaller the images are on a side.
-        matching: what is changed of gradient matching at the cpu preset.
+        factor: height and width of the images are divided by it.
+        matching: changes of the gradient matching settings in the cpu preset.
     """
     method = method_named(memory)
     if method.settings is not GradientMatching:
         return method.preset(preset)
     changes: dict[str, Any] = {}
     if preset == "cpu":
-        changes = {**(SMALLER if formation > 1 else {}), **(matching or {})}
+        changes = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
     settings = method.preset(preset, **changes)
-    depth = max(1, settings.network.depth - (formation.bit_length() - 1))
+    depth = max(1, settings.network.depth - (factor.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
 
 
 @dataclass(frozen=True)
-class Part:
-    """One task of a stream: a data set, or some classes of one."""
+class TaskSpec:
+    """One task of a stream: a dataset, or some classes of a dataset."""
 
     dataset: str
     classes: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
-class Stream:
-    """Tasks that are learnt one after the other, brought to one image shape."""
+class StreamSpec:
+    """A sequence of tasks, all resized to one image shape."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[TaskSpec, ...]
     size: int = 32
     """Height and width."""
     channels: int = 3
     head: Head = "domain"
-    """What its learners have unless they ask for another."""
-    rehearsal: Rehearsal = REHEARSED
-    """Of condensed memories, unless they ask for another."""
+    """Default head."""
+    rehearsal: ReplayConfig = BALANCED_REPLAY
+    """Default replay settings of condensed memories."""
     matching: Mapping[str, Any] = field(default_factory=dict)
-    """What it changes of gradient matching at the cpu preset."""
+    """Changes of the gradient matching settings in the cpu preset."""
 
 
-def _whole(*names: str) -> Stream:
-    return Stream(tuple(Part(name) for name in names))
+def _whole(*names: str) -> StreamSpec:
+    return StreamSpec(tuple(TaskSpec(name) for name in names))
 
 
-def _split(name: str, size: int, channels: int) -> Stream:
-    """Ten classes in five tasks of two, in the order of their labels, as they are in the set."""
-    parts = tuple(Part(name, (label, label + 1)) for label in range(0, 10, 2))
-    return Stream(parts, size, channels, "class", SPLIT, GENTLE)
+def _split(name: str, size: int, channels: int) -> StreamSpec:
+    """Ten classes in five tasks of two, in label order; images keep their original shape."""
+    parts = tuple(TaskSpec(name, (label, label + 1)) for label in range(0, 10, 2))
+    return StreamSpec(parts, size, channels, "class", SPLIT_REPLAY, TWO_CLASS_LRS)
 
 
 REAL = "svhn-mnist-usps"
 EMBEDDED = "synthdigits-mnist5k-digits"
-STREAMS: dict[str, Stream] = {
+STREAMS: dict[str, StreamSpec] = {
     REAL: _whole("svhn", "mnist", "usps"),
     EMBEDDED: _whole("synthdigits", "mnist5k", "digits"),
     "split-fashionmnist": _split("fashionmnist", 28, 1),
@@ -218,8 +213,8 @@ STREAMS: dict[str, Stream] = {
 
 
 LEARNERS_OWN = ("herding", "random")
-"""Memories that are chosen without condensing, herding in the learner's own features; any other is
-a method of `condense`."""
+"""Memories of selected images; herding uses the features of the network that is trained. Any other
+memory is a method of `condense`."""
 
 MEMORY_HELP = (
     f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
@@ -228,50 +223,48 @@ MEMORY_HELP = (
 
 
 @dataclass(frozen=True)
-class Continual:
-    """Learn a stream of tasks by EEIL with a rehearsal memory, and report what is forgotten."""
+class ContinualConfig:
+    """Train EEIL with a replay memory on a stream of tasks; report accuracy and forgetting."""
 
     stream: str = "auto"
-    """svhn-mnist-usps or synthdigits-mnist5k-digits: a data set for each task.
-    split-fashionmnist or split-cifar10: two classes of one for each. auto: the first where its
-    images can be had, else the second."""
+    """svhn-mnist-usps, synthdigits-mnist5k-digits: one dataset per task. split-fashionmnist,
+    split-cifar10: two classes of one dataset per task. auto: svhn-mnist-usps if its images are
+    available, else synthdigits-mnist5k-digits."""
     memory: Annotated[str, tyro.conf.arg(help=MEMORY_HELP)] = "dsa"
     head: Literal["auto", Head] = "auto"
-    """domain: the tasks share one head, and nobody says which task an image is from. task: a head
-    for each, and the task is told. class: each task brings new classes. auto: class on split
-    streams, domain on the others."""
+    """domain: all tasks share one head, without task labels. task: one head per task, with task
+    labels. class: each task has new classes, without task labels. auto: class on split streams,
+    domain on the others."""
     distill: bool = True
-    """Distil old heads from the network as it was (EEIL's cross-distilled loss)."""
+    """Distil the old heads from a frozen copy of the network (EEIL's cross-distilled loss)."""
     images_per_class: int = 10
-    """Remembered images of each class of each task."""
+    """Exemplars of each class of each task."""
     memory_size: int | None = None
-    """Remembered images in all, in place of so many for each class."""
-    formation: int = 1
-    """Remember the square of it in smaller images in the place of each, so many times smaller on a
-    side (multi-formation, Kim et al. 2022). By default 2 for condensed memories, 1 for chosen ones,
-    on split streams and in the paper preset."""
-    answers: bool = False
-    """Remember with each image what the learner said of it, two bytes for each class, and have it
-    say so again (dark experience replay, Buzzega et al. 2020). By default so for condensed
-    memories, but not on split streams, nor in the paper preset."""
+    """Total number of exemplars; replaces images_per_class."""
+    factor: int = 1
+    """Store factor² images of height/factor × width/factor in the space of one image (IDC, Kim et
+    al. 2022). Default: 2 for condensed memories; 1 for selected ones, on split streams and in the
+    paper preset."""
+    store_logits: bool = False
+    """Store the logits of each exemplar (two bytes per class) and distil from them at replay (DER,
+    Buzzega et al. 2020). Default: True for condensed memories, except on split streams and in the
+    paper preset."""
     seeds: int = 1
-    """Repeat with so many seeds, from --seed on, and average."""
-    learner: tyro.conf.OmitArgPrefixes[Learner] = field(default_factory=Learner)
+    """Number of runs, with seeds from --seed on; results are averaged."""
+    learner: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)
     condensing: Any = field(default_factory=GradientMatching)
-    """How the memory is condensed."""
-    common: tyro.conf.OmitArgPrefixes[command_line.Common] = field(
-        default_factory=command_line.Common
-    )
+    """Settings of the condensation method."""
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
         check_values(self)
-        at_least(1, self, "images_per_class", "memory_size", "formation", "seeds")
+        at_least(1, self, "images_per_class", "memory_size", "factor", "seeds")
         if self.condensing is None:
             return
         method_named(self.memory).check(self.condensing)
         if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
 
-    def on(self, stream: Stream) -> Continual:
-        """The same settings with the head that `auto` stands for on this stream."""
+    def on(self, stream: StreamSpec) -> ContinualConfig:
+        """The same settings, with head `auto` replaced by the default head of this stream."""
         return replace(self, head=stream.head) if self.head == "auto" else self

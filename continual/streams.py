@@ -1,4 +1,4 @@
-"""The task streams, as Avalanche benchmarks whose experiences also carry their tensors."""
+"""The task streams as Avalanche benchmarks whose experiences also have tensors."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 
 from condense import ImageData, UserError, unknown
-from continual.samples import Samples, as_dataset, read
+from continual.exemplars import Samples, as_dataset, read
 from continual.settings import Head
 
 
 class ImageExperience(DatasetExperience):  # type: ignore[misc]
-    """An experience that carries its tensors beside the usual dataset.
+    """An experience with tensors in addition to the usual dataset.
 
     Attributes:
-        data: the images of the task, both splits, labels counted from zero.
-        offset: what the stream adds to those labels.
-        samples: this experience's split as tensors, with the stream's labels.
+        data: images of the task, both splits, with labels from 0.
+        offset: added to these labels in the stream.
+        samples: the split of this experience as tensors, with the labels of the stream.
     """
 
     def __init__(self, data: ImageData, split: str, task: int, offset: int, number: int) -> None:
@@ -34,17 +34,17 @@ class ImageExperience(DatasetExperience):  # type: ignore[misc]
         super().__init__(dataset=as_dataset(self.samples), current_experience=number)
 
 
-def make_stream(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
-    """A benchmark with an experience for each task; `train_stream` and `test_stream`.
+def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
+    """A benchmark with one experience per task, in `train_stream` and `test_stream`.
 
     Args:
-        tasks: of one image shape, in the order in which they are learnt.
-        head: `domain`: the tasks share their labels, and the task label is 0 everywhere;
-            `task`: they share their labels, and task labels tell them apart;
-            `class`: each task's classes follow those of the task before it.
+        tasks: tasks in training order, with the same image shape.
+        head: `domain`: the tasks share labels, and all task labels are 0;
+            `task`: the tasks share labels, and each has its own task label;
+            `class`: the labels of each task follow those of the previous task.
 
     Raises:
-        UserError: for another head, or tasks of several image shapes.
+        UserError: if the head is unknown, or the image shapes differ.
     """
     if head not in get_args(Head):
         raise unknown("head", head, get_args(Head))
@@ -63,12 +63,12 @@ def make_stream(tasks: Sequence[ImageData], head: str = "domain") -> CLScenario:
 
 @dataclass(frozen=True)
 class TaskImages:
-    """What a buffer chooses from: the images of one task of an experience."""
+    """Images of one task of an experience, the input of a buffer."""
 
     data: ImageData
-    """Labels counted from zero; the test split is empty where nobody knows it."""
+    """Labels from 0; the test split is empty for experiences of other benchmarks."""
     classes: tuple[int, ...]
-    """The stream's label of each class of `data`."""
+    """Label in the stream of each class of `data`."""
     task: int
     """The task label."""
 
@@ -77,21 +77,20 @@ def images_of(
     experience: Any,
     mean: tuple[float, ...] | None = None,
     std: tuple[float, ...] | None = None,
-    mirror: bool = True,
+    hflip: bool = True,
 ) -> list[TaskImages]:
-    """The training images of an experience, of this package's streams or anybody else's.
+    """The training images of an experience of this package or any other benchmark.
 
     Args:
-        experience: one of `make_stream`, whose tensors are taken as they are, or any experience
-            whose dataset gives (image tensor, label[, task label]).
-        mean: per channel, what the dataset has been normalised with, where it has been; of no
-            concern for an experience of `make_stream`.
-        std: likewise.
-        mirror: likewise whether a mirrored image still shows its class.
+        experience: an experience of `make_benchmark`, whose tensors are used directly, or any
+            experience whose dataset gives (image tensor, label[, task label]).
+        mean: per channel, the mean of the dataset's normalisation; None without normalisation.
+            Not used for experiences of `make_benchmark`.
+        std: as `mean`.
+        hflip: whether a flipped image keeps its class; used as `mean`.
 
     Raises:
-        UserError: where the images are not in the range from 0 to 1 after the normalisation has
-            been undone.
+        UserError: if pixels are outside 0 to 1 after the normalisation is inverted.
     """
     if isinstance(experience, ImageExperience):
         data = experience.data
@@ -100,13 +99,13 @@ def images_of(
     samples = read(experience.dataset.eval())
     mean, std = mean or samples.mean, std or samples.std
     return [
-        _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std, mirror)
+        _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std, hflip)
         for task in samples.tasks.unique().tolist()
     ]
 
 
 def _as_task(
-    samples: Samples, task: int, mean: tuple[float, ...], std: tuple[float, ...], mirror: bool
+    samples: Samples, task: int, mean: tuple[float, ...], std: tuple[float, ...], hflip: bool
 ) -> TaskImages:
     scale, shift = (torch.tensor(values)[:, None, None] for values in (std, mean))
     pixels = samples.images * scale + shift
@@ -119,5 +118,5 @@ def _as_task(
     classes, labels = samples.labels.unique(return_inverse=True)
     names = tuple(str(label) for label in classes.tolist())
     none = images[:0], labels[:0]
-    data = ImageData("experience", images, labels, *none, mean, std, names, mirror)
+    data = ImageData("experience", images, labels, *none, mean, std, names, hflip)
     return TaskImages(data, tuple(classes.tolist()), task)

@@ -1,4 +1,4 @@
-"""The images of a stream's tasks, before Avalanche comes in."""
+"""The images of a stream's tasks, without Avalanche."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from condense import ImageData, UserError, load, load_or_embedded, unknown
-from continual.settings import EMBEDDED, REAL, STREAMS, Stream
+from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
 def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[ImageData]]:
-    """The images of each task of a stream, of one shape and under one normalisation.
+    """The images of each task of a stream, with one shape and one normalisation.
 
-    The normalisation is that of the first task, which is all that the learner knows when it
-    starts; one for all, so that no task can be told by it at test. Where the tasks are classes of
-    one data set it is that set's, whose published constants are known beforehand: to measure it
-    anew on the images of the first classes alone would only make results hard to compare.
+    All tasks have the normalisation of the first task, since only its data are available at the
+    start; a normalisation per task would reveal the task at test. If the tasks are classes of one
+    dataset, it is that of the dataset, whose published constants are known in advance. Constants
+    of the first classes only would make results hard to compare.
 
     Args:
-        name: one of `STREAMS`; or `auto`, the first of them, or loudly the last where a data set
-            cannot be had.
-        root: folder of the data sets, as for `condense.load`.
+        name: one of `STREAMS`; or `auto`: svhn-mnist-usps, or, with a warning,
+            synthdigits-mnist5k-digits if a dataset is not available.
+        root: folder of the datasets, as for `condense.load`.
 
     Returns:
-        The stream's name and its tasks.
+        The name of the stream and its tasks.
 
     Raises:
-        UserError: for an unknown stream, or where a data set cannot be had.
+        UserError: if the stream is unknown, or a dataset is not available.
     """
     if name == "auto":
         real, embedded = (
@@ -44,8 +44,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
     return name, prepare(STREAMS[name], sets)
 
 
-def prepare(stream: Stream, sets: Sequence[ImageData]) -> list[ImageData]:
-    """The data sets of a stream's parts as its tasks: classes chosen, resized, normalised alike."""
+def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
+    """Make tasks from the datasets: select classes, resize, set one normalisation."""
     tasks = [
         _chosen(data, part.classes).resized(stream.size, stream.channels)
         for part, data in zip(stream.parts, sets, strict=True)
@@ -54,24 +54,24 @@ def prepare(stream: Stream, sets: Sequence[ImageData]) -> list[ImageData]:
 
 
 def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
-    """EEIL's operations for all tasks; flip where a mirrored image still shows its class."""
-    return ("color", "crop", "flip") if all(data.mirror for data in tasks) else ("color", "crop")
+    """EEIL's augmentation operations; flip only if flipped images of all tasks keep their class."""
+    return ("color", "crop", "flip") if all(data.hflip for data in tasks) else ("color", "crop")
 
 
-def small_shape(data: ImageData, formation: int) -> tuple[int, int, int]:
-    """Channels, height and width of images of which formation² take the place of one of these.
+def small_shape(data: ImageData, factor: int) -> tuple[int, int, int]:
+    """Channels, height and width of an image after division of the sides by the factor.
 
     Raises:
-        UserError: where nothing is left of them.
+        UserError: if a side would be 0.
     """
     channels, height, width = data.shape
-    if formation > min(height, width):
-        raise UserError(f"images of {height}×{width} cannot be made {formation} times smaller")
-    return channels, height // formation, width // formation
+    if factor > min(height, width):
+        raise UserError(f"images of {height}×{width} cannot be made {factor} times smaller")
+    return channels, height // factor, width // factor
 
 
 def _chosen(data: ImageData, classes: Sequence[int] | None) -> ImageData:
-    """Some classes of a data set, under a name that says which."""
+    """Some classes of a dataset; their labels are added to its name."""
     if classes is None:
         return data
     return replace(data.with_classes(classes), name=f"{data.name} {','.join(map(str, classes))}")

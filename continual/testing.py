@@ -11,14 +11,14 @@ from avalanche.training.templates import SupervisedTemplate
 
 
 def evaluator() -> EvaluationPlugin:
-    """What a strategy must have been given for `accuracies`; it prints and logs nothing."""
+    """The evaluator that `accuracies` requires in a strategy; it prints and logs nothing."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No loggers specified")
         return EvaluationPlugin(accuracy_metrics(experience=True))
 
 
 def accuracies(strategy: SupervisedTemplate, stream: Any, known: int) -> list[float | None]:
-    """Test accuracy on the first `known` experiences of a test stream; None for the others."""
+    """Test accuracies on the first `known` experiences of a test stream; None for the others."""
     results = strategy.eval(stream[:known])
     found: list[float | None] = [None] * len(stream)
     for experience in stream[:known]:

@@ -1,11 +1,11 @@
-"""Architecture search on proxy sets: a space, proxies, and how well their rankings hold.
+"""Architecture search on proxy sets: a search space, proxies, and the quality of their rankings.
 
 >>> from condense import Network
 >>> from nas import Space, convnets
 >>> len(convnets()), len(Space([Network(depth=1), Network(depth=2)]))
 (720, 2)
 
-Names are imported when they are first used.
+Names are imported on first use.
 """
 
 import lazy_loader

@@ -1,3 +1,4 @@
+from .objective import TrialResult as TrialResult
 from .proxies import Proxy as Proxy
 from .proxies import make_proxy as make_proxy
 from .proxies import proxy_set as proxy_set
@@ -12,8 +13,6 @@ from .space import convnets as convnets
 from .space import space_named as space_named
 from .space import stratified_order as stratified_order
 from .study import SharedStudy as SharedStudy
+from .table import GroundTruth as GroundTruth
 from .table import Row as Row
 from .table import Table as Table
-from .table import Truth as Truth
-from .training import Outcome as Outcome
-from .training import assess as assess

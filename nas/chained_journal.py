@@ -1,12 +1,11 @@
-"""A study's log in a file of JSON lines that knows when it has been tampered with.
+"""An Optuna journal file of JSON lines that detects changed lines.
 
-Optuna's own file backend takes whatever it can parse: lines that were swapped, lost, doubled or
-edited replay to another study without a word. Here every line ends in a key `chain`, a digest of
-the line and of the digest before it, so that each line vouches for all before it. Optuna and its
-dashboard pass over the key when they read the file.
+Optuna's own file backend accepts every line that it can parse: swapped, lost, doubled or edited
+lines silently give another study. Here every line ends in a key `chain`, a digest of the line and
+of the previous digest, so that each line verifies all lines before it. Optuna and its dashboard
+ignore the key when they read the file.
 
-The chain is there for damage and mistakes; it is no signature, and keeps out nobody who can compute
-it.
+The chain detects damage and mistakes. It is not a signature: anybody can compute it.
 """
 
 from __future__ import annotations
@@ -28,46 +27,45 @@ _KEY, _END = b',"chain":"', b'"}\n'
 
 
 class DamagedJournalError(UserError):
-    """The file holds what no writer of it has left there."""
+    """The file contains lines that no writer of it has written."""
 
 
 class ChainedJournal(BaseJournalBackend):
     """The log in the file `path`, which several processes of one machine may share.
 
-    A process checks every line once: all that are there when it opens the file, and later those
-    that have been added since.
+    A process checks every line once: first all lines of the file, later the added ones.
 
-    A last line without its end is dropped: a writer was killed, or the disk was full. A file that
-    has lost whole lines at its end looks like one whose writer was killed before them, and goes on
-    as soundly: what they told is trained again.
+    An incomplete last line is dropped: a writer was killed, or the disk was full. A file that lost
+    whole lines at its end is equal to one whose writer was killed before them; the lost results are
+    trained again.
 
     Raises:
-        DamagedJournalError: from every method, where a line does not follow from the one before.
-        UserError: where the system refuses to read or write the file.
+        DamagedJournalError: from every method, if a line does not match the one before.
+        UserError: if the system cannot read or write the file.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Optuna's locks are files that outlive a worker that is killed; this one goes with it.
+        # Optuna's lock files remain when a worker is killed; the system releases this lock.
         self._lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.005)
-        # Where each line that has been checked begins, and the digest that it follows; the last
-        # entry is that of the next line.
+        # The start of each checked line and the digest before it; the last entry is for the next
+        # line.
         self._lines: list[tuple[int, bytes]] = [(0, b"")]
         with self._locked(), path.open("ab"):
             pass
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
-        """The entries from this number on."""
+        """The log entries from this number on."""
         try:
             with self._reading():
                 return self._read(log_number_from)
         except DamagedJournalError:
-            # Seen through a writer who was just replacing a torn line? Not under the lock.
+            # A writer may just have replaced an incomplete line: read again under the lock.
             with self._locked():
                 return self._read(log_number_from)
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Adds entries, after those that others have added."""
+        """Append log entries after those of other processes."""
         with self._locked(), self._path.open("rb+") as file:
             self._check_new(file)
             end, digest = self._lines[-1]
@@ -76,7 +74,7 @@ class ChainedJournal(BaseJournalBackend):
                 body = json.dumps(log, separators=(",", ":")).encode()[:-1]
                 digest = _digest(digest, body)
                 added += body + _KEY + digest + _END
-            file.truncate(end)  # a torn last line, lest the next be joined to it
+            file.truncate(end)  # drop an incomplete last line
             file.seek(end)
             file.write(added)
             file.flush()
@@ -91,7 +89,7 @@ class ChainedJournal(BaseJournalBackend):
             return [json.loads(file.readline()) for _ in self._lines[start + 1 :]]
 
     def _check_new(self, file: BinaryIO) -> None:
-        """Checks the lines that have come since the last time."""
+        """Check the lines added since the last call."""
         end, digest = self._lines[-1]
         if os.fstat(file.fileno()).st_size < end:
             raise self._damaged()
@@ -129,5 +127,5 @@ class ChainedJournal(BaseJournalBackend):
 
 
 def _digest(before: bytes, body: bytes) -> bytes:
-    """That of a line without its digest, in hex; `before`: that of the line before it."""
+    """The digest (hex) of a line's body and of `before`, the digest of the line before it."""
     return hashlib.sha256(before + body).hexdigest()[:32].encode()

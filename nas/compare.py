@@ -1,4 +1,4 @@
-"""Several searches side by side: `python -m nas.compare RUN RUN …`."""
+"""Compare several searches: `python -m nas.compare RUN RUN …`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from condense import UserError, command_line
+from condense import UserError
+from condense.cli.app import main
+from condense.cli.flags import read_flags
 from nas.paths import exists
 from nas.settings import label
 
@@ -19,20 +21,20 @@ if TYPE_CHECKING:
 
 PROG = "python -m nas.compare"
 MOST_RUNS = 100
-"""More make a picture that is too wide to be drawn."""
+"""With more, the figure is too wide to be drawn."""
 
 
 @dataclass(frozen=True)
 class Compare:
-    """Put the proxies of several finished searches into one table and one picture."""
+    """Compare the proxies of several finished searches in one table and one figure."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
     """Folders of finished runs on the same images."""
-    truth: Path | None = None
-    """A `whole` run or its architectures.csv; by default the one among the runs, else each run's
-    own."""
+    ground_truth: Path | None = None
+    """A run with --proxy whole, or its architectures.csv; by default the one among the runs, else
+    the ground truth of each run."""
     out: Path = Path("comparison.png")
-    """The picture."""
+    """Path of the figure."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +48,23 @@ class Compared:
 
 def run(argv: list[str]) -> None:
     """Compare finished runs."""
-    settings = command_line.read_flags(Compare, argv, PROG)
+    settings = read_flags(Compare, argv, PROG)
     if not 1 <= len(settings.runs) <= MOST_RUNS:
         raise UserError(f"give the folders of finished runs, at most {MOST_RUNS}")
     if not settings.out.name:
         raise UserError("out must be the name of a picture")
     compared = [read(path) for path in settings.runs]
-    compared = with_common_truth(compared, settings.truth)
+    compared = with_common_ground_truth(compared, settings.ground_truth)
     print(text_table(compared))
     draw(settings.out, compared)
     print(f"  {settings.out}")
 
 
 def read(path: Path) -> Compared:
-    """A finished run.
+    """Read a finished run.
 
     Raises:
-        UserError: it is none, or its files are damaged.
+        UserError: the run is not finished, or its files are damaged.
     """
     from nas.summary import SUMMARY, read_summary
     from nas.table import TABLE, Table
@@ -77,14 +79,14 @@ def read(path: Path) -> Compared:
     return Compared(name, table, summary)
 
 
-def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:
-    """The runs, measured again against one truth where there is one.
+def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:
+    """The runs, compared with one common ground truth if there is one.
 
     Raises:
-        UserError: they are of different images, or the truth is.
+        UserError: the runs or the ground truth use different images.
     """
     from nas.report import agreement, ranked, regret
-    from nas.table import Truth
+    from nas.table import GroundTruth
 
     first = runs[0].table
     for other in runs:
@@ -94,22 +96,22 @@ def with_common_truth(runs: Sequence[Compared], path: Path | None) -> list[Compa
                 f"{other.table.dataset}): compare runs with the same --dataset and "
                 "--image-size"
             )
-    truth = Truth.read(path, first.images_sha256, first.dataset) if path else None
+    ground_truth = GroundTruth.read(path, first.images_sha256, first.dataset) if path else None
     whole = [other.table for other in runs if other.table.proxy == "whole"]
-    if truth is None and whole:
-        truth = Truth.of(whole[0])
-    if truth is None:
+    if ground_truth is None and whole:
+        ground_truth = GroundTruth.of(whole[0])
+    if ground_truth is None:
         return list(runs)
     found = []
     for other in runs:
-        table = other.table.with_truth(truth.accuracies)
-        best, own = ranked(table)[0].truth, other.summary
+        table = other.table.with_ground_truth(ground_truth.accuracies)
+        best, own = ranked(table)[0].ground_truth, other.summary
         if best is not None:
-            own = {**own, "best_accuracy": best, "retrained_updates": None}
+            own = {**own, "best_accuracy": best, "retrained_steps": None}
         summary = {
             **own,
             **agreement(table, own["top_fraction"]),
-            "regret": regret(truth, own["best_accuracy"], own["retrained_updates"]),
+            "regret": regret(ground_truth, own["best_accuracy"], own["retrained_steps"]),
         }
         found.append(dataclasses.replace(other, table=table, summary=summary))
     return found
@@ -129,7 +131,7 @@ def text_table(runs: Sequence[Compared]) -> str:
         cells.append(
             (
                 each.name,
-                str(summary["evaluated"]),
+                str(summary["n_complete"]),
                 str(summary["best"]),
                 per_cent(summary["best_accuracy"]),
                 per_cent(summary["regret"]),
@@ -148,7 +150,7 @@ def text_table(runs: Sequence[Compared]) -> str:
 
 
 def draw(path: Path, runs: Sequence[Compared]) -> None:
-    """All scatters in a row, and all rankings in one."""
+    """Draw one scatter plot per run, and one plot with the rankings of all runs."""
     from matplotlib.figure import Figure
 
     from nas import report
@@ -163,4 +165,4 @@ def draw(path: Path, runs: Sequence[Compared]) -> None:
 
 
 if __name__ == "__main__":
-    command_line.main(run)
+    main(run)

@@ -1,4 +1,4 @@
-"""A search: what is needed to train an architecture of it, in this process or in a worker's."""
+"""A search, with all that is needed to train its architectures in this process or in a worker."""
 
 from __future__ import annotations
 
@@ -11,12 +11,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condense import CondensedSet, ImageData, command_line, load, load_or_embedded
+from condense import CondensedSet, ImageData, load, load_or_embedded
+from condense.cli.device import choose_device
+from nas.objective import (
+    RUNGS,
+    TrialResult,
+    Watch,
+    objective,
+    schedule_of,
+    with_test_images,
+)
 from nas.proxies import Proxy, make_proxy
 from nas.settings import UNCONDENSED, Search, Training, label
 from nas.space import Space, space_named
 from nas.study import SharedStudy
-from nas.training import RUNGS, Outcome, Watch, assess, schedule_of, with_test_images
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -24,7 +32,7 @@ CONDENSED = "condensed.safetensors"
 
 
 def load_images(settings: Search) -> ImageData:
-    """The images of a search, on its device and in its size.
+    """The images of a search, on its device and in its image size.
 
     Raises:
         UserError: as `condense.load`.
@@ -34,20 +42,20 @@ def load_images(settings: Search) -> ImageData:
         data = load_or_embedded(["cifar10"], ["mnist5k"], root)[0]
     else:
         data = load(settings.dataset, root)
-    data = data.to(command_line.choose_device(settings.common.device))
+    data = data.to(choose_device(settings.common.device))
     size = settings.image_size
     return data if size is None or size >= data.shape[1] else data.resized(size, data.shape[0])
 
 
 class Experiment:
-    """A search, and its folder.
+    """A search and its run folder.
 
     Args:
         settings: of the search.
         data: its images.
         space: the architectures.
-        folder: of the run, which holds the condensed set where the proxy is one.
-        begun: when it was begun, or last gone on with; now where not given.
+        folder: the run folder; contains the condensed set if the proxy has one.
+        begun: when the search was started or last resumed; by default now.
     """
 
     def __init__(
@@ -63,7 +71,7 @@ class Experiment:
         self.space = space
         self.folder = folder
         self.begun = begun or datetime.now()
-        self.wanted = space.order()[: settings.sample]
+        self.wanted = space.order()[: settings.n_trials]
 
     @classmethod
     def in_worker(cls, settings: Search, folder: Path, begun: datetime) -> Experiment:
@@ -72,31 +80,31 @@ class Experiment:
 
     @property
     def trained(self) -> bool:
-        """Whether architectures are trained at all, so that scores are accuracies."""
+        """Whether architectures are trained, so that scores are accuracies."""
         return self.settings.proxy != "parameters"
 
     @cached_property
     def condensed(self) -> CondensedSet | None:
-        """The set that the proxy trains on, from the folder."""
+        """The condensed set of the proxy, from the run folder."""
         if self.settings.proxy in UNCONDENSED:
             return None
         return CondensedSet.load(self.folder / CONDENSED)
 
     @cached_property
     def proxy(self) -> Proxy:
-        """What architectures are trained on."""
+        """The proxy that architectures are trained on."""
         settings = self.settings
         return make_proxy(
             settings.proxy, self.data, self.condensed, settings.training, settings.common.seed
         )
 
     @cached_property
-    def updates(self) -> int:
-        """Of an architecture that is trained to the end."""
+    def steps(self) -> int:
+        """Training steps of an architecture that is not pruned."""
         if self.proxy.images is None:
             return 0
         training = self.settings.training
-        return training.networks * schedule_of(training, len(self.proxy.images)).updates
+        return training.networks * schedule_of(training, len(self.proxy.images)).steps
 
     def study(self) -> SharedStudy:
         """This process's access to the study.
@@ -105,7 +113,7 @@ class Experiment:
             UserError: as `SharedStudy`.
         """
         settings = self.settings
-        longest = self.updates // max(1, settings.training.networks)
+        longest = self.steps // max(1, settings.training.networks)
         return SharedStudy(
             self.space,
             self.wanted,
@@ -116,32 +124,34 @@ class Experiment:
             first_rung=max(1, longest // max(RUNGS)) if settings.prune else None,
         )
 
-    def train(self, study: SharedStudy, trial: FrozenTrial) -> Outcome:
+    def train(self, study: SharedStudy, trial: FrozenTrial) -> TrialResult:
         """Train the architecture of a trial."""
 
         def watch(updates: int, accuracy: float) -> bool:
-            return study.follow(trial, updates, accuracy)
+            return study.report(trial, updates, accuracy)
 
-        return self._assess(
+        return self._objective(
             study.index(trial),
             self.proxy,
             self.settings.training,
             watch if self.settings.prune else None,
         )
 
-    def retrain(self, index: int) -> Outcome:
+    def retrain(self, index: int) -> TrialResult:
         """Train an architecture on the whole set."""
         settings = self.settings
         whole = make_proxy("whole", self.data, None, settings.retraining, settings.common.seed)
-        return self._assess(index, whole, settings.retraining, None)
+        return self._objective(index, whole, settings.retraining, None)
 
-    def _assess(self, index: int, proxy: Proxy, training: Training, watch: Watch | None) -> Outcome:
+    def _objective(
+        self, index: int, proxy: Proxy, training: Training, watch: Watch | None
+    ) -> TrialResult:
         data = with_test_images(self.data, training.test_images)
         seed = self.settings.common.seed
-        return assess(self.space, index, proxy, data, training, seed, watch)
+        return objective(self.space, index, proxy, data, training, seed, watch)
 
     def _name(self) -> str:
-        """The study's: the same for all whose results may be put together, and for nobody else."""
+        """The study name: the same only for searches whose results may be combined."""
         settings = self.settings
         depends_on: Mapping[str, object] = {
             "images": [self.data.fingerprint(), self.data.describe()["sha256_test"]],
@@ -157,7 +167,7 @@ class Experiment:
         return f"{self.data.name}-{label(settings.proxy)}-{digest[:12]}"
 
     def _content(self) -> str:
-        """What a proxy that is not condensed here is: its name, or the hash of its set."""
+        """Identifies a proxy that is not condensed here: its name, or the hash of its set."""
         if self.condensed is None:
             return self.settings.proxy
         return self.condensed.fingerprint()

@@ -1,4 +1,4 @@
-"""Names and paths that a user gives, which the system may refuse."""
+"""Checks of names and paths from the user, which the operating system may reject."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from condense import UserError
 
 
 def exists(path: Path) -> bool:
-    """Whether there is such a file or folder.
+    """Whether the file or folder exists.
 
     Raises:
-        UserError: the system refuses the name.
+        UserError: the system rejects the name.
     """
     with _touching(path):
         return path.exists()
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is such a folder.
+    """Whether the folder exists.
 
     Raises:
-        UserError: the system refuses the name.
+        UserError: the system rejects the name.
     """
     with _touching(path):
         return path.is_dir()
 
 
 def read_text(path: Path) -> str:
-    """What is in a file, line ends as they are.
+    """The text of a file, with its line ends unchanged.
 
     Raises:
-        UserError: it cannot be read, or is no file of text.
+        UserError: it cannot be read, or is not a text file.
     """
     with _touching(path):
-        if not path.is_file():  # a pipe would have us wait
+        if not path.is_file():  # reading from a pipe would block
             found = "it is no file" if path.exists() else "there is no such file"
             raise UserError(f"cannot read {path}: {found}")
         with path.open(newline="", encoding="utf-8") as file:
@@ -47,12 +47,12 @@ def check_text(name: str, text: object) -> None:
     """Check that a text can be written to a file.
 
     Raises:
-        UserError: it has bytes that are not UTF-8, as some old names of files do.
+        UserError: it contains bytes that are not UTF-8, as some old file names do.
     """
     try:
         str(text).encode()
     except UnicodeEncodeError as error:
-        # Not quoted: it may hold a password.
+        # The text is not quoted: it may contain a password.
         raise UserError(f"{name} holds bytes that are not UTF-8") from error
 
 

@@ -1,4 +1,4 @@
-"""What architectures are trained on in place of the whole set."""
+"""Proxies: what architectures are trained on instead of the whole set."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condense import Cache, CondensedSet, ImageData, Journal, condense, generator
+from condense import Cache, Checkpointer, CondensedSet, ImageData, condense, generator
 from nas.settings import UNCONDENSED, Training
 
 
 @dataclass(frozen=True, eq=False)
 class Proxy:
-    """Images to train on, on the device; `prepare` makes of a batch what networks take.
+    """Training images, on the device; `prepare` converts a batch to the network's input.
 
-    `images` is None where nothing is trained.
+    `images` is None if nothing is trained.
     """
 
     images: Tensor | None = None
     labels: Tensor | None = None
     prepare: Callable[[Tensor], Tensor] | None = None
     stored: int = 0
-    """Images that have to be kept for it."""
+    """Number of images to store for this proxy."""
     draws: str = "proxy"
-    """What weights, order and augmentation are drawn from. The truth has draws of its own, or else
-    a proxy would know which networks will be lucky."""
+    """Part of the seed of weights, order and augmentation. The ground truth has its own: with
+    shared draws, lucky initial weights would correlate with the proxy's score."""
 
 
 def proxy_set(
@@ -36,15 +36,15 @@ def proxy_set(
     data: ImageData,
     condensing: Any,
     seed: int,
-    journal: Journal | None = None,
+    journal: Checkpointer | None = None,
     cache: Cache | None = None,
 ) -> CondensedSet | None:
-    """The set that proxy `name` trains on: from its file, from the cache, or made.
+    """The condensed set of proxy `name`: from its file, from the cache, or condensed now.
 
-    None for proxies that need none.
+    None for proxies without a condensed set.
 
     Raises:
-        UserError: the file is none, or its set is for other images or classes.
+        UserError: the file is not a condensed set, or its images or classes do not fit.
     """
     if name in UNCONDENSED:
         return None
@@ -58,17 +58,17 @@ def proxy_set(
 def make_proxy(
     name: str, data: ImageData, condensed: CondensedSet | None, training: Training, seed: int
 ) -> Proxy:
-    """Proxy `name`, ready to train on.
+    """Proxy `name`, ready for training.
 
-    Learning rates that were learnt with a set (DD) do not count: on it, too, all architectures are
-    trained as `training` says.
+    Learning rates that were learned with a set (DD) are ignored: all architectures are trained
+    with the settings in `training`.
 
     Args:
         name: as in `PROXIES`, or a path.
-        data: the images that it stands for; its device is the one that is trained on.
+        data: the whole set; its device is used for training.
         condensed: from `proxy_set`.
-        training: how architectures are trained on it.
-        seed: draws the images, where `training` asks for some of them.
+        training: the training settings.
+        seed: of the random subset, if `training.images` is set.
     """
     if name == "parameters":
         return Proxy()
@@ -81,7 +81,7 @@ def make_proxy(
         rows = order[: training.images].to(data.device)
         images, labels = images[rows], labels[rows]
     stored = len(images)
-    if training.updates is not None:
-        stored = min(stored, training.updates * training.batch)
+    if training.steps is not None:
+        stored = min(stored, training.steps * training.batch_size)
     draws = "architecture" if name == "whole" else Proxy.draws
     return Proxy(images, labels, data.normalise, stored, draws)

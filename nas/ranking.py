@@ -1,7 +1,7 @@
-"""How well a ranking by a proxy holds: rank correlations, what its top is worth, its pick.
+"""Quality of a ranking by a proxy: rank correlations, and the true accuracy of its top.
 
-Throughout, `scores` are the proxy's and `truth` the whole set's, one for each architecture, in one
-order; more is better.
+In all functions, `scores` are from the proxy and `ground_truth` from the whole set: one value per
+architecture, in the same order; higher is better.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Scores = Sequence[float]
 Array = npt.NDArray[np.float64]
 RESAMPLES = 1000
 FEWEST = 3
-"""Architectures below which a correlation says nothing."""
+"""Fewest architectures for a correlation."""
 TOPS = (5, 10, 20, 30)
 
 
@@ -29,7 +29,7 @@ TOPS = (5, 10, 20, 30)
 class Correlation:
     """A rank correlation, its 95 % bootstrap interval, and the number of architectures.
 
-    None where there are fewer than three, or where all scores are the same.
+    None if there are fewer than three, or if all scores are equal.
     """
 
     value: float | None
@@ -47,17 +47,17 @@ class Correlation:
 
 @dataclass(frozen=True)
 class Top:
-    """The k architectures that the proxy thinks best."""
+    """The k best architectures by the proxy."""
 
     overlap: float
-    """The share of them that is among the truly best k."""
+    """The fraction of them that is among the k best by ground truth."""
     best: float
-    """The true accuracy of the best of them."""
+    """The highest ground-truth accuracy among them."""
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well a ranking holds."""
+    """Measures of a ranking's quality."""
 
     spearman_top: Correlation
     spearman_all: Correlation
@@ -65,7 +65,7 @@ class Ranking:
     top: dict[int, Top]
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON: values by their names, each interval beside its value."""
+        """A dictionary for JSON; each correlation has its interval and number beside it."""
         found: dict[str, Any] = {}
         for name in ("spearman_top", "spearman_all", "kendall_all"):
             correlation: Correlation = getattr(self, name)
@@ -75,39 +75,41 @@ class Ranking:
         return {**found, "top_k": {str(k): asdict(top) for k, top in self.top.items()}}
 
 
-def rank(scores: Scores, truth: Scores, top_fraction: float = 0.05) -> Ranking:
-    """How well the ranking by `scores` agrees with that by `truth`.
+def rank(scores: Scores, ground_truth: Scores, top_fraction: float = 0.05) -> Ranking:
+    """Compare the ranking by `scores` with that by `ground_truth`.
 
     Args:
-        scores: the proxy's.
-        truth: the whole set's.
-        top_fraction: of the architectures, the proxy's best, that `spearman_top` is over.
+        scores: from the proxy.
+        ground_truth: from the whole set.
+        top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`.
     """
     best = order(scores)[: top_count(len(scores), top_fraction)]
     return Ranking(
-        spearman_top=correlation(spearman, [scores[i] for i in best], [truth[i] for i in best]),
-        spearman_all=correlation(spearman, scores, truth),
-        kendall_all=correlation(kendall, scores, truth),
-        top={k: top(scores, truth, k) for k in TOPS if k <= len(scores)},
+        spearman_top=correlation(
+            spearman, [scores[i] for i in best], [ground_truth[i] for i in best]
+        ),
+        spearman_all=correlation(spearman, scores, ground_truth),
+        kendall_all=correlation(kendall, scores, ground_truth),
+        top={k: top(scores, ground_truth, k) for k in TOPS if k <= len(scores)},
     )
 
 
 def order(scores: Scores) -> list[int]:
-    """Indices, the best first; among equals, the earlier first."""
+    """Indices, the best first; ties keep their order."""
     return sorted(range(len(scores)), key=lambda index: -scores[index])
 
 
 def top_count(n: int, fraction: float) -> int:
-    """How many of n are the top: 36 of 720 at 5 %; at least one, where there is one."""
+    """The size of the top of n: 36 of 720 at 5 %; at least one if n > 0."""
     return min(n, max(1, round(fraction * n)))
 
 
-def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> Array:
-    """Spearman's ρ over the last axis; ties share their mean rank. NaN where a side is all equal.
+def spearman(scores: npt.ArrayLike, ground_truth: npt.ArrayLike) -> Array:
+    """Spearman's ρ over the last axis; ties get their mean rank. NaN if all values are equal.
 
-    It is Pearson's correlation of the ranks, and so takes any number of resamples at once.
+    Computed as Pearson's correlation of the ranks, vectorised over resamples.
     """
-    x, y = (stats.rankdata(np.asarray(side), axis=-1) for side in (scores, truth))
+    x, y = (stats.rankdata(np.asarray(side), axis=-1) for side in (scores, ground_truth))
     x, y = (side - side.mean(-1, keepdims=True) for side in (x, y))
     spread = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
     with np.errstate(invalid="ignore"):
@@ -115,34 +117,35 @@ def spearman(scores: npt.ArrayLike, truth: npt.ArrayLike) -> Array:
     return found
 
 
-def kendall(scores: npt.ArrayLike, truth: npt.ArrayLike) -> Array:
-    """Kendall's τ-b over the last axis, which takes account of ties. NaN as for Spearman's ρ."""
+def kendall(scores: npt.ArrayLike, ground_truth: npt.ArrayLike) -> Array:
+    """Kendall's τ-b over the last axis, which accounts for ties. NaN as for Spearman's ρ."""
 
     def of_rows(x: Array, y: Array) -> float:
         return float(stats.kendalltau(x, y).statistic)
 
-    found: Array = np.vectorize(of_rows, signature="(n),(n)->()")(scores, truth)
+    found: Array = np.vectorize(of_rows, signature="(n),(n)->()")(scores, ground_truth)
     return found
 
 
 def correlation(
-    measure: Callable[[npt.ArrayLike, npt.ArrayLike], Array], scores: Scores, truth: Scores
+    measure: Callable[[npt.ArrayLike, npt.ArrayLike], Array], scores: Scores, ground_truth: Scores
 ) -> Correlation:
     """A rank correlation with its bootstrap interval (percentile, over architectures)."""
     n = len(scores)
-    value = float(measure(scores, truth)) if n >= FEWEST else math.nan
+    value = float(measure(scores, ground_truth)) if n >= FEWEST else math.nan
     if math.isnan(value):
         return Correlation(None, None, None, n)
-    x, y = np.asarray(scores, float), np.asarray(truth, float)
+    x, y = np.asarray(scores, float), np.asarray(ground_truth, float)
     draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
     rows = draws.integers(n, size=(RESAMPLES, n))
     low, high = np.nanquantile(measure(x[rows], y[rows]), (0.025, 0.975))
     return Correlation(value, float(low), float(high), n)
 
 
-def top(scores: Scores, truth: Scores, k: int) -> Top:
-    """What the k best by `scores` are truly worth."""
-    chosen, best = order(scores)[:k], order(truth)[:k]
+def top(scores: Scores, ground_truth: Scores, k: int) -> Top:
+    """The ground truth of the k best by `scores`."""
+    chosen, best = order(scores)[:k], order(ground_truth)[:k]
     return Top(
-        overlap=len({*chosen} & {*best}) / k, best=max(float(truth[index]) for index in chosen)
+        overlap=len({*chosen} & {*best}) / k,
+        best=max(float(ground_truth[index]) for index in chosen),
     )

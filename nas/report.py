@@ -1,4 +1,4 @@
-"""What a search comes to: the summary, two pictures, and lines for the screen."""
+"""The results of a search: the entries of its summary, two figures, and the printed text."""
 
 from __future__ import annotations
 
@@ -12,53 +12,55 @@ from matplotlib.figure import Figure
 
 from condense import atomic_write
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
-from nas.table import Row, Table, Truth
+from nas.table import GroundTruth, Row, Table
 
 
 def ranked(table: Table) -> list[Row]:
-    """The rows that have a score, the best first."""
+    """The rows with a score, the best first."""
     scored = [row for row in table.rows if row.score is not None]
     return [scored[index] for index in order([score(row) for row in scored])]
 
 
 def score(row: Row) -> float:
-    """What a complete row is ranked by."""
+    """The score of a complete row."""
     assert row.score is not None
     return row.score
 
 
 def agreement(table: Table, top_fraction: float) -> dict[str, Any]:
-    """How well the table's ranking agrees with its truth, and that by size as the baseline."""
-    known = [(row, row.truth) for row in ranked(table) if row.truth is not None]
+    """How well the table's ranking, and the ranking by size as baseline, fit the ground truth."""
+    known = [(row, row.ground_truth) for row in ranked(table) if row.ground_truth is not None]
     if not known:
         return dict.fromkeys(("spearman_top", "spearman_all", "kendall_all"))
-    truth = [value for _, value in known]
-    found = rank([score(row) for row, _ in known], truth, top_fraction).as_dict()
-    by_size = correlation(spearman, [float(row.parameters) for row, _ in known], truth)
+    ground_truth = [value for _, value in known]
+    found = rank([score(row) for row, _ in known], ground_truth, top_fraction).as_dict()
+    by_size = correlation(spearman, [float(row.parameters) for row, _ in known], ground_truth)
     baseline = {"spearman_all": by_size.value, "spearman_all_interval": [by_size.low, by_size.high]}
     return {**found, "baseline_parameters": {**baseline, "spearman_all_n": by_size.n}}
 
 
-def regret(truth: Truth | None, accuracy: float | None, retrained: int | None) -> float | None:
-    """How far below the truth's best accuracy this one is; None where either is not known.
+def regret(
+    ground_truth: GroundTruth | None, accuracy: float | None, retrained: int | None
+) -> float | None:
+    """The best accuracy of the ground truth minus this one; None if either is unknown.
 
-    None too where a pick that the truth does not have was `retrained` in another number of updates
-    than the truth's. Negative where such a pick is better than all that the truth has.
+    Also None if the selected architecture is not in the ground truth and was `retrained` with a
+    different number of steps. Negative if it is not in the ground truth and better than its best.
     """
-    if truth is None or truth.best is None or accuracy is None:
+    if ground_truth is None or ground_truth.best is None or accuracy is None:
         return None
-    return truth.best - accuracy if retrained in (None, truth.updates) else None
+    return ground_truth.best - accuracy if retrained in (None, ground_truth.steps) else None
 
 
 def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
-    """A correlation as `agreement` has put it into a summary."""
+    """A correlation from the summary entries of `agreement`."""
     low, high = summary.get(f"{name}_interval") or (None, None)
     return Correlation(summary.get(name), low, high, summary.get(f"{name}_n") or 0)
 
 
 def lines(summary: Mapping[str, Any]) -> str:
-    """A summary in words."""
-    evaluated, space = summary["evaluated"], summary["space_size"]
+    """A summary as text."""
+    evaluated, space = summary["n_complete"], summary["space_size"]
     said = [
         f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
         f"ranked" + _left_out(summary),
@@ -83,37 +85,40 @@ def lines(summary: Mapping[str, Any]) -> str:
 
 
 def per_cent(accuracy: float | None) -> str:
-    """An accuracy for the screen."""
+    """An accuracy as text, in per cent."""
     return "–" if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
 def _below(summary: Mapping[str, Any]) -> str:
-    truth, retrained = summary["truth"], summary["retrained_updates"]
+    ground_truth, retrained = summary["ground_truth"], summary["retrained_steps"]
     if summary["regret"] is not None:
         return f", {per_cent(summary['regret'])} below the best known"
-    if truth and retrained:
-        return f" in {retrained} updates; the truth's {truth['updates']} do not compare"
+    if ground_truth and retrained:
+        return (
+            f" in {retrained} steps; the {ground_truth['steps']} of the ground truth do not compare"
+        )
     return ""
 
 
 def _left_out(summary: Mapping[str, Any]) -> str:
-    said = [f"{summary[key]} {key}" for key in ("pruned", "failed", "left") if summary[key]]
+    said = [f"{summary[key]} {key}" for key in ("pruned", "failed", "n_remaining") if summary[key]]
     return f" ({', '.join(said)})" if said else ""
 
 
 def draw_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
-    """The scatter of a search as a PNG picture."""
+    """Write the scatter plot of a search as a PNG file."""
     figure = Figure(figsize=(4.5, 3.8), layout="constrained")
     scatter(figure.add_subplot(), ranked(table), top_fraction, label)
     write(figure, path)
 
 
 def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) -> None:
-    """The truth of ranked rows over their scores, the proxy's top marked (the paper's Figure 4).
+    """Plot the ground truth of ranked rows over their scores, with the proxy's top marked (the
+    paper's Figure 4).
 
-    Where no truth is known, their scores over their sizes.
+    Without a ground truth: the scores over the number of parameters.
     """
-    known = [(row, row.truth) for row in rows if row.truth is not None]
+    known = [(row, row.ground_truth) for row in rows if row.ground_truth is not None]
     label = _literal(label)
     named = f"{label} accuracy (%)" if any(row.accuracy is not None for row in rows) else label
     if known:
@@ -121,7 +126,10 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
         marked = ((known[top:], "others"), (known[:top], f"top {100 * top_fraction:.0f} %"))
         for part, name in marked:
             axes.scatter(
-                [_shown(row) for row, _ in part], [100 * truth for _, truth in part], 12, label=name
+                [_shown(row) for row, _ in part],
+                [100 * ground_truth for _, ground_truth in part],
+                12,
+                label=name,
             )
         axes.set_xlabel(named)
         axes.set_ylabel("whole-set accuracy (%)")
@@ -136,7 +144,7 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
 
 
 def draw_ranking(path: Path, table: Table, label: str) -> None:
-    """What the architectures are worth in the order of their ranks, and the best so far."""
+    """Write the plot of `ranking` as a PNG file."""
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axes = figure.add_subplot()
     ranking(axes, ranked(table), label)
@@ -144,9 +152,12 @@ def draw_ranking(path: Path, table: Table, label: str) -> None:
 
 
 def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
-    """The best truth among the first k of ranked rows, over k, and each one's."""
-    known = [row for row in rows if row.truth is not None]
-    values = [100 * (row.truth or 0.0) for row in known] or [_shown(row) for row in rows]
+    """Plot the best ground truth among the first k ranked rows over k, and that of each row.
+
+    Without a ground truth: the scores.
+    """
+    known = [row for row in rows if row.ground_truth is not None]
+    values = [100 * (row.ground_truth or 0.0) for row in known] or [_shown(row) for row in rows]
     places = range(1, len(values) + 1)
     best = [max(values[:place]) for place in places]
     (line,) = axes.plot(places, best, drawstyle="steps-post", label=_literal(label))
@@ -158,13 +169,13 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
 
 
 def write(figure: Figure, path: Path) -> None:
-    """A PNG picture, written atomically; the same bytes for the same picture."""
+    """Write a PNG file atomically; the same figure gives the same bytes."""
     with atomic_write(path) as aside:
         FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
 
 
 def _literal(label: str) -> str:
-    """A label that matplotlib shows as it is, and takes no part of for a formula."""
+    """A label with `$` escaped, so that matplotlib does not parse it as a formula."""
     return label.replace("$", r"\$")
 
 

@@ -1,4 +1,4 @@
-"""Architectures ranked on a proxy set: `python -m nas.search --proxy dsa`."""
+"""Rank architectures on a proxy set: `python -m nas.search --proxy dsa`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,27 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from condense import Checkpoint, Progress, RunFolder, UserError, command_line, method_named
+from condense import Checkpoint, Progress, RunFolder, UserError, method_named
+from condense.cli.app import main
+from condense.cli.device import choose_device
+from condense.cli.flags import parse
+from condense.cli.run import open_run
 from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
 
 if TYPE_CHECKING:
-    from condense import CondensedSet, ImageData, Journal
+    from condense import Checkpointer, CondensedSet, ImageData
     from nas.experiment import Experiment
     from nas.space import Space
     from nas.study import SharedStudy
-    from nas.table import Table, Truth
+    from nas.table import GroundTruth, Table
 
 PROG = "python -m nas.search"
-CHANGING_NOTHING = ("workers", "budget-minutes", "storage")
-"""Flags that a resumed search may be given anew."""
+CHANGING_NOTHING = ("workers", "timeout", "storage")
+"""Flags that may be changed with --resume."""
 
 
 def defaults(preset: str = "paper", proxy: str = "dsa") -> Search:
-    """The settings that flags depart from."""
+    """The settings before the flags are applied."""
     made = proxy in PROXIES and proxy not in UNCONDENSED
     return Search(
         **search_preset(preset),
@@ -37,38 +41,38 @@ def defaults(preset: str = "paper", proxy: str = "dsa") -> Search:
 
 def run(argv: list[str]) -> None:
     """Rank architectures on a proxy."""
-    settings = command_line.parse(defaults, argv, PROG, CHANGING_NOTHING)
-    device = command_line.choose_device(settings.common.device)
+    settings = parse(defaults, argv, PROG, CHANGING_NOTHING)
+    device = choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
     from nas.space import space_named
     from nas.storage import database_storage, reaching, without_secrets
-    from nas.table import Truth
+    from nas.table import GroundTruth
 
     space = space_named(settings.space)
     data = load_images(settings)
     if settings.dataset == "auto":
         settings = dataclasses.replace(settings, dataset=data.name)
-    path = settings.truth
-    truth = Truth.read(path, data.fingerprint(), data.name) if path else None
+    path = settings.ground_truth
+    ground_truth = GroundTruth.read(path, data.fingerprint(), data.name) if path else None
     kept = settings
     if settings.storage is not None:
-        database_storage(settings.storage)  # said before anything is computed
+        database_storage(settings.storage)  # raises before anything is computed
         kept = dataclasses.replace(settings, storage=without_secrets(settings.storage))
     given = None
     if settings.condensing is None and settings.common.resume is None:
         given = proxy_set(settings.proxy, data, None, settings.common.seed)
     what = f"nas-{label(settings.proxy)}"
-    with command_line.open_run(PROG, kept, what, **about(data, space)) as folder:
+    with open_run(PROG, kept, what, **about(data, space)) as folder:
         keep_set(folder, settings, data, given)
         experiment = Experiment(settings, data, space, folder.path)
         with reaching(), closing(experiment.study()) as study:
             seconds = search(experiment, study, folder)
-            finish(folder, experiment, study, truth, seconds, str(device))
+            finish(folder, experiment, study, ground_truth, seconds, str(device))
 
 
 def about(data: ImageData, space: Space) -> dict[str, Any]:
-    """What else config.json says, and a resumed run must find the same."""
+    """Additional entries of config.json; a resumed run must have the same values."""
     return {
         "device": str(data.device),
         "data": data.describe(),
@@ -79,7 +83,7 @@ def about(data: ImageData, space: Space) -> dict[str, Any]:
 def keep_set(
     folder: RunFolder, settings: Search, data: ImageData, given: CondensedSet | None
 ) -> None:
-    """See to it that the proxy's set, where it has one, is in the run's folder."""
+    """Save the condensed set of the proxy, if it needs one, in the run folder."""
     from condense import Cache
     from nas.experiment import CONDENSED
     from nas.proxies import proxy_set
@@ -105,7 +109,7 @@ def keep_set(
 
 
 def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> float:
-    """Train what is not trained yet; the seconds that it took, over all sessions."""
+    """Train the remaining architectures. Returns the seconds taken, over all sessions."""
     from nas.workers import work, work_together
 
     settings = experiment.settings
@@ -114,8 +118,8 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
         before = journal.restore()
         reporter = Reporter(study, journal, len(experiment.wanted), before)
         deadline = None
-        if settings.budget_minutes is not None:
-            deadline = time.time() + 60 * settings.budget_minutes - journal.seconds
+        if settings.timeout is not None:
+            deadline = time.time() + settings.timeout - journal.seconds
         study.fill()
         together = work_together if settings.workers > 1 else work
         together(experiment, study, deadline, reporter)
@@ -124,16 +128,16 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
 
 
 class Reporter:
-    """Tells the journal of every architecture that is done, whoever has trained it."""
+    """Reports every finished architecture to the checkpointer, whichever worker trained it."""
 
     def __init__(
-        self, study: SharedStudy, journal: Journal, total: int, before: Checkpoint | None
+        self, study: SharedStudy, journal: Checkpointer, total: int, before: Checkpoint | None
     ) -> None:
         self._study, self._journal, self._total = study, journal, total
         self._told: list[int] = before.value("told", list[int]) if before else []
 
     def __call__(self) -> None:
-        """Tell of what is new; clocks of several machines differ, so not by when it was done."""
+        """Report new results. Not by their time: the clocks of several machines may differ."""
         done = self._study.done()
         new = [index for index in done if index not in self._told]
         for index in new:
@@ -151,20 +155,20 @@ def finish(
     folder: RunFolder,
     experiment: Experiment,
     study: SharedStudy,
-    truth: Truth | None,
+    ground_truth: GroundTruth | None,
     seconds: float,
     device: str,
 ) -> None:
-    """Write the table, the pictures and the summary, and say what came out and where it is."""
+    """Write the table, the figures and the summary, and print the results and their paths."""
     from nas import report
-    from nas.table import TABLE, Table, Truth, rows_of
+    from nas.table import TABLE, GroundTruth, Table, rows_of
 
     settings = experiment.settings
     rows = rows_of(experiment.space, study.done(), experiment.trained)
     table = Table(rows, settings.proxy, experiment.data.name, experiment.data.fingerprint())
     if settings.proxy == "whole":
-        truth = Truth.of(table)
-    table = table.with_truth(truth.accuracies if truth else {})
+        ground_truth = GroundTruth.of(table)
+    table = table.with_ground_truth(ground_truth.accuracies if ground_truth else {})
     table.write(folder.path / TABLE)
     if not report.ranked(table):
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
@@ -172,10 +176,10 @@ def finish(
     name = label(settings.proxy)
     report.draw_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
     report.draw_ranking(folder.path / "ranking.png", table, name)
-    summary = summarise(experiment, table, truth)
+    summary = summarise(experiment, table, ground_truth)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
     folder.write_summary(summary)
-    if not summary["left"]:
+    if not summary["n_remaining"]:
         folder.remove_checkpoint()
     print(report.lines(summary))
     for path in sorted(folder.path.iterdir()):
@@ -183,13 +187,15 @@ def finish(
             print(f"  {path}")
 
 
-def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict[str, Any]:
-    """What came out."""
+def summarise(
+    experiment: Experiment, table: Table, ground_truth: GroundTruth | None
+) -> dict[str, Any]:
+    """The contents of summary.json."""
     from nas import report
 
     settings, rows = experiment.settings, table.rows
     best = report.ranked(table)[0]
-    accuracy = best.truth
+    accuracy = best.ground_truth
     retrained = None
     if accuracy is None and settings.retraining.networks:
         retrained = experiment.retrain(best.index)
@@ -204,25 +210,26 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
         "image_size": experiment.data.shape[1],
         "proxy": settings.proxy,
         "space_size": len(experiment.space),
-        "sample": len(experiment.wanted),
-        "evaluated": count["complete"],
+        "n_trials": len(experiment.wanted),
+        "n_complete": count["complete"],
         "pruned": count["pruned"],
         "failed": count["failed"],
-        "left": len(experiment.wanted) - len(rows),
+        "n_remaining": len(experiment.wanted) - len(rows),
         "top_fraction": settings.top_fraction,
         **report.agreement(table, settings.top_fraction),
         "best": best.architecture,
         "best_accuracy": accuracy,
-        "best_known": truth and truth.best,
-        "regret": report.regret(truth, accuracy, retrained.updates if retrained else None),
-        "updates": experiment.updates,
-        "updates_saved": _saved(experiment, table),
-        "truth": truth and {"architectures": len(truth.accuracies), "updates": truth.updates},
-        "retrained_updates": retrained and retrained.updates,
+        "best_known": ground_truth and ground_truth.best,
+        "regret": report.regret(ground_truth, accuracy, retrained.steps if retrained else None),
+        "steps": experiment.steps,
+        "steps_saved": _saved(experiment, table),
+        "ground_truth": ground_truth
+        and {"architectures": len(ground_truth.accuracies), "steps": ground_truth.steps},
+        "retrained_steps": retrained and retrained.steps,
         "seconds_search": round(sum(row.seconds for row in rows), 1),
         "seconds_proxy": made.get("seconds", 0.0),
         "proxy_from_cache": made.get("from_cache", False),
-        "seconds_truth": round(truth.seconds, 1) if truth else None,
+        "seconds_ground_truth": round(ground_truth.seconds, 1) if ground_truth else None,
         "images": experiment.proxy.stored,
         "workers": settings.workers,
         "preset": settings.common.preset,
@@ -231,11 +238,11 @@ def summarise(experiment: Experiment, table: Table, truth: Truth | None) -> dict
 
 
 def _saved(experiment: Experiment, table: Table) -> float:
-    """The share of updates that pruning has saved."""
+    """The fraction of steps that pruning saved."""
     counted = [row for row in table.rows if row.status != "failed"]
-    whole = experiment.updates * len(counted)
-    return 1 - sum(row.updates for row in counted) / whole if whole else 0.0
+    whole = experiment.steps * len(counted)
+    return 1 - sum(row.steps for row in counted) / whole if whole else 0.0
 
 
 if __name__ == "__main__":
-    command_line.main(run)
+    main(run)

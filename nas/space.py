@@ -1,6 +1,6 @@
-"""The architectures to choose from: small values with an index and a name.
+"""Search spaces: architectures as small values with an index and a name.
 
-A network is built when it is trained, never before, so a space costs nothing.
+A network is built only when it is trained, so a space needs almost no memory.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 MOST = 100_000
-"""Architectures of a space: one that never ends is a mistake."""
+"""Largest number of architectures in a space; a longer iterable is treated as endless."""
 Scalar = str | int | float | bool
 NETWORKS = "layer norm by element"
-"""Part of every space's fingerprint: change it where a name comes to mean another network, so that
-no search goes on with what the old ones reached."""
+"""Part of every space's fingerprint. Change it when a name stands for a different network, so that
+no search resumes with results of the old one."""
 
 Build = Callable[[Any, tuple[int, int, int], int], "nn.Module"]
-"""(value, image shape (c, h, w), classes) -> a network that gives logits [n, classes]."""
+"""(value, image shape (c, h, w), classes) -> a network that returns logits [n, classes]."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Architectures, each known by its place and its name.
+    """Architectures, each with an index and a name.
 
     Attributes:
-        architectures: `condense.Network` values, or any values that `build` understands; the name
-            of one is its `str`.
-        build: makes a network of one; not needed for `condense.Network`.
+        architectures: `condense.Network` values, or any values that `build` accepts; the name of a
+            value is its `str`.
+        build: builds a network from a value; not needed for `condense.Network`.
 
     >>> Space([Network(depth=1), Network(architecture="vgg11")]).names
     ('d1-w128-relu-instance-avg', 'vgg11')
 
     Raises:
-        UserError: there are none, two have one name, or nobody knows how to build one.
+        UserError: the space is empty, two names are equal, or `build` is missing.
     """
 
     architectures: Sequence[Any]
@@ -72,14 +72,14 @@ class Space:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The architectures' names, by index."""
+        """The names of the architectures, by index."""
         return tuple(str(value) for value in self.architectures)
 
     @cached_property
     def factors(self) -> dict[str, tuple[Scalar, ...]]:
-        """What the architectures differ in: by factor, the level of each.
+        """The factors in which the architectures differ: for each factor, the level of each index.
 
-        Those are the fields of dataclasses; values of another kind have their name alone.
+        The factors are the fields of dataclasses; other values have only their name as a factor.
         """
         kinds = {type(value) for value in self.architectures}
         if len(kinds) == 1 and dataclasses.is_dataclass(kind := kinds.pop()):
@@ -98,13 +98,13 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of the names, and of what they stand for."""
+        """SHA-256 (hex) of `NETWORKS` and the names."""
         return hashlib.sha256("\n".join([NETWORKS, *self.names]).encode()).hexdigest()
 
     def order(self) -> list[int]:
-        """All indices in an order whose every beginning is a stratified sample.
+        """All indices in an order in which every prefix is a stratified sample.
 
-        It is the same in every run, whatever its seed, so that runs on samples can be compared.
+        The order does not depend on the run's seed, so runs on samples can be compared.
         """
         return stratified_order(list(self.factors.values()))
 
@@ -131,12 +131,12 @@ def convnets() -> Space:
 
 
 def space_named(name: str) -> Space:
-    """`convnets`, or the space `NAME` of one's own `MODULE`, written MODULE:NAME.
+    """`convnets`, or a user-defined space, written MODULE:NAME.
 
-    That is a `Space`, an iterable of `condense.Network`, or a function that gives either.
+    NAME is a `Space`, an iterable of `condense.Network`, or a function that returns either.
 
     Raises:
-        UserError: there is no such thing.
+        UserError: there is no such space.
     """
     if name == "convnets":
         return convnets()
@@ -148,7 +148,7 @@ def space_named(name: str) -> Space:
         return _own_space(module, attribute)
     except UserError:
         raise
-    except (Exception, SystemExit) as error:  # code of the user's own may raise anything
+    except (Exception, SystemExit) as error:  # user-defined code may raise anything
         raise UserError(f"no space {name}: {_said(error)}") from error
 
 
@@ -169,7 +169,7 @@ def _own_space(module: str, attribute: str) -> Space:
 
 
 def _said(error: BaseException) -> str:
-    """What went wrong, and in which line."""
+    """The error's message and its source line."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, ImportError | AttributeError):
         return str(error)
@@ -178,13 +178,13 @@ def _said(error: BaseException) -> str:
 
 
 def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
-    """All indices, in an order in which every beginning has the levels as evenly as can be.
+    """All indices, in an order in which every prefix has all levels as evenly as possible.
 
-    At each place comes the one whose levels have come least until then; among equals, the one
-    whose pairs of levels have; among those, one at random.
+    Each step takes the index whose levels occurred least so far. Ties are broken by its pairs of
+    levels, then at random.
 
     Args:
-        factors: of each factor, the level of every index.
+        factors: for each factor, the level of every index.
     """
     import numpy as np
 
@@ -199,7 +199,7 @@ def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
     left = np.ones(count, bool)
     order: list[int] = []
     for _ in range(count):
-        # A level of many counts for more: each of them has its turn less often.
+        # Weighted by the number of levels: with more levels, each one is due less often.
         single, paired = (
             sum((len(n) * n[c] for c, n in zip(group, counts, strict=True)), np.zeros(count))
             for group, counts in zip((columns, pairs), seen, strict=True)

@@ -1,4 +1,4 @@
-"""Where a study is kept: a journal in the run folder, or a database."""
+"""The storage of a study: an Optuna journal in the run folder, or a database."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from sqlalchemy.exc import IntegrityError
 
 from condense import UserError
 from nas.chained_journal import ChainedJournal
-from nas.leases import GRACE_SECONDS, HEARTBEAT_SECONDS
+from nas.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS
 
 JOURNAL = "study.log"
 TRIES = 5
 HIDDEN = "…"
-"""Stands for what of a URL is not shown."""
+"""Replaces the hidden parts of a URL."""
 _HARMLESS = re.compile(r"[\w./\\ :~+,()-]*")
 _OVERLAP = 4
-"""So many characters of a secret in a row give it away."""
+"""A message with this many consecutive characters of a secret is not shown."""
 
 
 def journal_storage(path: Path) -> JournalStorage:
-    """The study in the file `path`, which several processes of one machine may share.
+    """The storage in the file `path`, which several processes of one machine may share.
 
     Raises:
         UserError: the file is damaged, or cannot be read or written.
@@ -38,7 +38,7 @@ def journal_storage(path: Path) -> JournalStorage:
         return JournalStorage(ChainedJournal(path))
     except UserError:
         raise
-    except Exception as error:  # lines are as they were written, but Optuna cannot follow them
+    except Exception as error:  # the lines are intact, but Optuna cannot replay them
         raise UserError(
             f"{path} is damaged, or from another version of Optuna: delete it to begin "
             "the search anew"
@@ -46,18 +46,18 @@ def journal_storage(path: Path) -> JournalStorage:
 
 
 def database_storage(url: str) -> RDBStorage:
-    """The studies in a database.
+    """The storage in a database.
 
     Raises:
-        UserError: it cannot be reached.
+        UserError: the database cannot be reached.
     """
     if url.endswith(HIDDEN):
         raise UserError(f"give --storage again: the run's folder keeps no more of it than {url}")
     for attempt in range(TRIES):
         try:
             return _open_database(url)
-        except Exception as error:  # every driver has kinds of its own
-            # Others who open a new database at the same time may be the ones to make its tables.
+        except Exception as error:  # every driver has its own error classes
+            # Another process that opens a new database at the same time may create its tables.
             in_the_making = "exists" in str(error) or isinstance(error, IntegrityError)
             if attempt < TRIES - 1 and in_the_making:
                 time.sleep(0.5)
@@ -80,7 +80,7 @@ def _open_database(url: str) -> RDBStorage:
 
 @contextmanager
 def reaching() -> Iterator[None]:
-    """Turns the loss of a database into what the user can mend."""
+    """Convert a lost connection to the database into a `UserError`."""
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
@@ -90,10 +90,10 @@ def reaching() -> Iterator[None]:
 
 
 def without_secrets(url: str) -> str:
-    """A URL as it may be shown and kept.
+    """A URL that may be shown and saved.
 
-    That is its dialect, user, host, port and database. Of everything else nobody knows which of it
-    is secret: a password is left out, and for any other part there is `HIDDEN`.
+    It contains the dialect, user, host, port and database. All other parts may be secret: the
+    password is omitted, and the rest is replaced by `HIDDEN`.
     """
     parsed = _parsed(url)
     if parsed is None:
@@ -111,26 +111,26 @@ def without_secrets(url: str) -> str:
 
 
 def _parsed(url: str) -> URL | None:
-    """The parts of a URL; None where they cannot be told apart for certain."""
+    """The parts of a URL; None if they cannot be separated reliably."""
     try:
         parsed = make_url(url)
-    except Exception:  # ArgumentError, and ValueError for a port that is no number
+    except Exception:  # ArgumentError, or ValueError for a port that is not a number
         return None
     login, rest = _login_and_rest(url)
     parts = (parsed.username, parsed.host, parsed.database)
-    # A password that is not quoted may spill over into what follows it, and the other way round.
+    # An unquoted password may contain separators, so its end is ambiguous.
     clear = "@" not in rest and not re.search("[/?]", login)
     return parsed if clear and all(_HARMLESS.fullmatch(part or "") for part in parts) else None
 
 
 def _login_and_rest(url: str) -> tuple[str, str]:
-    """What of a URL is the user and password, and what follows them."""
+    """Split a URL into the user with password, and the rest."""
     found = re.match(r"[\w+]+://(?:([^:/]*(?::[^@]*)?)@)?(.*)", url, re.DOTALL)
     return (found.group(1) or "", found.group(2)) if found else ("", url)
 
 
 def _secrets(url: str) -> set[str]:
-    """The password and all values of the query, as they are written and as they are meant."""
+    """The password and all query values, both quoted and unquoted."""
     login, rest = _login_and_rest(url)
     pairs = [pair.partition("=") for pair in re.split("[&;]", rest.partition("?")[2])]
     values = [value if equals else key for key, equals, value in pairs]
@@ -139,7 +139,7 @@ def _secrets(url: str) -> set[str]:
 
 
 def _what_it_says(error: Exception, url: str) -> str:
-    """An error's message in one line; only its kind where it may give a part of a secret away."""
+    """The first line of an error message; only the error's class if it may contain a secret."""
     line = next(iter(str(error).strip().splitlines()), "")
     if _parsed(url) is None:
         return f"{type(error).__name__}; odd characters in a URL are written %XX"

@@ -1,9 +1,9 @@
-"""One Optuna study that several workers share: nothing is trained twice, and nothing is lost.
+"""One Optuna study shared by several workers: no architecture is trained twice or lost.
 
-Each architecture is a trial that is enqueued explicitly and claimed by one worker. A trial whose
-worker dies is failed and its architecture enqueued again. Where two processes enqueue one
-architecture at the same time, the lower number counts; the other is passed over when it is
-claimed. So whoever finds something missing may add it without asking anybody.
+Each architecture is an enqueued trial that one worker takes. If the worker dies, the trial is set
+to FAIL and its architecture is enqueued again. If two processes enqueue the same architecture at
+the same time, the trial with the lower number counts; the other is set to FAIL when a worker takes
+it. So any process may enqueue a missing architecture without coordination.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from nas.leases import HeartbeatLeases, Leases, LockLeases
+from nas.liveness import HeartbeatLiveness, Liveness, LockLiveness
+from nas.objective import TrialResult
 from nas.space import Space
 from nas.storage import JOURNAL, database_storage, journal_storage
-from nas.training import Outcome
 
 ATTEMPTS = 5
-"""Workers that may die on one architecture before it is given up."""
+"""An architecture on which this many workers have died is not tried again."""
 
-_OUTCOME = ("parameters", "score", "updates", "seconds", "reason")
+_OUTCOME = ("parameters", "score", "steps", "seconds", "reason")
 
 
 class SharedStudy:
@@ -38,13 +38,13 @@ class SharedStudy:
 
     Args:
         space: the architectures.
-        wanted: their indices, in the order in which they are to be trained.
-        name: of the study; those with one name in one storage are one study.
-        folder: of the run; takes the study where there is no `url`.
-        url: of a database.
-        since: when the search was begun, or last gone on with. Who goes on with one that was
-            killed has it try again, so what died before does not count.
-        first_rung: updates after which the pruner first looks, where it does.
+        wanted: their indices, in training order.
+        name: the study name; studies with the same name in one storage are the same study.
+        folder: the run folder; contains the study if there is no `url`.
+        url: a database URL.
+        since: when the search was started or last resumed. Workers that died earlier do not count
+            for `ATTEMPTS`, so resuming a killed search tries again.
+        first_rung: number of steps before the pruner's first decision; None: no pruning.
 
     Raises:
         UserError: the storage cannot be reached or is damaged.
@@ -70,17 +70,17 @@ class SharedStudy:
         self._study = self._open(name, pruner)
         self._living = _Living(name, self._storage, pruner=pruner)
         self._id = self._storage.get_study_id_from_name(name)
-        self._leases: Leases = (
-            HeartbeatLeases(self._storage, self._study)
+        self._leases: Liveness = (
+            HeartbeatLiveness(self._storage, self._study)
             if isinstance(self._storage, RDBStorage)
-            else LockLeases(self._storage, folder / ".workers")
+            else LockLiveness(self._storage, folder / ".workers")
         )
 
     def fill(self) -> bool:
-        """Enqueue again what dead workers left, and whatever else is missing.
+        """Enqueue every architecture that has no trial, or only trials of dead workers.
 
         Returns:
-            Whether anything is still to be done, be it by others.
+            Whether any architecture is unfinished, including those of other workers.
         """
         self._leases.fail_abandoned(self._trials(TrialState.RUNNING))
         with self._leases.claiming():
@@ -92,8 +92,8 @@ class SharedStudy:
                     self._enqueue(index, given_up=died[index] >= ATTEMPTS)
         return len(self.done()) < len(self._place)
 
-    def claim(self) -> FrozenTrial | None:
-        """The first trial that waits, now this worker's and nobody else's; None where none does."""
+    def ask(self) -> FrozenTrial | None:
+        """Take the first waiting trial for this worker; None if there is none."""
         with self._leases.claiming():
             for trial in self._waiting():
                 if self._take(trial):
@@ -101,25 +101,25 @@ class SharedStudy:
         return None
 
     def waiting(self) -> bool:
-        """Whether there is something to claim."""
+        """Whether a trial is waiting."""
         return bool(self._waiting())
 
     def index(self, trial: FrozenTrial) -> int:
-        """Which architecture it is."""
+        """The index of the trial's architecture."""
         return _index(trial)
 
     def holding(self, trial: FrozenTrial) -> Any:
-        """A context in which the trial is known to be worked on."""
+        """A context in which the trial counts as alive."""
         return self._leases.holding(trial)
 
-    def follow(self, trial: FrozenTrial, updates: int, accuracy: float) -> bool:
-        """Add a point to the training curve; whether the pruner would stop here."""
+    def report(self, trial: FrozenTrial, updates: int, accuracy: float) -> bool:
+        """Report a point of the training curve. Returns whether to prune the trial."""
         live = optuna.trial.Trial(self._living, trial._trial_id)
         live.report(accuracy, updates)
         return live.should_prune()
 
-    def finish(self, trial: FrozenTrial, outcome: Outcome) -> None:
-        """Keep what came of it, unless somebody had thought this worker dead."""
+    def tell(self, trial: FrozenTrial, outcome: TrialResult) -> None:
+        """Store the result, unless the trial was already set to FAIL as that of a dead worker."""
         with suppress(UpdateFinishedTrialError):
             for key in _OUTCOME:
                 if getattr(outcome, key) is not None:
@@ -132,24 +132,24 @@ class SharedStudy:
                 state = TrialState.PRUNED if outcome.pruned else TrialState.FAIL
                 self._storage.set_trial_state_values(trial._trial_id, state)
 
-    def done(self) -> dict[int, Outcome]:
-        """What came of the architectures that are done with, by index, the earliest first."""
+    def done(self) -> dict[int, TrialResult]:
+        """The results of the finished architectures, by index, the earliest first."""
         finished = [
             trial
             for trial in self._trials()
             if trial.state.is_finished() and _counts(trial) and _index(trial) in self._place
         ]
-        outcomes: dict[int, Outcome] = {}
+        outcomes: dict[int, TrialResult] = {}
         for trial in sorted(finished, key=lambda t: (t.datetime_complete, t.number)):
             found = {key: trial.user_attrs.get(key) for key in _OUTCOME}
             kept = {key: value for key, value in found.items() if value is not None}
             kept.setdefault("parameters", 0)
             pruned = trial.state == TrialState.PRUNED
-            outcomes.setdefault(_index(trial), Outcome(**kept, pruned=pruned))
+            outcomes.setdefault(_index(trial), TrialResult(**kept, pruned=pruned))
         return outcomes
 
     def close(self) -> None:
-        """This worker works no more."""
+        """Release the resources of this worker."""
         self._leases.close()
 
     def _open(self, name: str, pruner: BasePruner) -> optuna.Study:
@@ -164,7 +164,7 @@ class SharedStudy:
             return optuna.load_study(study_name=name, **more)
 
     def _waiting(self) -> list[FrozenTrial]:
-        """In the order wanted, whatever was enqueued again in between."""
+        """The waiting trials in the order of `wanted`, also those that were enqueued again."""
         mine = [t for t in self._trials(TrialState.WAITING) if _index(t) in self._place]
         return sorted(mine, key=lambda trial: (self._place[_index(trial)], trial.number))
 
@@ -211,10 +211,10 @@ class SharedStudy:
 
 
 class _Living(optuna.Study):
-    """The study as the pruner sees it: what a dead worker has reported is reported once more."""
+    """The study for the pruner, without failed trials: a retry reports the same points again."""
 
     def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        """Those that have not failed."""
+        """The trials that have not failed."""
         found = super().get_trials(*args, **kwargs)
         return [trial for trial in found if trial.state != TrialState.FAIL]
 
@@ -230,5 +230,5 @@ def _index(trial: FrozenTrial) -> int:
 
 
 def _counts(trial: FrozenTrial) -> bool:
-    """Whether it stands for its architecture: not where it only failed."""
+    """Whether the trial counts for its architecture: not if it failed without a reason."""
     return trial.state != TrialState.FAIL or "reason" in trial.user_attrs

@@ -1,4 +1,4 @@
-"""What `summary.json` of a finished search holds, and a reader that takes nothing else."""
+"""The schema of a finished search's `summary.json`, and a strict reader."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Signed = NewType("Signed", float)
 Line = NewType("Line", str)
 
 MOST = 2**53
-"""Integers up to here are exact as floats, and nothing that is counted comes near."""
+"""Integers up to this value are exact as floats; no count comes near it."""
 _SLACK = 1e-9
-"""By which rounding may take a correlation beyond 1."""
+"""Rounding may exceed the bounds of a correlation or fraction by this much."""
 _RANGES: dict[Any, tuple[tuple[type, ...], float, float]] = {
     Count: ((int,), 0, MOST),
     Amount: ((int, float), 0, MOST),
@@ -30,7 +30,7 @@ _RANGES: dict[Any, tuple[tuple[type, ...], float, float]] = {
 
 
 class _Agreement(TypedDict, total=False):
-    """As `nas.report.agreement` gives it; without a truth there are no intervals."""
+    """The entries of `nas.report.agreement`; without a ground truth there are no intervals."""
 
     spearman_top: Signed | None
     spearman_top_interval: tuple[Signed | None, Signed | None]
@@ -44,20 +44,20 @@ class _Agreement(TypedDict, total=False):
 
 
 class _Summary(_Agreement):
-    """What is put into tables; other entries are left as they are."""
+    """The entries used in tables; others are ignored."""
 
     dataset: Line
     image_size: Count
     proxy: Line
-    evaluated: Count
+    n_complete: Count
     pruned: Count
     top_fraction: Fraction
     best: Line
     best_accuracy: Fraction | None
     regret: Signed | None
-    updates: Count
-    updates_saved: Fraction
-    retrained_updates: Count | None
+    steps: Count
+    steps_saved: Fraction
+    retrained_steps: Count | None
     seconds_search: Amount
     seconds_proxy: Amount
     seconds_wall: Amount
@@ -70,10 +70,10 @@ class _Summary(_Agreement):
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
-    """The summary of the finished run in a folder.
+    """Read the summary of a finished run.
 
     Raises:
-        UserError: there is none, or an entry is missing or is not what it should be.
+        UserError: the file does not exist, or an entry is missing or invalid.
     """
     import cattrs
 
@@ -87,7 +87,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: {error}") from error
     try:
         return dict(_converter().structure(found, _Summary))
-    except Exception as error:  # cattrs has many kinds, in groups
+    except Exception as error:  # cattrs raises many classes, in exception groups
         where = cattrs.transform_error(error, path="summary")[0].rpartition("@ ")[2]
         raise UserError(
             f"{path} is damaged: {where} is missing, or not what a search writes"
@@ -95,7 +95,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
 
 
 def _converter() -> Any:
-    """A converter that takes values as they are or not at all."""
+    """A converter that rejects values of a wrong type instead of converting them."""
     import cattrs
 
     converter = cattrs.Converter()

@@ -1,4 +1,4 @@
-"""`architectures.csv`: a row for each architecture; and the truth, which is such a table."""
+"""`architectures.csv`, with one row per architecture, and the ground truth, read from one."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from condense import UserError, atomic_write
+from nas.objective import TrialResult
 from nas.paths import is_folder, read_text
 from nas.space import Space
 from nas.summary import MOST
-from nas.training import Outcome
 
 TABLE = "architectures.csv"
 
 _FIRST = ("index", "architecture")
 _ABOUT = ("proxy", "dataset", "images_sha256")
 _LAST = (
-    *("parameters", "status", "reason", "score", "accuracy", "truth", "updates", "seconds"),
+    *("parameters", "status", "reason", "score", "accuracy", "ground_truth", "steps", "seconds"),
     *_ABOUT,
 )
 STATUSES = ("complete", "pruned", "failed")
@@ -29,13 +29,13 @@ STATUSES = ("complete", "pruned", "failed")
 
 @dataclass(frozen=True)
 class Row:
-    """An architecture and what came of it.
+    """An architecture and its result.
 
     Attributes:
         status: complete, pruned or failed.
-        score: what it is ranked by; None unless complete.
-        accuracy: on the test images; None unless complete, and where nothing is trained.
-        truth: accuracy after training on the whole set; None where it is not known.
+        score: the value for the ranking; None unless complete.
+        accuracy: on the test images; None unless complete, and if nothing is trained.
+        ground_truth: accuracy after training on the whole set; None if unknown.
     """
 
     index: int
@@ -46,13 +46,13 @@ class Row:
     reason: str = ""
     score: float | None = None
     accuracy: float | None = None
-    truth: float | None = None
-    updates: int = 0
+    ground_truth: float | None = None
+    steps: int = 0
     seconds: float = 0.0
 
 
-def rows_of(space: Space, done: Mapping[int, Outcome], trained: bool = True) -> list[Row]:
-    """The rows of these architectures, by index; `trained`: whether scores are accuracies."""
+def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True) -> list[Row]:
+    """The rows of finished architectures, by index; `trained`: whether scores are accuracies."""
     rows = []
     for index, outcome in sorted(done.items()):
         complete = outcome.score is not None
@@ -66,7 +66,7 @@ def rows_of(space: Space, done: Mapping[int, Outcome], trained: bool = True) -> 
                 reason=outcome.reason or "",
                 score=outcome.score,
                 accuracy=outcome.score if trained else None,
-                updates=outcome.updates,
+                steps=outcome.steps,
                 seconds=outcome.seconds,
             )
         )
@@ -75,7 +75,7 @@ def rows_of(space: Space, done: Mapping[int, Outcome], trained: bool = True) -> 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, and what they were measured with."""
+    """Rows, with the proxy and the data set on which they were measured."""
 
     rows: Sequence[Row]
     proxy: str
@@ -83,7 +83,7 @@ class Table:
     images_sha256: str
 
     def write(self, path: Path) -> None:
-        """Write a CSV file."""
+        """Write the table as a CSV file."""
         factors = list(self.rows[0].factors) if self.rows else []
         factors = [name for name in factors if name not in (*_FIRST, *_LAST)]
         about = {
@@ -102,10 +102,10 @@ class Table:
 
     @classmethod
     def read(cls, path: Path) -> Table:
-        """Read what `write` wrote, from the file or from a run's folder.
+        """Read a table written by `write`, from the file or from a run folder.
 
         Raises:
-            UserError: there is no such file, or it holds something else.
+            UserError: there is no such file, or it is not such a table.
         """
         path = path / TABLE if is_folder(path) else path
         try:
@@ -126,62 +126,65 @@ class Table:
             raise UserError(f"{path} is damaged: {error}") from error
         return cls(rows, *about)
 
-    def with_truth(self, truth: Mapping[str, float]) -> Table:
-        """The same table with the column `truth`."""
+    def with_ground_truth(self, ground_truth: Mapping[str, float]) -> Table:
+        """The table with the column `ground_truth` filled in."""
         return replace(
-            self, rows=[replace(row, truth=truth.get(row.architecture)) for row in self.rows]
+            self,
+            rows=[
+                replace(row, ground_truth=ground_truth.get(row.architecture)) for row in self.rows
+            ],
         )
 
 
 @dataclass(frozen=True)
-class Truth:
-    """Whole-set accuracies by the name of the architecture, and what measuring them took."""
+class GroundTruth:
+    """Whole-set accuracies by architecture name, and the cost of measuring them."""
 
     accuracies: Mapping[str, float]
     seconds: float
-    updates: int
-    """Of each architecture."""
+    steps: int
+    """Training steps of each architecture."""
 
     @property
     def best(self) -> float | None:
-        """The highest accuracy; None where there is none."""
+        """The highest accuracy; None if there is none."""
         return max(self.accuracies.values(), default=None)
 
     @classmethod
-    def of(cls, table: Table) -> Truth:
-        """The truth that a table of a `whole` run holds."""
+    def of(cls, table: Table) -> GroundTruth:
+        """The ground truth from the table of a run with --proxy whole."""
         known = [row for row in table.rows if row.accuracy is not None]
         return cls(
             {row.architecture: row.accuracy for row in known if row.accuracy is not None},
             sum(row.seconds for row in table.rows),
-            max((row.updates for row in known), default=0),
+            max((row.steps for row in known), default=0),
         )
 
     @classmethod
-    def read(cls, path: Path, images_sha256: str, dataset: str) -> Truth:
-        """The truth in a run's folder or a CSV file, for these images.
+    def read(cls, path: Path, images_sha256: str, dataset: str) -> GroundTruth:
+        """Read the ground truth for these images from a run folder or a CSV file.
 
         Raises:
-            UserError: the file cannot be read, or holds no truth of these images.
+            UserError: the file cannot be read, or is no ground truth for these images.
         """
         table = Table.read(path)
         if table.proxy != "whole":
             raise UserError(
-                f"{path} is no truth, it was measured on the proxy {table.proxy}: "
+                f"{path} is no ground_truth, it was measured on the proxy {table.proxy}: "
                 "measure one with --proxy whole"
             )
         if table.images_sha256 != images_sha256:
             name, ours = table.dataset, dataset
             differ = f"({name}, not {ours})" if name != ours else f"that are called {name} too"
             raise UserError(
-                f"{path} is the truth of other images {differ}: measure one with "
+                f"{path} is the ground_truth of other images {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
             )
         return cls.of(table)
 
 
 def _row(record: Mapping[str, str]) -> Row:
-    # A line that is too short or too long has None for a cell, or for a column.
+    # In a line with a wrong number of cells, csv sets a value or a key to None.
     if None in record or None in record.values():
         raise ValueError("a line has too many cells or too few")
     row = Row(
@@ -193,8 +196,8 @@ def _row(record: Mapping[str, str]) -> Row:
         reason=record["reason"],
         score=_number(record["score"], MOST),
         accuracy=_number(record["accuracy"], 1),
-        truth=_number(record["truth"], 1),
-        updates=_count(record["updates"]),
+        ground_truth=_number(record["ground_truth"], 1),
+        steps=_count(record["steps"]),
         seconds=_number(record["seconds"], MOST) or 0.0,
     )
     if row.status not in STATUSES or (row.score is not None) != (row.status == "complete"):

@@ -1,7 +1,7 @@
-"""How the process of a worker begins: it ends with the one who has started it.
+"""Entry point of a worker process, which exits when its parent exits.
 
-Nothing here imports torch, which takes seconds: a worker whose parent is killed in the meantime
-ends too.
+This module does not import torch, which takes seconds: if the parent is killed during the import,
+the worker must exit too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nas.settings import Search
 def start(
     settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
 ) -> None:
-    """Be a worker until nothing is left to do, or until the parent is gone."""
+    """Run a worker until no trial is left or the parent has exited."""
     Thread(target=_end_with_parent, daemon=True).start()
     from nas.workers import run_worker
 
@@ -26,7 +26,7 @@ def start(
 
 
 def _end_with_parent() -> None:
-    """Whoever goes on with the search claims again what this process was at, so nothing is kept."""
+    """Exit with the parent. Nothing is saved: a resumed search enqueues the current trial again."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

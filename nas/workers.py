@@ -1,4 +1,4 @@
-"""The processes that train: this one alone, or several that share the study."""
+"""The training processes: this process alone, or several workers that share the study."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from condense import UserError, command_line, keep_freed_memory
+from condense import UserError, keep_freed_memory
+from condense.cli.device import set_determinism
 from nas import worker_process
 from nas.experiment import Experiment
 from nas.settings import Search
@@ -23,37 +24,37 @@ from nas.study import SharedStudy
 
 POLL_SECONDS = 0.5
 DEATHS_IN_A_ROW = 20
-"""Workers that may die, without a result in between, before the search is given up."""
+"""The search stops if more workers than this die without a result in between."""
 
 
 def work(
     experiment: Experiment,
     study: SharedStudy,
     deadline: float | None = None,
-    tell: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train one architecture after the other until none is left, or the time is up.
+    """Train one architecture after another until none is left or the deadline has passed.
 
     Args:
-        experiment: knows how.
-        study: knows what.
-        deadline: `time.time()` after which nothing more is begun, once there is a result.
-        tell: called whenever something is done.
+        experiment: trains the architectures.
+        study: supplies the trials.
+        deadline: `time.time()` after which no trial is started, once there is a result.
+        on_result: called after every result, and while waiting for other workers.
     """
     while True:
         if deadline is not None and time.time() > deadline and study.done():
             return
-        trial = study.claim()
+        trial = study.ask()
         if trial is not None:
             with study.holding(trial):
                 outcome = experiment.train(study, trial)
-            study.finish(trial, outcome)
-            tell()
+            study.tell(trial, outcome)
+            on_result()
         elif study.fill():
-            # Nothing waits, but what others are at may yet come back.
+            # No trial is waiting, but trials of other workers may be enqueued again.
             if study.waiting():
                 continue
-            tell()
+            on_result()
             time.sleep(POLL_SECONDS)
         else:
             return
@@ -63,12 +64,12 @@ def work_together(
     experiment: Experiment,
     study: SharedStudy,
     deadline: float | None = None,
-    tell: Callable[[], None] = lambda: None,
+    on_result: Callable[[], None] = lambda: None,
 ) -> None:
-    """Have as many processes as the settings say train, and replace those that are killed.
+    """Train with `workers` processes, and replace those that are killed.
 
     Raises:
-        UserError: workers die again and again, or one met what the user can mend.
+        UserError: workers die repeatedly, or a worker raised a `UserError`.
     """
     count = min(experiment.settings.workers, len(experiment.wanted))
     crew: list[BaseProcess] = []
@@ -78,7 +79,7 @@ def work_together(
             crew.append(_hire(experiment, count, deadline))
         while any(worker.is_alive() for worker in crew):
             time.sleep(POLL_SECONDS)
-            tell()
+            on_result()
             for place, worker in enumerate(crew):
                 if not worker.exitcode:
                     continue
@@ -109,7 +110,7 @@ def _hire(experiment: Experiment, count: int, deadline: float | None) -> BasePro
 
 
 def _require_killed(worker: BaseProcess) -> None:
-    """Somebody's kill, or the system's want of memory, is no fault of the program."""
+    """Raise unless a signal ended the worker (a kill, or out of memory): that is no error here."""
     assert worker.exitcode is not None
     if worker.exitcode == 2:
         raise UserError("a worker had to stop, as it says above")
@@ -120,14 +121,14 @@ def _require_killed(worker: BaseProcess) -> None:
 def run_worker(
     settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
 ) -> None:
-    """What a worker process does.
+    """The main function of a worker process.
 
-    On SIGTERM and SIGHUP it ends at once, as the system has it: it has nothing to put in order, and
-    what it was at is claimed again.
+    SIGTERM and SIGHUP keep their default action and end it at once: there is nothing to clean up,
+    and its trial is enqueued again.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who hired
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     keep_freed_memory()
-    command_line.set_determinism(settings.common)
+    set_determinism(settings.common)
     torch.set_num_threads(max(1, torch.get_num_threads() // count))
     try:
         experiment = Experiment.in_worker(settings, folder, begun)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from processes import HANGS, in_session
-from results import checkpoints, differences, results, rows
-from split_images import write_images
+
+from tests.helpers.processes import HANGS, in_session
+from tests.helpers.results import checkpoints, differences, results, rows
+from tests.helpers.split_images import write_images
 
 pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc"),
@@ -49,11 +50,11 @@ class Job:
 JOBS = {
     "condense run": Job(
         "condense",
-        ("run", *DIGITS, "--ipc", "2", "--outer", "30", "--evaluation.networks", "1"),
+        ("run", *DIGITS, "--ipc", "2", "--iterations", "30", "--evaluation.num-eval", "1"),
     ),
     "condense evaluate": Job(
         "condense",
-        ("evaluate", "set.safetensors", *DIGITS, "--networks", "20", "--epochs", "40"),
+        ("evaluate", "set.safetensors", *DIGITS, "--num-eval", "20", "--epoch-eval-train", "40"),
         often=True,
         flushed=False,
     ),
@@ -68,7 +69,7 @@ JOBS = {
     "nas.search": Job(
         "nas.search",
         (
-            *(*DIGITS, "--proxy", "random", "--sample", "8", "--workers", "2"),
+            *(*DIGITS, "--proxy", "random", "--n-trials", "8", "--workers", "2"),
             *("--training.epochs", "15"),
         ),
     ),
@@ -145,7 +146,7 @@ def test_a_signal_ends_a_run_that_can_be_gone_on_with(
 ) -> None:
     job, run = JOBS[name], folder / "run"
     if "set.safetensors" in job.arguments and not (folder / "set.safetensors").exists():
-        made = ("run", *DIGITS, "--method", "random", "--evaluation.networks", "0", "--out", "set")
+        made = ("run", *DIGITS, "--method", "random", "--evaluation.num-eval", "0", "--out", "set")
         succeed(folder, JOBS["condense run"], *made)
         shutil.copy(folder / "set" / "condensed.safetensors", folder / "set.safetensors")
     shutil.rmtree(run, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Dataset distillation: DD (Wang, Zhu, Torralba & Efros 2018, Algorithm 1).
 
-A network that makes a few steps of gradient descent on the images should do well on real ones: the
-gradient of its loss there is taken back through all the steps, to the images and to the learning
-rates. A set is meant for these steps and no others, so it carries the rates.
+A network that takes a few gradient descent steps on the synthetic images should have a low loss on
+real images. The gradient of this loss is backpropagated through all steps to the images and the
+learning rates. A set is valid for these steps only, so it includes the learning rates.
 """
 
 from __future__ import annotations
@@ -13,34 +13,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.checkpoints import restore_state, state_of
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
-from condense.journal import Checkpoint, Journal
-from condense.methods.coresets import require_images
-from condense.methods.images import images_like, initial_images, require_finite
+from condense.config.unrolled import DatasetDistillation
+from condense.data.image_data import ImageData
+from condense.methods.initialisation import images_like, initial_images, require_finite
+from condense.methods.selection import require_images
 from condense.methods.unrolled import Weights, descend, logits_at
-from condense.networks import Classifier, build, initialise
+from condense.models.build import Classifier, build, initialise
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
+from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
-from condense.unrolled_settings import DatasetDistillation
 
 BETAS = (0.5, 0.999)
-"""Of Adam, which moves images and rates; as in the authors' code."""
+"""Betas of Adam for images and learning rates; as in the authors' code."""
 
 
 def condense_by_dataset_distillation(
-    data: ImageData, settings: DatasetDistillation, seed: int, journal: Journal
+    data: ImageData, settings: DatasetDistillation, seed: int, journal: Checkpointer
 ) -> CondensedSet:
-    """A set of `settings.ipc` synthetic images per class, with the rates that were learnt for it.
+    """A set of `settings.ipc` synthetic images per class, with the learnt learning rates.
 
     Args:
-        data: the training set; its device is the one that is computed on.
-        settings: the steps to learn for, and how.
-        seed: the k-th iteration draws from a stream of its own, made of the seed and k.
-        journal: told of every iteration; an interrupted run goes on from it.
+        data: the training set; the computation runs on its device.
+        settings: the settings of the method.
+        seed: iteration k uses its own random stream, derived from the seed and k.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: for a setting that makes no sense, or a class with too few images.
+        UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
     distiller = Distiller(data, settings, seed)
@@ -52,7 +53,7 @@ def condense_by_dataset_distillation(
     else:
         start, images, raw = 0, initial_images(data, settings, seed), distiller.initial_raw()
     learnt = [images.requires_grad_(), raw.requires_grad_()]
-    optimizer = torch.optim.Adam(learnt, settings.image_lr, BETAS)
+    optimizer = torch.optim.Adam(learnt, settings.lr_img, BETAS)
     if before:
         restore_state("optimizer", optimizer, before)
     for k in range(start, settings.iterations):
@@ -69,12 +70,12 @@ def condense_by_dataset_distillation(
 
 
 def learning_rate(settings: DatasetDistillation, k: int) -> float:
-    """Of images and rates in the k-th iteration: halved after each tenth of all."""
-    return settings.image_lr * 0.5 ** (10 * k // settings.iterations)
+    """The learning rate of Adam in iteration k: halved after each tenth of the iterations."""
+    return settings.lr_img * 0.5 ** (10 * k // settings.iterations)
 
 
 class Distiller:
-    """The training that is learnt through, from the images and the rates to a loss."""
+    """The unrolled training: the loss as a function of images and learning rates."""
 
     def __init__(self, data: ImageData, settings: DatasetDistillation, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
@@ -82,21 +83,21 @@ class Distiller:
         self.network = build(settings.network, data.shape, data.classes).to(data.device).train()
 
     def initial_raw(self) -> Tensor:
-        """What the rates are the softplus of, [epochs, steps], so that they stay above 0."""
-        size = (self.settings.epochs, self.settings.steps_an_epoch())
-        raw = math.log(math.expm1(self.settings.rate))
+        """Initial `raw`, [epochs, steps]; softplus(raw) are the learning rates, always above 0."""
+        size = (self.settings.distill_epochs, self.settings.steps_an_epoch())
+        raw = math.log(math.expm1(self.settings.distill_lr))
         return torch.full(size, raw, device=self.data.device)
 
     def gradients(self, images: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-        """∇ of the k-th iteration's loss with respect to `images` and `raw`, and the loss.
+        """The gradients of the loss of iteration k w.r.t. `images` and `raw`, and the loss.
 
-        The loss on a real batch after training, averaged over the networks, each of which begins
-        with weights of its own, where they are not fixed.
+        It is the loss on a real batch after training, averaged over the networks. Each network has
+        its own initial weights, unless they are fixed.
         """
         settings, draws = self.settings, generator(self.seed, "iteration", k)
-        fixed = settings.weights == "fixed"
+        fixed = settings.init_weights == "fixed"
         networks = 1 if fixed else settings.networks
-        real = torch.randperm(len(self.data.x_train), generator=draws)[: settings.real_batch]
+        real = torch.randperm(len(self.data.x_train), generator=draws)[: settings.batch_real]
         total = torch.zeros((), device=images.device)
         to_images, to_raw = torch.zeros_like(images), torch.zeros_like(raw)
         for _ in range(networks):
@@ -109,19 +110,19 @@ class Distiller:
         return to_images, to_raw, total
 
     def loss(self, images: Tensor, rates: Tensor, real: Tensor) -> Tensor:
-        """The loss on real images, rows `real` of the training split, of the network as trained."""
+        """The loss of the trained network on real images, rows `real` of the training split."""
         weights = trained(self.network, images, rates)
         logits = logits_at(self.network, weights, self.data.normalise(self.data.x_train[real]))
         return F.cross_entropy(logits, self.data.y_train[real])
 
 
 def trained(network: Classifier, images: Tensor, rates: Tensor) -> Weights:
-    """The weights of `network` after gradient descent on `images`; differentiable in all.
+    """The weights of `network` after gradient descent on `images`; differentiable.
 
     Args:
-        network: gives the initial weights, and keeps them.
+        network: gives the initial weights; it is not changed.
         images: [classes, ipc, c, h, w], normalised.
-        rates: [epochs, steps]; in each epoch step s is on the s-th share of each class's images.
+        rates: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
     """
     weights: Weights = dict(network.named_parameters())
     shares = images.chunk(rates.shape[1], dim=1)

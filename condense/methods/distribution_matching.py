@@ -1,7 +1,7 @@
 """Dataset condensation with distribution matching: DM (Zhao & Bilen 2023, Algorithm 1).
 
-The images of a set are moved so that their mean embedding is that of the real images of their
-class, over many networks with random weights. No network is trained, so a step is a cheap one.
+The synthetic images are optimised so that their mean embedding matches that of the real images of
+their class, over many networks with random weights. No network is trained, so a step is cheap.
 """
 
 from __future__ import annotations
@@ -11,36 +11,36 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from condense.augment import check_strategy, default_strategy, draw
+from condense.augment.params import check_strategy, default_strategy, draw
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
-from condense.footprint import forward_piece, groups, training_piece
-from condense.journal import Journal
-from condense.methods.coresets import require_images
-from condense.methods.images import augmented, match_images, real_rows
-from condense.networks import Classifier, build, initialise
-from condense.parallel import map_pieces, worker_threads
+from condense.config.methods import DistributionMatching
+from condense.data.image_data import ImageData
+from condense.methods.initialisation import augmented, match_images, real_rows
+from condense.methods.selection import require_images
+from condense.models.build import Classifier, build, initialise
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.settings import DistributionMatching
-from condense.training import CHUNK, in_chunks
+from condense.training.chunking import forward_piece, groups, training_piece
+from condense.training.loop import CHUNK, in_chunks
+from condense.training.threads import map_pieces, worker_threads
 
 
 def condense_by_distribution_matching(
-    data: ImageData, settings: DistributionMatching, seed: int, journal: Journal
+    data: ImageData, settings: DistributionMatching, seed: int, journal: Checkpointer
 ) -> CondensedSet:
     """A set of `settings.ipc` synthetic images per class.
 
     Args:
-        data: the training set 𝒯; its device is the one that is computed on.
-        settings: the number of steps, rates and augmentation.
-        seed: the k-th iteration draws from a stream of its own, made of the seed and k.
-        journal: told of every iteration; an interrupted run goes on from it.
+        data: the training set 𝒯; the computation runs on its device.
+        settings: iterations, learning rate and augmentation.
+        seed: iteration k uses its own random stream, derived from the seed and k.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: for a setting that makes no sense, or a class with too few images.
+        UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
-    strategy = settings.strategy or default_strategy(data.mirror)
+    strategy = settings.dsa_strategy or default_strategy(data.hflip)
     check_strategy(strategy)
     network = build(settings.network, data.shape, data.classes).to(data.device)
     piece = training_piece(network, data.shape, data.device)
@@ -48,8 +48,8 @@ def condense_by_distribution_matching(
     def step(images: Tensor, velocity: Tensor, k: int) -> float:
         draws = generator(seed, "iteration", k)
         gradient, distance = match(network, images, data, settings, strategy, draws, piece)
-        velocity.mul_(settings.image_momentum).add_(gradient)
-        images.sub_(velocity, alpha=settings.image_lr)
+        velocity.mul_(settings.mom_img).add_(gradient)
+        images.sub_(velocity, alpha=settings.lr_img)
         return float(distance)
 
     with worker_threads(data.device):
@@ -65,22 +65,22 @@ def match(
     draws: torch.Generator,
     piece: int | None,
 ) -> tuple[Tensor, Tensor]:
-    """The gradient with respect to `images` of the embeddings' distance, and its value.
+    """The gradient of the embedding distance with respect to `images`, and the distance.
 
     Args:
-        network: its weights are drawn anew.
+        network: it is reinitialised.
         images: [classes, ipc, c, h, w], normalised.
-        data: what they are compared with.
-        settings: the real batch, and whether to augment.
-        strategy: the operations of which one is drawn for each class.
+        data: the real images.
+        settings: the real batch size, and whether to augment.
+        strategy: the operations, one of which is sampled for each class.
         draws: for weights, real images and augmentation, in this order.
-        piece: images that should go through the network at once, at most, though the synthetic
-            ones of a class always do; None for all, as with batch norm: the real images of all
-            classes have statistics of their own, and so have the synthetic ones.
+        piece: maximum number of images in a forward pass, except that the synthetic images of a
+            class are never split. None: no limit, for batch norm: the real images of all classes
+            then share statistics, and so do the synthetic images.
     """
     initialise(network, draws)
     network.train()
-    rows = real_rows(data, settings.real_batch, draws)
+    rows = real_rows(data, settings.batch_real, draws)
     omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
     classes = data.classes if piece is None else max(1, piece // settings.ipc)
 
@@ -112,8 +112,8 @@ def embedding_distance(
     Args:
         embed: [n, c, h, w] -> [n, d].
         real: for each class [n_class, c, h, w]; the numbers of images may differ.
-        synthetic: [classes, ipc, c, h, w]; the distance can be differentiated in these alone.
-        chunk: real images of a class that are embedded at once; None: those of all classes.
+        synthetic: [classes, ipc, c, h, w]; the distance is differentiable in these only.
+        chunk: real images of a class per forward pass; None: all classes in one pass.
     """
     if chunk is None:
         batches = list(real)

@@ -1,7 +1,7 @@
-"""The forgetting coreset: real images that are hard to remember (Toneva et al. 2019).
+"""The forgetting coreset: real images with the most forgetting events (Toneva et al. 2019).
 
-An image is forgotten where the network classifies it wrongly and had classified it rightly when it
-was last seen in a batch. The images of each class that are forgotten most often are kept.
+A forgetting event: the network misclassifies an image that it classified correctly when the image
+was last in a batch. The images of each class with the most forgetting events are selected.
 """
 
 from __future__ import annotations
@@ -12,60 +12,61 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condense.checkpoints import restore_state, state_of
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
-from condense.journal import Checkpoint, Journal
-from condense.methods.coresets import require_images, set_of_rows
-from condense.networks import build
+from condense.config.methods import Forgetting
+from condense.data.image_data import ImageData
+from condense.methods.selection import require_images, set_of_rows
+from condense.models.build import build
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
+from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
-from condense.settings import Forgetting
 
 NEVER_LEARNT = torch.iinfo(torch.int64).max
-"""Counts as forgotten more often than any image that was ever classified rightly."""
+"""Count of an image that was never classified correctly: higher than any other count."""
 
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What has been seen of each training image; `see` changes it in place."""
+    """The statistics of each training image; `see` updates them in place."""
 
     right: Tensor
-    """bool [n]: classified rightly when last seen."""
+    """bool [n]: classified correctly when last in a batch."""
     learnt: Tensor
-    """bool [n]: classified rightly at least once."""
+    """bool [n]: classified correctly at least once."""
     events: Tensor
-    """int64 [n]: how often it was forgotten."""
+    """int64 [n]: number of forgetting events."""
 
     @classmethod
     def empty(cls, n: int, device: torch.device) -> Record:
-        """Nothing seen yet of `n` images."""
+        """The initial statistics of `n` images."""
         right, learnt = torch.zeros(2, n, dtype=torch.bool, device=device)
         return cls(right, learnt, torch.zeros(n, dtype=torch.int64, device=device))
 
     def see(self, rows: Tensor, right: Tensor) -> None:
-        """Images `rows` int64 [b], all different, were classified rightly or not, bool [b]."""
+        """Record a batch: `rows` int64 [b], all different; `right` bool [b], correct or not."""
         self.events[rows] += self.right[rows] & ~right
         self.learnt[rows] |= right
         self.right[rows] = right
 
     def forgotten(self) -> Tensor:
-        """int64 [n]: how often each was forgotten; `NEVER_LEARNT` where it was never right."""
+        """int64 [n]: forgetting events; `NEVER_LEARNT` if never classified correctly."""
         return self.events.masked_fill(~self.learnt, NEVER_LEARNT)
 
 
 def forgetting_coreset(
-    data: ImageData, settings: Forgetting, seed: int, journal: Journal
+    data: ImageData, settings: Forgetting, seed: int, journal: Checkpointer
 ) -> CondensedSet:
-    """The `settings.ipc` images of each class that are forgotten most often, most often first.
+    """The `settings.ipc` images of each class with the most forgetting events, in falling order.
 
     Args:
-        data: the training set; its device is the one that is computed on.
-        settings: how the network is trained whose forgetting counts.
-        seed: weights, the order in which images are seen, and which of equals are kept.
-        journal: told of every epoch; an interrupted run goes on from it.
+        data: the training set; the computation runs on its device.
+        settings: the training of the network.
+        seed: for the weights, the order of the images, and the order of equal counts.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: for a class with too few images.
+        UserError: a class has too few images.
     """
     require_images(data, settings.ipc)
     forgotten = count_forgetting(data, settings, seed, journal)
@@ -73,13 +74,13 @@ def forgetting_coreset(
 
 
 def most_forgotten(data: ImageData, forgotten: Tensor, ipc: int, seed: int) -> Tensor:
-    """Rows of the training split, [classes, ipc], of the highest counts; among equals, at random.
+    """Rows of the training split, [classes, ipc], with the highest counts; ties at random.
 
     Args:
         data: the training set, with at least `ipc` images of each class.
         forgotten: int64 [n], a count for each training image.
         ipc: images per class.
-        seed: which of equals come first.
+        seed: for the order of equal counts.
     """
     shuffled = torch.randperm(len(forgotten), generator=generator(seed, "ties")).to(data.device)
     order = shuffled[forgotten[shuffled].argsort(descending=True, stable=True)]
@@ -87,8 +88,10 @@ def most_forgotten(data: ImageData, forgotten: Tensor, ipc: int, seed: int) -> T
     return torch.stack([order[classes == label][:ipc] for label in range(data.classes)])
 
 
-def count_forgetting(data: ImageData, settings: Forgetting, seed: int, journal: Journal) -> Tensor:
-    """Train a network on the whole training split; how often it forgot each image, int64 [n]."""
+def count_forgetting(
+    data: ImageData, settings: Forgetting, seed: int, journal: Checkpointer
+) -> Tensor:
+    """Train a network on the whole training split; the forgetting counts, int64 [n]."""
     network = build(settings.network, data.shape, data.classes, generator(seed, "network"))
     network.to(data.device).train()
     optimizer = torch.optim.SGD(
@@ -108,7 +111,7 @@ def count_forgetting(data: ImageData, settings: Forgetting, seed: int, journal: 
     for epoch in range(start, settings.epochs):
         optimizer.param_groups[0]["lr"] = learning_rate(settings, epoch)
         train_epoch(
-            network, optimizer, data, settings.batch, record, generator(seed, "epoch", epoch)
+            network, optimizer, data, settings.batch_size, record, generator(seed, "epoch", epoch)
         )
         right = float(record.right.float().mean())
         journal.report(epoch + 1, settings.epochs, right=right, forgotten=int(record.events.sum()))
@@ -121,12 +124,14 @@ def train_epoch(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     data: ImageData,
-    batch: int,
+    batch_size: int,
     record: Record,
     draws: torch.Generator,
 ) -> None:
-    """One pass over the training split in a new order; `record` sees what the network sees."""
-    for rows in torch.randperm(len(data.x_train), generator=draws).to(data.device).split(batch):
+    """One epoch on the training split in a new order; `record` is updated with every batch."""
+    for rows in (
+        torch.randperm(len(data.x_train), generator=draws).to(data.device).split(batch_size)
+    ):
         labels = data.y_train[rows]
         logits = network(data.normalise(data.x_train[rows]))
         record.see(rows, logits.argmax(1) == labels)
@@ -136,6 +141,6 @@ def train_epoch(
 
 
 def learning_rate(settings: Forgetting, epoch: int) -> float:
-    """The learning rate in an epoch, counted from 0."""
+    """The learning rate in an epoch (from 0)."""
     drops = sum(epoch >= fraction * settings.epochs for fraction in (0.3, 0.6, 0.8))
     return settings.lr * 0.2**drops

@@ -1,8 +1,8 @@
 """Dataset condensation by gradient matching: DSA, Algorithm 1 of the paper, and DC.
 
-The images of a set are moved so that the gradients that they give a network are those that the
-real images of their class give it, over many freshly initialised networks and along their first
-steps of training on the set itself.
+The synthetic images are optimised so that their gradients match those of the real images of their
+class, over many newly initialised networks and along the first steps of their training on the
+synthetic set.
 """
 
 from __future__ import annotations
@@ -13,12 +13,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from condense.augment import Omega, check_strategy, default_strategy, draw
-from condense.capture import CapturedStep
+from condense.augment.params import (
+    AugmentParams,
+    check_strategy,
+    default_strategy,
+    draw,
+)
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
+from condense.config.methods import GradientMatching, Side
+from condense.data.image_data import ImageData
 from condense.errors import unknown
-from condense.footprint import (
+from condense.gradients.distances import DISTANCES
+from condense.gradients.per_class import (
+    distance_gradient,
+    matched_parameters,
+    stacked_class_gradients,
+)
+from condense.methods.batch_norm import calibrate
+from condense.methods.initialisation import (
+    augmented,
+    initial_images,
+    match_images,
+    real_rows,
+)
+from condense.methods.selection import require_images
+from condense.models.build import build, initialise
+from condense.runs.checkpointer import Checkpointer
+from condense.seeds import generator
+from condense.training.chunking import (
     at_once,
     groups,
     has_batch_norm,
@@ -27,58 +49,49 @@ from condense.footprint import (
     training_bytes,
     training_piece,
 )
-from condense.journal import Journal
-from condense.matching import (
-    DISTANCES,
-    distance_gradient,
-    matched_parameters,
-    stacked_class_gradients,
-)
-from condense.methods.calibration import calibrate
-from condense.methods.coresets import require_images
-from condense.methods.images import augmented, initial_images, match_images, real_rows
-from condense.networks import build, initialise
-from condense.parallel import map_pieces, worker_threads
-from condense.seeds import generator
-from condense.settings import GradientMatching, Side
-from condense.training import Schedule, Step, train
+from condense.training.cuda_graphs import CapturedStep
+from condense.training.loop import Step, train
+from condense.training.schedule import Schedule
+from condense.training.threads import map_pieces, worker_threads
 
 CACHE_BYTES = 8 << 20
-"""Activations of the widest layer that go through the network at once on a CPU."""
+"""Size of the activations of the widest layer in one forward pass on a CPU."""
 
 GRADIENTS_KEPT = 6
-"""Tensors as large as the weights that a class needs: both gradients, and what D keeps of them."""
+"""Tensors of the size of the weights per class: both gradients, and what D keeps for backward."""
 
 
 def condense_by_gradient_matching(
-    data: ImageData, settings: GradientMatching, seed: int, journal: Journal
+    data: ImageData, settings: GradientMatching, seed: int, journal: Checkpointer
 ) -> CondensedSet:
     """Algorithm 1: a set of `settings.ipc` synthetic images per class.
 
     Args:
-        data: the training set 𝒯; its device is the one that is computed on.
-        settings: the loops, rates and augmentations.
-        seed: the k-th outer iteration draws from a stream of its own, made of the seed and k.
-        journal: told of every outer iteration; an interrupted run goes on from it.
+        data: the training set 𝒯; the computation runs on its device.
+        settings: loops, learning rates and augmentation.
+        seed: iteration k uses its own random stream, derived from the seed and k.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: for a setting that makes no sense, or a class with too few images.
+        UserError: a setting is invalid, or a class has too few images.
     """
     matcher = Matcher(data, settings, seed)
     with worker_threads(data.device):
-        return match_images(data, settings, seed, journal, settings.outer, matcher.outer_iteration)
+        return match_images(
+            data, settings, seed, journal, settings.iterations, matcher.outer_iteration
+        )
 
 
 class Matcher:
-    """One condensation: the data, the settings, and the steps of the algorithm on them."""
+    """One run of the algorithm: the data, the settings and the steps."""
 
     def __init__(self, data: ImageData, settings: GradientMatching, seed: int) -> None:
         if settings.distance not in DISTANCES:
             raise unknown("distance", settings.distance, DISTANCES)
         self.data, self.settings, self.seed = data, settings, seed
-        self.strategy = settings.strategy or default_strategy(data.mirror)
+        self.strategy = settings.dsa_strategy or default_strategy(data.hflip)
         check_strategy(self.strategy)
-        self.inner, self.network_epochs = settings.loops()
+        self.inner, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
         self.classes = torch.arange(data.classes, device=data.device)
         self.labels = self.classes.repeat_interleave(settings.ipc)
@@ -90,44 +103,44 @@ class Matcher:
         self.piece, self.groups = self._pieces()
 
     def initial_images(self) -> Tensor:
-        """What the synthetic images start from, [classes, ipc, c, h, w], normalised."""
+        """The initial synthetic images, [classes, ipc, c, h, w], normalised."""
         return initial_images(self.data, self.settings, self.seed)
 
     def outer_iteration(self, images: Tensor, velocity: Tensor, k: int) -> float:
-        """One network initialisation and T steps along its training; moves `images` in place.
+        """One network initialisation and T steps along its training; updates `images` in place.
 
         Args:
             images: [classes, ipc, c, h, w], normalised.
             velocity: their momentum, of the same shape.
-            k: the number of the initialisation.
+            k: the iteration.
 
         Returns:
-            The matching distance per class and step, averaged.
+            The matching distance, averaged over classes and steps.
         """
         draws = generator(self.seed, "outer", k)
         initialise(self.network, draws)
-        lr = self.image_lr(k)
+        lr = self.lr_img(k)
         total = torch.zeros((), device=images.device)
         for t in range(self.inner):
             gradient, distance = self.match(images, draws)
-            velocity.mul_(self.settings.image_momentum).add_(gradient)
+            velocity.mul_(self.settings.mom_img).add_(gradient)
             images.sub_(velocity, alpha=lr)
             total += distance
             if t < self.inner - 1:
                 self.train_network(images, draws)
         return float(total / (self.inner * len(self.classes)))
 
-    def image_lr(self, k: int) -> float:
-        """The images' learning rate in the k-th outer iteration."""
+    def lr_img(self, k: int) -> float:
+        """The learning rate of the images in iteration k."""
         settings = self.settings
-        if settings.image_schedule == "constant":
-            return settings.image_lr
-        return settings.image_lr * (1 + math.cos(math.pi * (k + 0.5) / settings.outer)) / 2
+        if settings.lr_img_schedule == "constant":
+            return settings.lr_img
+        return settings.lr_img * (1 + math.cos(math.pi * (k + 0.5) / settings.iterations)) / 2
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
         calibrate(self.network, self.data, draws)
-        rows = real_rows(self.data, self.settings.real_batch, draws)
+        rows = real_rows(self.data, self.settings.batch_real, draws)
         largest = max(map(len, rows))
         shared = draw(self.strategy, draws, groups=len(rows))
         on_real = self._omega(self.settings.augment_real, shared, largest, draws)
@@ -150,10 +163,10 @@ class Matcher:
         images: Tensor,
         classes: Tensor,
         rows: Sequence[Tensor],
-        on_real: Omega | None,
-        on_synthetic: Omega | None,
+        on_real: AugmentParams | None,
+        on_synthetic: AugmentParams | None,
     ) -> tuple[Tensor, Tensor]:
-        """As `match`, of some classes, once everything has been drawn."""
+        """`match` for some classes, with all random numbers given."""
         target = stacked_class_gradients(
             self.network, augmented(self.data, rows, on_real), classes, self.matched, self.chunk
         )
@@ -167,10 +180,10 @@ class Matcher:
         return gradient, distance
 
     def train_network(self, images: Tensor, draws: torch.Generator) -> None:
-        """ς_θ epochs on the whole synthetic set, augmented image by image (line 10)."""
+        """Train ς_θ epochs on the whole synthetic set, augmented image by image (line 10)."""
         settings = self.settings
         schedule = Schedule.of_epochs(
-            self.network_epochs, len(self.labels), settings.network_batch, lr=settings.network_lr
+            self.inner_loop, len(self.labels), settings.batch_train, lr=settings.lr_net
         )
         strategy = self.strategy if settings.augment_synthetic != "none" else ()
         train(
@@ -184,9 +197,9 @@ class Matcher:
         )
 
     def _omega(
-        self, side: Side, shared: Omega, images: int, draws: torch.Generator
-    ) -> Omega | None:
-        """The draw for one side: none, the one that both sides share, or one for each image."""
+        self, side: Side, shared: AugmentParams, images: int, draws: torch.Generator
+    ) -> AugmentParams | None:
+        """The parameters for one side: none, those shared by both sides, or one set per image."""
         if side == "none":
             return None
         if side == "siamese":
@@ -194,15 +207,15 @@ class Matcher:
         return draw(self.strategy, draws, groups=self.data.classes, images=images)
 
     def _step(self) -> Step:
-        """Of the network in the loop."""
+        """The training step of the network in the loop."""
         device = self.data.device
         piece = training_piece(self.network, self.data.shape, device)
-        if self.settings.capture and device.type == "cuda" and not has_batch_norm(self.network):
+        if self.settings.cuda_graphs and device.type == "cuda" and not has_batch_norm(self.network):
             return CapturedStep(self.network, piece)
         return Step(self.network, piece)
 
     def _chunk(self) -> int:
-        """Real images that go through the network at once."""
+        """Real images per forward pass."""
         fit = at_once(self.data.device, training_bytes(self.network, self.data.shape))
         if self.data.device.type != "cpu":
             return fit
@@ -210,7 +223,7 @@ class Matcher:
         return min(fit, max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width)))
 
     def _pieces(self) -> tuple[int, list[slice]]:
-        """Synthetic images of a class, and classes, whose gradients' graph is kept at once."""
+        """How many synthetic images of a class, and which classes, share a graph in memory."""
         image = matching_bytes(self.network, self.data.shape)
         weights = sum(weight.nbytes for weight in self.matched.values())
         label = self.settings.ipc * image + GRADIENTS_KEPT * weights

@@ -1,11 +1,12 @@
 """Label distillation: LD (Bohdal, Yang & Hospedales 2020, Algorithm 1, second order).
 
-The images are real ones and stay as they are; what is learnt is a soft label for each. A network
-that makes a step on some of them should do well on real images: the gradient of its loss there is
-taken through the step to the labels. Then the network really makes a step on the new labels (in the
-authors' code, on the labels of before), and so the labels get to see networks all along their
-training, and again with fresh ones. The authors test the labels that did best on images held out,
-for as many steps of Adam as networks lived; here the last labels are tested as all sets are.
+The images are real and unchanged; a soft label is learnt for each. A network that takes a step on
+some of them should have a low loss on real images: the gradient of this loss is backpropagated
+through the step to the labels. Then the network takes a step on the new labels (in the authors'
+code, on the old labels), so the labels are trained with networks at all stages of training; the
+network is reinitialised from time to time. The authors test the labels with the best validation
+accuracy, for as many Adam steps as the networks were trained; here the last labels are tested in
+the same way as all other sets.
 """
 
 from __future__ import annotations
@@ -17,34 +18,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.checkpoints import restore_state, state_of
 from condense.condensed_set import CondensedSet
-from condense.data import ImageData
-from condense.journal import Checkpoint, Journal
-from condense.methods.coresets import choose_randomly, set_of_rows
-from condense.methods.images import require_finite
+from condense.config.unrolled import LabelDistillation
+from condense.data.image_data import ImageData
+from condense.methods.initialisation import require_finite
+from condense.methods.selection import choose_randomly, set_of_rows
 from condense.methods.unrolled import Weights, descend, logits_at
-from condense.networks import build, initialise
+from condense.models.build import build, initialise
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
+from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
-from condense.unrolled_settings import LabelDistillation
 
 SMALLEST = 1e-6
-"""The least probability that a label has before it is normalised: no row can be all zero."""
+"""Minimum probability in a label before normalisation, so that no row is all zero."""
 
 
 def condense_by_label_distillation(
-    data: ImageData, settings: LabelDistillation, seed: int, journal: Journal
+    data: ImageData, settings: LabelDistillation, seed: int, journal: Checkpointer
 ) -> CondensedSet:
-    """Real images, drawn at random, `settings.ipc` of each class, and a learnt label for each.
+    """`settings.ipc` random real images of each class, with learnt soft labels.
 
     Args:
-        data: the training set; its device is the one that is computed on.
-        settings: how labels and networks are trained.
-        seed: the k-th step and the j-th network each draw from a stream of their own.
-        journal: told of every step; an interrupted run goes on from it.
+        data: the training set; the computation runs on its device.
+        settings: the training of labels and networks.
+        seed: each step and each network uses its own random stream.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: for a class with too few images.
+        UserError: a class has too few images.
     """
     distiller = LabelDistiller(data, settings, seed)
     before = journal.restore()
@@ -59,7 +61,7 @@ def condense_by_label_distillation(
 
 @dataclass
 class Patience:
-    """Says when errors have stopped falling: their mean over `length`, for `length` steps."""
+    """Early stopping: the mean of the last `length` errors has not fallen for `length` steps."""
 
     length: int
     errors: list[float] = field(default_factory=list)
@@ -67,7 +69,7 @@ class Patience:
     waited: int = 0
 
     def exhausted(self, error: float) -> bool:
-        """Whether it is so after one more error."""
+        """Add an error; whether to stop."""
         self.errors = [*self.errors, error][-self.length :]
         if len(self.errors) < self.length:
             return False
@@ -80,7 +82,7 @@ class Patience:
 
 
 class LabelDistiller:
-    """One distillation: the images, their labels, and the network that learns alongside."""
+    """One distillation: the images, their labels, and the network."""
 
     def __init__(self, data: ImageData, settings: LabelDistillation, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
@@ -92,17 +94,17 @@ class LabelDistiller:
         self.begin_network(0)
 
     def begin_network(self, number: int) -> None:
-        """Put the `number`-th fresh network in the place of the one that there is."""
+        """Reinitialise the network, its optimizer and the early stopping; `number` is its index."""
         self.number = number
         initialise(self.network, generator(self.seed, "network", number))
-        self.optimizer = torch.optim.Adam(self.network.parameters(), self.settings.network_lr)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), self.settings.lr_net)
         self.patience = Patience(self.settings.patience)
 
     def step(self, k: int) -> float:
         """One step of the labels, then one of the network; the loss on real images."""
         draws = generator(self.seed, "iteration", k)
-        chosen = torch.randperm(len(self.labels), generator=draws)[: self.settings.batch]
-        real = torch.randperm(len(self.data.x_train), generator=draws)[: self.settings.real_batch]
+        chosen = torch.randperm(len(self.labels), generator=draws)[: self.settings.batch_size]
+        real = torch.randperm(len(self.data.x_train), generator=draws)[: self.settings.batch_real]
         loss, error = self.update_labels(chosen, real)
         self.update_network(chosen)
         if self.patience.exhausted(error):
@@ -117,7 +119,7 @@ class LabelDistiller:
             real: which images of the training split, int64 [n].
 
         Returns:
-            The loss on the real images after the inner step, and the error, as a fraction.
+            The loss on the real images after the inner step, and the error rate, from 0 to 1.
         """
         data = self.data
         weights: Weights = dict(self.network.named_parameters())
@@ -134,14 +136,14 @@ class LabelDistiller:
         return float(loss.detach()), float(error)
 
     def update_network(self, chosen: Tensor) -> None:
-        """A step of the network on these images of the set and their labels as they now are."""
+        """One step of the network on these images of the set with their current labels."""
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.network(self.images[chosen]), self.labels[chosen].detach())
         loss.backward()
         self.optimizer.step()
 
     def checkpoint(self, done: int) -> Checkpoint:
-        """All that later steps depend on."""
+        """The complete state after `done` steps."""
         tensors = {
             "labels": self.labels,
             **state_of("label_optimizer", self.label_optimizer),
@@ -152,7 +154,7 @@ class LabelDistiller:
         return Checkpoint(tensors, state)
 
     def restore(self, before: Checkpoint) -> int:
-        """Go back to a checkpoint; the number of steps done there."""
+        """Restore a checkpoint; returns the number of completed steps."""
         done = before.count("done", self.settings.iterations)
         self.begin_network(before.count("number", done))
         with torch.no_grad():
@@ -167,7 +169,7 @@ class LabelDistiller:
 
 
 def initial_labels(data: ImageData, settings: LabelDistillation) -> Tensor:
-    """What the labels start from, float32 [classes × ipc, classes]."""
+    """The initial labels, float32 [classes × ipc, classes]."""
     if settings.label_init == "uniform":
         size = (data.classes * settings.ipc, data.classes)
         return torch.full(size, 1 / data.classes, device=data.device)

@@ -1,4 +1,4 @@
-"""Gradient descent that can itself be differentiated, which DD and LD learn through."""
+"""Differentiable gradient descent, used by DD and LD."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Weights = dict[str, Tensor]
 
 
 def logits_at(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:
-    """What `network` says of images [n, c, h, w] with these weights for its own: [n, classes]."""
+    """Logits [n, classes] of `network` with the given weights, for images [n, c, h, w]."""
     logits: Tensor = functional_call(network, weights, (images,))
     return logits
 
@@ -20,11 +20,11 @@ def logits_at(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:
 def descend(
     network: nn.Module, weights: Weights, images: Tensor, labels: Tensor, rate: Tensor | float
 ) -> Weights:
-    """θ − rate · ∇_θ L(images, labels): a step that can be differentiated in all that it is of.
+    """θ − rate · ∇_θ L(images, labels): a step that is differentiable in all its inputs.
 
     Args:
-        network: whose weights are replaced by `weights`.
-        weights: θ; each requires a gradient, or is the outcome of an earlier step.
+        network: its own weights are replaced by `weights`.
+        weights: θ; each requires a gradient, or is the result of an earlier step.
         images: [n, c, h, w].
         labels: int64 [n], or float [n, classes] for soft labels.
         rate: the learning rate.

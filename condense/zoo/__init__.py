@@ -1,7 +1,7 @@
-"""Condensed sets to take away: DATASET-METHOD-IPC.safetensors, kept beside this file.
+"""Condensed sets in the package: DATASET-METHOD-IPC.safetensors, in this folder.
 
-Each is what a run of `python -m condense run` left: the set's provenance says of which images, with
-which settings and seed it was made, and what fresh networks reached that were trained on it.
+Each was made by `python -m condense run`. Its provenance contains the images, settings and seed,
+and the accuracy of new networks trained on it.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from condense.cache import cache_key
 from condense.condensed_set import CondensedSet
+from condense.config.serialization import rebuild
 from condense.errors import unknown
-from condense.methods import method_named
-from condense.recorded import rebuild
+from condense.methods.registry import method_named
+from condense.runs.cache import cache_key
 
 TESTED = ("accuracy", "accuracy_std", "evaluation")
-"""What a set's provenance says of its test: mean and standard deviation, and its settings."""
+"""Provenance entries of the evaluation: mean, standard deviation, settings."""
 
 HERE = Path(__file__).parent
 
 
 def zoo_names() -> list[str]:
-    """The names of the sets that are here, `DATASET-METHOD-IPC`."""
+    """The names of the sets in the package, `DATASET-METHOD-IPC`."""
     return sorted(path.stem for path in HERE.glob("*.safetensors"))
 
 
 def load_condensed(dataset: str, method: str = "dsa", ipc: int = 10) -> CondensedSet:
-    """A condensed set that comes with the package.
+    """A condensed set of the package.
 
     Args:
-        dataset: `mnist`, …; `python -m condense zoo` lists what there is.
-        method: what it was condensed by.
+        dataset: `mnist`, …; `python -m condense zoo` lists the sets.
+        method: the name of the method.
         ipc: images per class.
 
     >>> load_condensed("mnist", ipc=1).images.shape
@@ -44,7 +44,7 @@ def load_condensed(dataset: str, method: str = "dsa", ipc: int = 10) -> Condense
 
 
 def load_named(name: str) -> CondensedSet:
-    """The same, by one of `zoo_names`.
+    """The set with a name of `zoo_names`.
 
     Raises:
         UserError: there is no such set.
@@ -55,11 +55,11 @@ def load_named(name: str) -> CondensedSet:
 
 
 def find(key: str, method: str, ipc: int) -> CondensedSet | None:
-    """The set of this cache key, just as condensing would make it; None where it is not here."""
+    """The set with this cache key, as condensing would return it; None if there is none."""
     for path in sorted(HERE.glob(f"*-{method}-{ipc}.safetensors")):
         found = CondensedSet.load(path)
         if key_of(found) == key:
-            # How well it did in tests is no part of a set that has just been made.
+            # A set that condensing returns has no evaluation yet.
             about = found.provenance
             made = {name: about[name] for name in about if name not in TESTED}
             return replace(found, provenance=made)
@@ -67,9 +67,9 @@ def find(key: str, method: str, ipc: int) -> CondensedSet | None:
 
 
 def key_of(condensed: CondensedSet) -> str:
-    """The cache key of what a set says that it was made from.
+    """The cache key of a set, computed from its provenance.
 
-    Settings that there were not yet when it was made have their defaults.
+    Settings that did not exist when the set was made have their default values.
     """
     about = condensed.provenance
     like = method_named(about["method"]).preset("paper")

@@ -107,7 +107,7 @@ def _count_steps(done: mmap.mmap) -> None:
     """Count what shows that a command is at work: reports to journals, steps of optimizers."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from condense.journal import FileJournal
+    from condense.runs.checkpointer import FileCheckpointer
 
     numbers = itertools.count(1)
 
@@ -115,13 +115,13 @@ def _count_steps(done: mmap.mmap) -> None:
         done[:8] = next(numbers).to_bytes(8, "little")
 
     register_optimizer_step_post_hook(count)
-    report = FileJournal.report
+    report = FileCheckpointer.report
 
-    def counted(self: FileJournal, done: int, total: int, **figures: float) -> None:
+    def counted(self: FileCheckpointer, done: int, total: int, **figures: float) -> None:
         count()
         report(self, done, total, **figures)
 
-    FileJournal.report = counted  # type: ignore[method-assign]
+    FileCheckpointer.report = counted  # type: ignore[method-assign]
 
 
 def _steady_clock() -> None:
@@ -133,25 +133,25 @@ def _steady_clock() -> None:
 
 def _keep_checkpoints(every_seconds: float) -> None:
     """Have checkpoints written so often, whatever a command says."""
-    from condense.journal import FileJournal
+    from condense.runs.checkpointer import FileCheckpointer
 
-    init = FileJournal.__init__
+    init = FileCheckpointer.__init__
 
-    def often(self: FileJournal, *arguments: Any, **options: Any) -> None:
+    def often(self: FileCheckpointer, *arguments: Any, **options: Any) -> None:
         init(self, *arguments, **{**options, "every_seconds": every_seconds})
 
-    FileJournal.__init__ = often  # type: ignore[method-assign]
+    FileCheckpointer.__init__ = often  # type: ignore[method-assign]
 
 
 def _interrupt_after(checkpoints: int) -> None:
     """Have Ctrl-C come when so many checkpoints have been offered."""
-    from condense.journal import FileJournal
+    from condense.runs.checkpointer import FileCheckpointer
 
-    save, numbers = FileJournal.save, itertools.count(1)
+    save, numbers = FileCheckpointer.save, itertools.count(1)
 
-    def stopping(self: FileJournal, checkpoint: Any) -> None:
+    def stopping(self: FileCheckpointer, checkpoint: Any) -> None:
         save(self, checkpoint)
         if next(numbers) == checkpoints:
             raise KeyboardInterrupt
 
-    FileJournal.save = stopping  # type: ignore[method-assign]
+    FileCheckpointer.save = stopping  # type: ignore[method-assign]

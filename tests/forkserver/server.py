@@ -28,8 +28,13 @@ ENGINE = (
     *("torch._dynamo", "torch.optim", "cattrs", "platformdirs"),
     *("sklearn.datasets", "matplotlib.figure", "scipy.stats", "pandas", "tyro"),
     *("optuna", "sqlalchemy", "PIL.Image", "safetensors.torch", "tqdm", "filelock", "mlxtend.data"),
-    *("condense.condensing", "condense.evaluation", "condense.cache", "condense.zoo"),
-    *("condense.data", "condense.datasets", "condense.journal", "condense.run_folder"),
+    *("condense.api", "condense.evaluation", "condense.runs.cache", "condense.zoo"),
+    *(
+        "condense.data",
+        "condense.data.registry",
+        "condense.runs.checkpointer",
+        "condense.runs.run_dir",
+    ),
     *("nas.experiment", "nas.proxies", "nas.report", "nas.storage", "nas.study", "nas.table"),
     *("nas.workers",),
 )

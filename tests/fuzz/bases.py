@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Literal
 
 from tests.forkserver.client import Command, ForkServer
-from tests.split_images import write_images
+from tests.helpers.split_images import write_images
 
 from .case import RUNS, SETS, TRAINING, environment
 
 RUN = "run"
 """The name of the folder of a case's run; that of another finished run is `OTHER`."""
 OTHER = "other"
-SMALL = (*TRAINING, "--ipc", "1", "--outer", "3", "--evaluation.networks", "2")
-TESTS = ("--evaluation.epochs", "2")
-SEARCH = (*TRAINING, "--sample", "4", "--retraining.networks", "0")
+SMALL = (*TRAINING, "--ipc", "1", "--iterations", "3", "--evaluation.num-eval", "2")
+TESTS = ("--evaluation.epoch-eval-train", "2")
+SEARCH = (*TRAINING, "--n-trials", "4", "--retraining.networks", "0")
 STREAM = (
     *("--preset", "smoke", "--quiet", "--stream", "svhn-mnist-usps", "--images-per-class", "1"),
     *("--epochs-first", "1", "--epochs", "1", "--finetune-epochs", "1"),
@@ -43,7 +43,7 @@ class Base:
 
 
 def _condensing(*arguments: str, interrupt_after: int) -> Base:
-    small = (*TRAINING, "--ipc", "1", "--evaluation.networks", "2", *TESTS)
+    small = (*TRAINING, "--ipc", "1", "--evaluation.num-eval", "2", *TESTS)
     return Base(
         "condense",
         ("run", *small, *arguments),
@@ -52,9 +52,9 @@ def _condensing(*arguments: str, interrupt_after: int) -> Base:
     )
 
 
-_EVALUATED = ("evaluate", f"{OTHER}/condensed.safetensors", *TRAINING, "--networks", "3")
+_EVALUATED = ("evaluate", f"{OTHER}/condensed.safetensors", *TRAINING, "--num-eval", "3")
 _COMPARE = ("nas.compare", RUN, OTHER)
-_TRUTH = ("nas.search", *SEARCH, "--proxy", "parameters", "--truth")
+_TRUTH = ("nas.search", *SEARCH, "--proxy", "parameters", "--ground-truth")
 BASES: dict[str, Base] = {
     "condensed": Base(
         "condense",
@@ -62,20 +62,20 @@ BASES: dict[str, Base] = {
         (
             ("condense", "run", *RESUME),
             ("condense", "show", SET),
-            ("condense", "evaluate", SET, "--preset", "smoke", "--networks", "1", "--quiet"),
+            ("condense", "evaluate", SET, "--preset", "smoke", "--num-eval", "1", "--quiet"),
             (*("nas.search", *SEARCH, "--proxy"), SET),
         ),
     ),
-    "condensing": _condensing("--outer", "3", interrupt_after=2),
-    "testing": _condensing("--outer", "1", interrupt_after=3),
+    "condensing": _condensing("--iterations", "3", interrupt_after=2),
+    "testing": _condensing("--iterations", "1", interrupt_after=3),
     "matching distributions": _condensing("--method", "dm", interrupt_after=1),
     "distilling images": _condensing("--method", "dd", interrupt_after=1),
     "distilling labels": _condensing("--method", "ld", interrupt_after=1),
-    "evaluated": Base("condense", (*_EVALUATED, *TESTS[2:]), (("condense", "evaluate", *RESUME),)),
+    "n_complete": Base("condense", (*_EVALUATED, *TESTS[2:]), (("condense", "evaluate", *RESUME),)),
     "evaluating": Base(
         "condense", _EVALUATED, (("condense", "evaluate", "-", *RESUME),), interrupt_after=1
     ),
-    "truth": Base(
+    "ground_truth": Base(
         "nas.search",
         (*SEARCH, "--proxy", "whole"),
         (_COMPARE, (*_TRUTH, RUN), (*_TRUTH, f"{RUN}/architectures.csv"), ("nas.search", *RESUME)),
@@ -103,7 +103,7 @@ BASES: dict[str, Base] = {
         interrupt_after=2,
     ),
 }
-OTHERS = {"condense": "condensed", "nas.search": "truth", "continual.run": "learnt"}
+OTHERS = {"condense": "condensed", "nas.search": "ground_truth", "continual.run": "learnt"}
 """Which finished run lies beside a base's."""
 
 

@@ -11,7 +11,14 @@ from .bases import RUN, SEARCH, TESTS
 from .case import RUNS, Case, Name
 
 QUICK = ("--preset", "smoke", "--quiet", "--no-cache")
-METHODS = (("random",), ("herding",), ("dsa", "--outer", "1"), ("dm",), ("ld",), ("forgetting",))
+METHODS = (
+    ("random",),
+    ("herding",),
+    ("dsa", "--iterations", "1"),
+    ("dm",),
+    ("ld",),
+    ("forgetting",),
+)
 SET = "set.safetensors"
 
 
@@ -40,10 +47,10 @@ def _pictures(folder: Path, draws: random.Random) -> tuple[str, list[str], str]:
 def _images(path: str, draws: random.Random) -> tuple[str, list[str]]:
     """A command that is given an image set."""
     if draws.random() < 0.2:
-        tests = ["--networks", "1", "--epochs", "2"]
+        tests = ["--num-eval", "1", "--epoch-eval-train", "2"]
         return "condense", ["evaluate", SET, "--dataset", path, *QUICK, *tests]
     networks = draws.choice(("0", "1"))
-    tests = ["--evaluation.networks", networks, *TESTS]
+    tests = ["--evaluation.num-eval", networks, *TESTS]
     method = draws.choice(METHODS)
     return "condense", ["run", "--dataset", path, "--ipc", "1", "--method", *method, *tests, *QUICK]
 
@@ -54,13 +61,13 @@ def _set(folder: Path, draws: random.Random) -> tuple[str, list[str], str]:
     change = draws.choice((blind.mutated, structured.mutated_tensors, _length))
     data, about = change(file.read_bytes(), draws)
     file.write_bytes(data)
-    evaluate = ["evaluate", SET, "--networks", "1", "--epochs", "2", *QUICK]
+    evaluate = ["evaluate", SET, "--num-eval", "1", "--epoch-eval-train", "2", *QUICK]
     module, arguments = draws.choice(
         (
             ("condense", ["show", SET]),
             ("condense", evaluate),
             ("condense", [*evaluate, "--dataset", "digits"]),
-            ("nas.search", [*SEARCH, "--proxy", SET, "--sample", "1"]),
+            ("nas.search", [*SEARCH, "--proxy", SET, "--n-trials", "1"]),
         )
     )
     return module, arguments, f"set: {about}"

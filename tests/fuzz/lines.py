@@ -43,7 +43,7 @@ def _condense(method: str, *flags: str) -> Line:
             *TRAINING,
             "--ipc",
             "1",
-            "--evaluation.networks",
+            "--evaluation.num-eval",
             "1",
             *TESTS,
             "--method",
@@ -54,10 +54,24 @@ def _condense(method: str, *flags: str) -> Line:
     )
 
 
-_EVALUATE = ("evaluate", SET, "--networks", "1", "--epochs", "2", "--preset", "smoke", "--quiet")
-_ONE = (*SEARCH, "--sample", "1", "--proxy")
+_EVALUATE = (
+    "evaluate",
+    SET,
+    "--num-eval",
+    "1",
+    "--epoch-eval-train",
+    "2",
+    "--preset",
+    "smoke",
+    "--quiet",
+)
+_ONE = (*SEARCH, "--n-trials", "1", "--proxy")
 LINES = (
-    *(_condense("dsa", "--outer", "1"), _condense("dc", "--outer", "1"), _condense("random")),
+    *(
+        _condense("dsa", "--iterations", "1"),
+        _condense("dc", "--iterations", "1"),
+        _condense("random"),
+    ),
     *(_condense(method) for method in ("dm", "dd", "ld", "herding", "forgetting")),
     Line("condense", _EVALUATE, ("evaluate", SET)),
     Line("condense", ("show", SET), ("show", SET)),
@@ -71,7 +85,7 @@ LINES = (
     Line("continual.run", (*STREAM, "--memory", "dsa"), ()),
 )
 _FLAG = re.compile(r"(?<!\S)(--[\w.-]+)(?:, --no-[\w.-]+)?((?: (?:\{\S+|[A-Z|{}\[\]]+))*)", re.M)
-FOLDERS = ("--out", "--data-root", "--resume", "--dataset", "--proxy", "--truth", "--space")
+FOLDERS = ("--out", "--data-root", "--resume", "--dataset", "--proxy", "--ground-truth", "--space")
 
 
 class Flags:
@@ -98,7 +112,7 @@ def make(name: Name, session: Path, folder: Path, learning: bool, flags: Flags) 
     draws = name.draws()
     odd.make_paths(folder)
     shutil.copy(session / RUNS / "condensed" / RUN / "condensed.safetensors", folder / SET)
-    shutil.copytree(session / RUNS / "truth" / RUN, folder / OTHER)
+    shutil.copytree(session / RUNS / "ground_truth" / RUN, folder / OTHER)
     lines = [line for line in LINES if learning or line.module != "continual.run"]
     line = draws.choice(lines)
     arguments = list(line.arguments)

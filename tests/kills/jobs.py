@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.split_images import write_images
+from tests.helpers.split_images import write_images
 
 SET = "set/condensed.safetensors"
 """What is evaluated."""
@@ -31,13 +31,13 @@ JOBS = {
     "condensing": Job(
         "condense",
         (
-            *("run", *_DIGITS, "--no-cache", "--ipc", "2", "--outer", "30"),
-            *("--evaluation.networks", "4", "--evaluation.epochs", "10"),
+            *("run", *_DIGITS, "--no-cache", "--ipc", "2", "--iterations", "30"),
+            *("--evaluation.num-eval", "4", "--evaluation.epoch-eval-train", "10"),
         ),
         ("run",),
     ),
     "evaluating": Job(
-        "condense", ("evaluate", SET, *_DIGITS, "--networks", "8"), ("evaluate", SET)
+        "condense", ("evaluate", SET, *_DIGITS, "--num-eval", "8"), ("evaluate", SET)
     ),
     "learning": Job(
         "continual.run",
@@ -50,7 +50,7 @@ JOBS = {
     ),
     "searching": Job(
         "nas.search",
-        (*_DIGITS, "--no-cache", "--proxy", "dsa", "--sample", "8", "--workers", "2"),
+        (*_DIGITS, "--no-cache", "--proxy", "dsa", "--n-trials", "8", "--workers", "2"),
         (),
         workers=True,
     ),

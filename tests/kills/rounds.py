@@ -16,8 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from tests.forkserver.client import Command, ForkServer, Running
-from tests.processes import workers_of
-from tests.results import differences, results, rows
+from tests.helpers.processes import workers_of
+from tests.helpers.results import differences, results, rows
 
 from .jobs import JOBS, SET, Job, make_sets
 
@@ -98,14 +98,14 @@ class Killing:
                 ended = running.wait()
                 if ended.code == 0 and not kills:  # over before its moment came
                     shutil.rmtree(run)
-                elif ended.code != -signal.SIGKILL:
-                    break
+                elif ended.code != -signal.SIGKILL or (run / "summary.json").exists():
+                    break  # the summary is written last: what was killed after it is finished
         finally:
             for group in left:  # workers outlive a parent that was killed, for a while
                 with suppress(ProcessLookupError):
                     os.killpg(group, signal.SIGKILL)
         fault = ""
-        if ended is None or ended.code:
+        if not (run / "summary.json").exists():
             fault = f"exit {ended and ended.code}: {ended and ended.err.strip()[-500:]}"
         elif other := differences(whole.results, results(run, ordered=not JOBS[job].workers)):
             fault = f"differs in {', '.join(other)}"

@@ -1,0 +1,1 @@
+"""Measurements of replay memories."""

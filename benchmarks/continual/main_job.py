@@ -1,0 +1,177 @@
+"""The measurements of docs/results.md: `python -m benchmarks.continual.main_job`.
+
+Runs every command of a list as a user would, and writes the contents of its run folder (settings,
+images, seed, version, time, results) to results/main_job/PRESET/NAME.json. Commands with a result
+are skipped; interrupted ones are resumed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from benchmarks import rows
+from benchmarks.commands import cores, machine, run_to_the_end
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.runs.io import write_json
+from continual.settings import BALANCED_REPLAY, EEIL_REPLAY, LEARNERS_OWN, ReplayConfig
+
+STREAM = "--stream svhn-mnist-usps"
+RESULTS = rows.RESULTS / "main_job"
+Memory = Literal["random", "herding", "dc", "dsa"]
+MEMORIES: tuple[Memory, ...] = get_args(Memory)
+REHEARSALS = {
+    "plain": (EEIL_REPLAY, MEMORIES),
+    "small": (ReplayConfig(factor=BALANCED_REPLAY.factor), ("herding", "dsa")),
+    "rehearsed": (BALANCED_REPLAY, ("herding", "dc", "dsa")),
+    "long": (BALANCED_REPLAY, ("dc", "dsa")),
+    "shallow": (BALANCED_REPLAY, ("dc", "dsa")),
+    "thirds": (replace(BALANCED_REPLAY, factor=3), ("herding",)),
+    "gentle": (EEIL_REPLAY, ("dsa",)),
+}
+"""For each part: the replay settings, and the memories."""
+
+DEEP: dict[str, float] = {"lr_img": 3.0, "network.depth": 3}
+"""Images with a factor condensed like full-size ones (the first default)."""
+
+CONDENSING: dict[str, dict[str, float]] = {
+    "small": DEEP,
+    "rehearsed": DEEP,
+    "long": {**DEEP, "iterations": 100},
+    "gentle": {"iterations": 100, "lr_img": 1.0, "lr_net": 0.05},
+}
+"""For each part: settings of condensation other than the default. The default is 20 iterations in
+the cpu preset; the paper has 1000."""
+
+
+@dataclass(frozen=True)
+class MainJob:
+    """Run the measurements of docs/results.md."""
+
+    part: Literal[
+        "all",
+        "mnist",
+        "plain",
+        "small",
+        "rehearsed",
+        "long",
+        "shallow",
+        "thirds",
+        "gentle",
+        "heads",
+        "time",
+    ] = "all"
+    """mnist: condensed sets of MNIST. plain: the four memories with EEIL's replay (factor 1, no
+    logits). small: DSA and herding with factor 2. rehearsed: herding, DC and DSA with factor 2,
+    logits and balanced batches, condensed at full depth. long: DC and DSA as in rehearsed,
+    iterations 100. shallow: DC and DSA with default condensation (depth 2, lower lr_img). thirds:
+    herding as in rehearsed, factor 3. gentle: DSA as in plain, iterations 100 and lower learning
+    rates. heads: DSA and herding with heads task and class, default settings. time: the main job
+    without cache."""
+    memory: tuple[Memory, ...] = MEMORIES
+    """Memories to measure: random, herding, dc, dsa."""
+    distill: tuple[bool, ...] = (False, True)
+    """Streams with one head: without distillation, with it, or both."""
+    preset: str = "cpu"
+    seeds: int = 3
+    first: int = 0
+    """First seed."""
+    jobs: int = 1
+    """Number of parallel commands; the cores are divided among them."""
+    runs: Path = Path("runs/main_job")
+    """Parent of the run folders."""
+
+
+def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
+    """(part, name, arguments of python -m) of every command."""
+    seeds = range(settings.first, settings.first + settings.seeds)
+    for ipc, methods in ((1, ("random", "dc", "dsa")), (10, MEMORIES)):
+        for method in chosen(settings, methods):
+            for seed in seeds:
+                line = f"condense run --dataset mnist --method {method} --ipc {ipc} --seed {seed}"
+                yield "mnist", f"mnist-{method}-{ipc}-s{seed}", line.split()
+    for method in chosen(settings, MEMORIES):
+        for seed in seeds:
+            line = f"condense run --dataset mnist --method {method} --ipc 10 --seed {seed}"
+            bare = f"{line} --evaluation.augment none"
+            yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", bare.split()
+    for part, (how, memories) in REHEARSALS.items():
+        for distill in settings.distill:
+            flag = "distill" if distill else "no-distill"
+            for memory in chosen(settings, memories):
+                more = "" if memory in LEARNERS_OWN else condensing_flags(part)
+                for seed in seeds:
+                    line = f"{learn(memory)} {flags(how)}{more} --{flag} --seed {seed}"
+                    named = f"{memory}-{part}" if part != "plain" else memory
+                    yield part, f"domain-{named}-{flag}-s{seed}", line.split()
+    for head in ("task", "class"):
+        for memory in chosen(settings, ("dsa", "herding")):
+            line = f"{learn(memory)} --no-distill --head {head}"
+            yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
+    yield "time", "time-domain-dsa-s0", f"{learn('dsa')} --no-cache".split()
+
+
+def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:
+    """The memories that the settings select."""
+    return [memory for memory in memories if memory in settings.memory]
+
+
+def learn(memory: str) -> str:
+    """Command that trains on the stream with 10 images per class, or the same bytes."""
+    return f"continual.run {STREAM} --memory {memory}"
+
+
+def condensing_flags(part: str) -> str:
+    """Flags of the condensation settings of a part."""
+    changes = CONDENSING.get(part, {}).items()
+    return "".join(f" --condensing.{name.replace('_', '-')} {value}" for name, value in changes)
+
+
+def flags(how: ReplayConfig) -> str:
+    """Flags of the replay settings."""
+    logits = "store-logits" if how.store_logits else "no-store-logits"
+    er_ace = "er-ace" if how.er_ace else "no-er-ace"
+    return f"--factor {how.factor} --{logits} --batch-size-mem {how.batch_size_mem} --{er_ace}"
+
+
+def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
+    """Run one command to its end and write its result.
+
+    Raises:
+        UserError: if the command fails.
+    """
+    result = RESULTS / settings.preset / f"{name}.json"
+    if result.exists():
+        return
+    cores_each = max(1, cores() // settings.jobs)
+    started = time.time()
+    split = 1 + (arguments[0] == "condense")  # index of the first flag
+    rest = [*arguments[split:], "--preset", settings.preset]
+    out = settings.runs / settings.preset / name
+    config, summary = run_to_the_end(arguments[:split], rest, out, cores_each)
+    result.parent.mkdir(parents=True, exist_ok=True)
+    line = f"python -m {' '.join(arguments)} --preset {settings.preset}"
+    write_json(result, {"line": line, "machine": machine(cores_each), **config, "summary": summary})
+    print(f"{name}: {time.time() - started:.0f} s", flush=True)
+
+
+def run(argv: list[str]) -> None:
+    """Run the commands that have no result yet."""
+    settings = read_flags(MainJob, argv, "python -m benchmarks.continual.main_job")
+    wanted = [
+        (name, arguments)
+        for part, name, arguments in commands(settings)
+        if settings.part in ("all", part)
+    ]
+    with ThreadPoolExecutor(settings.jobs) as pool:
+        for measured in [pool.submit(measure, settings, *command) for command in wanted]:
+            measured.result()
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,95 @@
+"""Figure 3 of the paper, continual learning by memory: `python -m benchmarks.paper.figure3`.
+
+Draws results/figure3.png from the results of `python -m benchmarks.continual.main_job`, without
+and with distillation. Dashed lines: the replay settings that are the default of DSA memories. Of
+the paper's figure, only the numbers in its text are shown: the accuracy of each memory after all
+three tasks, without distillation. They are at the paper's scale, ours at that of the cpu preset,
+so they must not be compared point by point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+
+from benchmarks.pictures import write
+from benchmarks.result_files import Result, learnt, results
+from benchmarks.rows import RESULTS
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+
+STAGES = ("T1", "T2", "T3")
+MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
+PAPER = {"herding": 94.4 - 3.7, "dc": 94.4 - 1.4, "dsa": 94.4}
+"""At T3 without distillation, in per cent (§4.5: DSA, and its lead over the others)."""
+PATH = RESULTS / "figure3.png"
+
+Curve = tuple[list[float], list[float]]
+"""Mean and standard deviation at each stage, in per cent."""
+
+
+@dataclass(frozen=True)
+class Figure3:
+    """Draw the accuracy over the tasks so far after each stage, by memory."""
+
+    out: Path = PATH
+    """Path of the figure."""
+
+
+LINES = {"plain": "-", "rehearsed": ":", "shallow": "--"}
+"""Line style of each part of the main job."""
+
+
+def curve(kept: list[Result], memory: str, distill: bool, part: str = "plain") -> Curve | None:
+    """The curve over all seeds, with one head for all tasks; None without measurements."""
+    found = learnt(kept, "domain", memory, distill, part)
+    runs = [result["summary"]["average_accuracy"] for result in found]
+    if not runs:
+        return None
+    stages = [[100 * value for value in values] for values in zip(*runs, strict=True)]
+    return (
+        [fmean(values) for values in stages],
+        [stdev(values) if len(values) > 1 else 0.0 for values in stages],
+    )
+
+
+def draw(kept: list[Result], path: Path) -> None:
+    """Draw T1 to T3 by memory, without and with distillation."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
+    plots = figure.subplots(1, 2, sharey=True)
+    for plot, distill in zip(plots, (False, True), strict=True):
+        for number, (memory, name) in enumerate(MEMORIES.items()):
+            colour = f"C{number}"
+            for part, line in LINES.items():
+                found = curve(kept, memory, distill, part)
+                if found:
+                    label = name if part == "plain" else None
+                    style = {"marker": "o", "capsize": 3, "linestyle": line}
+                    plot.errorbar(STAGES, *found, **style, label=label, color=colour)
+            if memory in PAPER and not distill:
+                plot.scatter(["T3"], [PAPER[memory]], 60, marker="*", color=colour)
+        plot.set_title("with distillation" if distill else "without distillation")
+        plot.set_xlabel("learning stage")
+        plot.grid(alpha=0.3)
+    plots[0].set_ylabel("test accuracy (%)")
+    plots[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
+    plots[0].plot([], [], ":", color="grey", label="so, and condensed like whole images")
+    plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
+    figure.legend(
+        *plots[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"
+    )
+    write(figure, path)
+
+
+def run(argv: list[str]) -> None:
+    """Draw the saved results."""
+    out = read_flags(Figure3, argv, "python -m benchmarks.paper.figure3").out
+    draw(results(), out)
+    print(out)
+
+
+if __name__ == "__main__":
+    main(run)

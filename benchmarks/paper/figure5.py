@@ -1,0 +1,167 @@
+"""Figure 5 of the paper, norms of gradients without and with DSA.
+
+Command: `python -m benchmarks.paper.figure5`.
+
+Condenses ten images per class with DSA and with DC, which is DSA without augmentation. Then runs
+one more outer iteration, k = K, and records at each step t of its inner loop the norms of the
+matched gradients, per class (§5.1): ∇_θ L(𝒯) of real images and ∇_θ L(𝒮) of synthetic images. As in
+matching, only weights count, without biases and norm scales. Mean, minimum and maximum over the
+classes are written to results/figure5.csv and drawn in figure5.png.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.condensations import Condensations, about, kept_at, load_images
+from benchmarks.pictures import write
+from benchmarks.rows import Row, write_rows
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.config.serialization import overrides
+from condense.methods.registry import method_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from condense.data.image_data import ImageData
+    from condense.gradients.distances import Gradients
+    from condense.methods.gradient_matching import Matcher
+
+PROG = "python -m benchmarks.paper.figure5"
+METHODS = {"dc": "without DSA", "dsa": "with DSA"}
+SIDES = ("real", "synthetic")
+
+
+@dataclass(frozen=True)
+class Figure5(Condensations):
+    """Measure the norms of the matched gradients, with and without DSA."""
+
+
+class Magnitudes:
+    """Wraps the distance of a matcher and records the norms of the gradients.
+
+    Attributes:
+        real, synthetic: the norms [classes] of each step.
+    """
+
+    def __init__(self, matcher: Matcher) -> None:
+        self.real: list[Tensor] = []
+        self.synthetic: list[Tensor] = []
+        self._distance = matcher.distance
+        matcher.distance = self
+
+    def __call__(self, synthetic: Gradients, real: Gradients) -> Tensor:
+        """The unchanged distance."""
+        self.synthetic.append(norms(synthetic))
+        self.real.append(norms(real))
+        return self._distance(synthetic, real)
+
+
+def norms(gradients: Gradients) -> Tensor:
+    """The Euclidean norm of each class's gradient, over all weights: [classes]."""
+    import torch
+
+    flat = [gradient.detach().flatten(1) for gradient in gradients.values()]
+    lengths: Tensor = torch.linalg.vector_norm(torch.cat(flat, 1), dim=1)
+    return lengths
+
+
+def follow(matcher: Matcher, images: Tensor, velocity: Tensor, k: int) -> Magnitudes:
+    """The gradient norms in the k-th outer iteration, which updates `images` in place.
+
+    Args:
+        matcher: of the condensation; its distance is replaced, so do not use it again.
+        images: [classes, ipc, c, h, w], normalised, after the iterations before.
+        velocity: their momentum buffer, of the same shape.
+        k: the number of the iteration.
+    """
+    found = Magnitudes(matcher)
+    matcher.outer_iteration(images, velocity, k)
+    return found
+
+
+def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
+    """Condense with a method or resume from its checkpoint. Returns one row per step at k = K."""
+    from condense.methods.gradient_matching import Matcher, condense_by_gradient_matching
+    from condense.runs.checkpointer import FileCheckpointer
+    from condense.runs.progress import Progress
+
+    matching = method_named(method).preset(settings.preset)
+    path = kept_at(settings, data, method, matching)
+    with FileCheckpointer(path, show=Progress(f"condensing by {method}")) as journal:
+        condense_by_gradient_matching(data, matching, settings.seed, journal)
+        journal.flush()
+        reached = journal.restore()
+    assert reached is not None
+    images, velocity = (reached.tensors[name].to(data.device) for name in ("images", "velocity"))
+    matcher = Matcher(data, matching, settings.seed)
+    found = follow(matcher, images, velocity, matching.iterations)
+    changed = {"method": method, "overrides": json.dumps(overrides(matching))}
+    return [
+        {
+            "condensed": METHODS[method],
+            "k": matching.iterations,
+            "t": t,
+            **spread(found, t),
+            **changed,
+        }
+        for t in range(len(found.real))
+    ]
+
+
+def spread(found: Magnitudes, t: int) -> Row:
+    """Mean, minimum and maximum over the classes at a step."""
+    row = {}
+    for side in SIDES:
+        values: Tensor = getattr(found, side)[t]
+        for name, value in (("mean", values.mean()), ("min", values.min()), ("max", values.max())):
+            row[f"{side}_{name}"] = f"{float(value):.6g}"
+    return row
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw mean and range over the classes at each step, without and with DSA."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    plots = figure.subplots(1, len(METHODS), sharey=True)
+    for plot, condensed in zip(plots, METHODS.values(), strict=True):
+        mine = [row for row in rows if row["condensed"] == condensed]
+        steps = [row["t"] for row in mine]
+        for side in SIDES:
+            mean, low, high = (
+                [float(row[f"{side}_{name}"]) for row in mine] for name in ("mean", "min", "max")
+            )
+            plot.plot(steps, mean, marker="o", label=f"{side} images")
+            plot.fill_between(steps, low, high, alpha=0.2)
+        plot.set_title(condensed)
+        plot.set_xlabel(f"step of the inner loop at k = {mine[0]['k']}")
+        plot.set_xticks(steps)
+        plot.set_yscale("log")
+        plot.grid(alpha=0.3)
+    plots[0].set_ylabel("norm of the gradient")
+    plots[0].legend(loc="lower left")
+    write(figure, path)
+
+
+def run(argv: list[str]) -> None:
+    """Measure, save and draw."""
+    settings = read_flags(Figure5, argv, PROG)
+    data = load_images(settings)
+    measured = about(settings, data, PROG, argv)
+    rows = [{**row, **measured} for method in METHODS for row in measure(settings, data, method)]
+    write_rows(settings.results / "figure5.csv", rows)
+    draw(rows, settings.results / "figure5.png")
+    for row in rows:
+        print(f"{row['condensed']}, t = {row['t']}: real {row['real_mean']}", end=", ")
+        print(f"synthetic {row['synthetic_mean']}")
+
+
+if __name__ == "__main__":
+    main(run)

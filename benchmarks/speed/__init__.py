@@ -1,0 +1,1 @@
+"""Speed of the engine, compared with a plain reference implementation."""

@@ -1,0 +1,215 @@
+"""The engine compared with a plain version of Algorithm 1: `python -m benchmarks.speed`.
+
+Both backends run alternately on the same images, networks and random numbers, each in its own
+process: the engine with the memory setting of its commands, the reference with PyTorch's defaults.
+Each round gives a ratio for each part. Median and range are printed beside the roofline and added
+to results/speed.csv. With `--scaling`, both run on growing problems instead, and their time and
+memory are written to results/scaling-DEVICE.csv and .png.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import TYPE_CHECKING, Any, get_args
+
+import pandas as pd
+
+from benchmarks.commands import machine
+from benchmarks.rows import RESULTS, read_rows, write_rows
+from benchmarks.speed.problem import Part, Speed
+from benchmarks.workers import SIDES, roofline_of, run, worker
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.runs.io import atomic_write
+from condense.runs.run_dir import provenance
+
+if TYPE_CHECKING:
+    from benchmarks.speed.roofline import Floor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of one part, one per round."""
+
+    seconds: list[tuple[float, float]]
+    """Of the reference and of the engine."""
+    max_rel_diff: float = 0.0
+    """The largest relative difference of their results."""
+
+    @property
+    def ratios(self) -> list[float]:
+        """Speedup of the engine over the reference, by round."""
+        return [literal / engine for literal, engine in self.seconds]
+
+
+def alternate(settings: Speed) -> tuple[dict[str, Measured], Floor]:
+    """Run all parts in turn, reference and engine alternately, until time is up."""
+    deadline = time.monotonic() + 60 * settings.minutes
+    found: dict[str, Measured] = {}
+    with worker("reference", settings) as literal, worker("engine", settings) as engine:
+        floor = engine.submit(roofline_of, settings).result()
+
+        def both(part: Part, number: int) -> list[tuple[float, float]]:
+            return [
+                x.submit(run, part, number, settings.device).result() for x in (literal, engine)
+            ]
+
+        for part in settings.parts:
+            both(part, 0)  # to warm up
+            found[part] = Measured([])
+        for number in itertools.count(1):
+            for part in settings.parts:
+                if number > 1 and time.monotonic() > deadline:
+                    return found, floor
+                (slow, plain), (quick, ours) = both(part, number)
+                before, max_rel_diff = found[part], abs(plain - ours) / max(abs(plain), 1e-30)
+                found[part] = Measured(
+                    [*before.seconds, (slow, quick)], max(before.max_rel_diff, max_rel_diff)
+                )
+                print(f"{number} {part}: {slow:.3f} s, {quick:.3f} s", flush=True)
+    return found, floor
+
+
+def added_up(settings: Speed, found: dict[str, Measured]) -> Measured | None:
+    """An outer iteration of the paper's length, added up from class sweeps and inner loops."""
+    if not {"class sweep", "inner loop"} <= set(found):
+        return None
+    sweeps, epochs = settings.matching().loops()
+    loops = (sweeps - 1) * epochs / settings.steps
+    pairs = zip(found["class sweep"].seconds, found["inner loop"].seconds, strict=False)
+    return Measured(
+        [
+            (sweeps * sweep[0] + loops * inner[0], sweeps * sweep[1] + loops * inner[1])
+            for sweep, inner in pairs
+        ],
+        max(found[part].max_rel_diff for part in ("class sweep", "inner loop")),
+    )
+
+
+def rooflines(settings: Speed, floor: Floor) -> dict[str, float]:
+    """The roofline of each part, in seconds."""
+    synthetic, real = settings.classes * settings.ipc, settings.classes * settings.batch_real
+    image = 2 * 4 * settings.channels * settings.size**2 * floor.byte  # read, written; float32
+    sweeps, epochs = settings.matching().loops()
+    sweep = real * floor.training + synthetic * floor.matching
+    update = synthetic * floor.training
+    test = settings.tested * floor.forward
+    values = (
+        real * floor.training,
+        synthetic * floor.matching,
+        sweep,
+        6 * (settings.batch_real + settings.ipc) * image,  # 6 operations
+        6 * synthetic * image,
+        settings.steps * update,
+        settings.networks * (settings.epochs * update + test),
+        sweeps * sweep + (sweeps - 1) * epochs * update,
+    )
+    return dict(zip(get_args(Part), values, strict=True))
+
+
+def row(settings: Speed, part: str, measured: Measured, floor: float) -> dict[str, Any]:
+    """The row of one part."""
+    literal, engine = (median(side) for side in zip(*measured.seconds, strict=True))
+    return {
+        **about(settings),
+        "what": part,
+        "rounds": len(measured.seconds),
+        "reference_seconds": f"{literal:.4g}",
+        "engine_seconds": f"{engine:.4g}",
+        "ratio": f"{median(measured.ratios):.3f}",
+        "ratio_min": f"{min(measured.ratios):.3f}",
+        "ratio_max": f"{max(measured.ratios):.3f}",
+        "roofline_seconds": f"{floor:.4g}",
+        "roofline_ratio": f"{literal / floor:.3f}",
+        "max_rel_diff": f"{measured.max_rel_diff:.1e}",
+    }
+
+
+def about(settings: Speed) -> dict[str, Any]:
+    """The problem, the machine and the version of a measurement."""
+    return {
+        **{key: value for key, value in machine(settings.threads).items() if key != "python"},
+        "commit": provenance()["commit"],
+        "device": _device_name(settings.device),
+        "problem": settings.problem,
+    }
+
+
+def report(table: pd.DataFrame, floor: Floor) -> None:
+    """Print the results."""
+    first = table.iloc[0]
+    print(f"\n{first['problem']}; {first['device']}, {first['threads']} threads")
+    rate, copied = floor.flops / floor.training / 1e9, 1e-9 / floor.byte
+    print(f"floor: convolutions at {rate:.0f} GFLOP/s, images copied at {copied:.1f} GB/s\n")
+    print(table.loc[:, "what":].to_string(index=False))
+
+
+def step(side: str, settings: Speed) -> tuple[float, float]:
+    """Seconds and bytes of one class sweep with one epoch of the inner loop, in a new process."""
+    with worker(side, replace(settings, steps=1)) as process:
+        before = process.submit(peak, settings.device).result()
+        for number in range(2):  # the first to warm up
+            answers = [
+                process.submit(run, part, number, settings.device)
+                for part in ("class sweep", "inner loop")
+            ]
+            seconds = sum(answer.result()[0] for answer in answers)
+        return seconds, process.submit(peak, settings.device).result() - before
+
+
+def peak(device: str) -> int:
+    """Peak memory in bytes until now: of the accelerator, else of this process."""
+    import resource
+    import sys
+
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def compare(settings: Speed) -> None:
+    """Measure, print and save."""
+    found, floor = alternate(settings)
+    whole = added_up(settings, found)
+    if whole and "outer iteration" not in found:
+        found["outer iteration, added up"] = whole
+    least = rooflines(settings, floor)
+    rows = [row(settings, part, found[part], least[part.partition(",")[0]]) for part in found]
+    report(pd.DataFrame(rows), floor)
+    path = RESULTS / "speed.csv"
+    write_rows(path, [*read_rows(path), *rows])
+
+
+def scale(settings: Speed) -> None:
+    """Measure growing problems, save the table and draw it."""
+    from benchmarks.speed.scaling import draw, grow
+
+    table = grow(settings, step, SIDES, settings.minutes).assign(**about(settings))
+    name = RESULTS / f"scaling-{settings.device.partition(':')[0]}"
+    with atomic_write(name.with_suffix(".csv")) as aside:
+        table.to_csv(aside, index=False)
+    draw(table, f"{settings.problem}; {_device_name(settings.device)}", name.with_suffix(".png"))
+
+
+def _device_name(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
+def compare_or_scale(argv: list[str]) -> None:
+    """Compare the backends, or measure how they scale."""
+    settings = read_flags(Speed, argv, "python -m benchmarks.speed")
+    (scale if settings.scaling else compare)(settings)
+
+
+if __name__ == "__main__":
+    main(compare_or_scale)

@@ -1,0 +1,67 @@
+"""The speed tables of docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from benchmarks.rows import Row, markdown
+from benchmarks.speed.problem import Part, Speed
+from benchmarks.speed.time_to_accuracy import VARIANTS
+
+PARTS = (*get_args(Part), "outer iteration, added up")
+ALIKE = (
+    "dataset",
+    "ipc",
+    "reference_iterations",
+    "width",
+    "seed",
+    "threads",
+    "processor",
+    "images",
+)
+"""Rows of time_to_accuracy.csv that are equal in these columns form one line."""
+MACHINE = ("processor", "threads")
+PROBLEMS = (Speed(), Speed(precision="bfloat16"))
+
+
+def speed_table(rows: Iterable[Row]) -> str:
+    """Speedup over the reference by part: median [range] over n rounds on a CPU.
+
+    Only rows of the machine measured last; of several rows of a part, the last counts. The
+    roofline is that of float32 arithmetic.
+    """
+    measured = [row for row in rows if row["device"] == "cpu"]
+    found = {
+        (row["problem"], row["what"]): row
+        for row in measured
+        if all(row[name] == measured[-1][name] for name in MACHINE)
+    }
+    lines = []
+    for part in PARTS:
+        mine = [found.get((problem.problem, part)) for problem in PROBLEMS]
+        if exact := mine[0]:
+            lines.append([part, *map(_ratio, mine), f"{float(exact['roofline_ratio']):.1f}"])
+    return "\n".join(markdown(["", "exactly the same", "in bfloat16", "floor of float32"], lines))
+
+
+def speedup_table(rows: Iterable[Row]) -> str:
+    """Seconds until a set is as good as the reference's, and the speedup."""
+    groups: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in rows:
+        alike = tuple(row[name] for name in ALIKE)
+        seconds, times = float(row["seconds"]), row["speedup"]
+        shown = f"{seconds:.1f} ({float(times):.1f})" if times else f"not in {seconds:.1f}"
+        groups.setdefault(alike, {})[row["variant"]] = shown
+    lines = [
+        [f"{dataset}, {ipc}, K = {outer}", *(cells.get(variant, "") for variant in VARIANTS)]
+        for (dataset, ipc, outer, *_), cells in groups.items()
+    ]
+    return "\n".join(markdown(["", *VARIANTS], lines))
+
+
+def _ratio(row: Row | None) -> str:
+    if row is None:
+        return ""
+    ratio, low, high = (float(row[name]) for name in ("ratio", "ratio_min", "ratio_max"))
+    return f"{ratio:.2f} [{low:.2f}, {high:.2f}], n = {row['rounds']}"

@@ -1,0 +1,84 @@
+"""Condensing a dataset with a method given by name."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+from condense.condensed_set import CondensedSet
+from condense.config.presets import preset_for
+from condense.data.image_data import ImageData
+from condense.errors import UserError
+from condense.methods.registry import method_named
+from condense.runs.cache import Cache, cache_key
+from condense.runs.checkpointer import Checkpointer
+from condense.runs.io import plain
+from condense.runs.run_dir import version
+from condense.zoo import find
+
+
+def condense(
+    data: ImageData,
+    method: str = "dsa",
+    settings: Any = None,
+    *,
+    preset: str = "auto",
+    seed: int = 0,
+    journal: Checkpointer | None = None,
+    cache: Cache | None = None,
+    **changes: Any,
+) -> CondensedSet:
+    """Condense the training split of `data`.
+
+    Args:
+        data: the images; the computation runs on their device.
+        method: a name in `METHODS`; `python -m condense methods` lists them.
+        settings: the method's dataclass, instead of `preset` and `changes`.
+        preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
+        seed: determines all random numbers.
+        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        cache: the set is looked up in the zoo, then here, and stored here once made. Without a
+            cache it is always made.
+        changes: single settings on top of the preset: `ipc=1, iterations=100`.
+
+    >>> small = condense(load("digits"), "random", ipc=2)
+    >>> small.images.shape
+    torch.Size([20, 1, 8, 8])
+
+    Raises:
+        UserError: a method or setting is unknown, a class has too few images, or training
+            diverges.
+    """
+    entry = method_named(method)
+    if settings is not None and changes:
+        raise UserError("give a method's settings whole or single ones, not both")
+    if settings is None:
+        settings = entry.preset(preset_for(data.device.type, preset), **changes)
+    entry.check(settings)
+
+    def make(journal: Checkpointer) -> CondensedSet:
+        made: CondensedSet = entry.implementation()(data, settings, seed, journal)
+        if not bool(made.images.isfinite().all()):
+            raise UserError("it diverged: images are not finite; take lower learning rates")
+        return made.with_provenance(
+            fingerprint=data.fingerprint(),
+            method=method,
+            ipc=settings.ipc,
+            network=str(settings.network),
+            seed=seed,
+            settings=plain(dataclasses.asdict(settings)),
+            version=version(),
+        )
+
+    if cache is None:
+        made = make(journal or Checkpointer())
+    else:
+        key = cache_key(data.fingerprint(), method, settings, seed)
+        ready = find(key, method, settings.ipc)
+        cache.hits += ready is not None
+        made = ready or cache.obtain(
+            key, load=CondensedSet.load, make=make, save=CondensedSet.save, journal=journal
+        )
+    # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
+    return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)

@@ -1,0 +1,79 @@
+"""Running a command: exit codes, one-line errors, signals."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn
+
+from condense.errors import UserError, unknown
+from condense.runs.io import (
+    FULL,
+    explain,
+)
+from condense.runs.run_dir import Interrupted
+from condense.system.allocator import keep_freed_memory
+from condense.system.openmp import bound_spinning
+from condense.system.terminal import end_on_signals, exit_code, usable_streams
+
+if TYPE_CHECKING:
+    pass
+
+
+def dispatch(
+    prog: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]
+) -> None:
+    """Call the command named by `argv[0]`; `--help` lists the commands.
+
+    Raises:
+        UserError: there is no such command.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        print(f"usage: {prog} COMMAND [--help]\n")
+        for name, function in commands.items():
+            summary = (inspect.getdoc(function) or "").splitlines()[:1]
+            print(f"  {name:{width}}  {' '.join(summary)}")
+        return
+    if argv[0] not in commands:
+        raise unknown("command", argv[0], commands)
+    commands[argv[0]](argv[1:])
+
+
+def main(command: Callable[[list[str]], None]) -> NoReturn:
+    """Run a command on the arguments of this process and exit.
+
+    An error that the user can fix prints one line on stderr and exits with code 2. Ctrl-C and
+    SIGTERM print how to resume; the exit codes are 130 and 143. Only a bug shows a traceback.
+    """
+    usable_streams()
+    end_on_signals()
+    bound_spinning()
+    keep_freed_memory()
+    try:
+        command(sys.argv[1:])
+        sys.stdout.flush()
+    except UserError as error:
+        _stop(2, str(error))
+    except Interrupted as stop:
+        again = f"{stop.command} --resume {shlex.quote(str(stop.path))}"
+        _stop(exit_code(stop), f"interrupted; go on with: {again}")
+    except KeyboardInterrupt as stop:
+        _stop(exit_code(stop), "interrupted")
+    except BrokenPipeError:
+        # The reader of the pipe has closed it; the buffered output must not fail at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        _stop(2, str(explain(error, error.filename or "the output")))
+    sys.exit(0)
+
+
+def _stop(code: int, line: str) -> NoReturn:
+    print(line, file=sys.stderr)
+    sys.exit(code)

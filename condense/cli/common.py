@@ -1,0 +1,54 @@
+"""Settings of every command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+from condense.errors import UserError
+from condense.validation import check_values
+
+LARGEST_SEED = 10**18 - 1
+"""Any JSON reader keeps such an integer exactly, and incrementing it does not overflow."""
+
+
+@dataclass(frozen=True)
+class Common:
+    """Settings of every command."""
+
+    preset: Literal["auto", "paper", "cpu", "smoke"] = "auto"
+    """Default values of the other settings; flags override them. paper: the published experiments.
+    cpu: useful on two cores. smoke: runs in seconds, for tests. auto: paper on a GPU, else cpu.
+    This help shows the values of cpu, or of the preset that is given with --help."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, … or mps."""
+    seed: int = 0
+    """The same seed gives the same result with the same version of PyTorch."""
+    data_root: Path | None = None
+    """Folder of the datasets. Default: $CONDENSE_DATA, else the user's cache folder."""
+    out: Path | None = None
+    """Folder of this run. Default: a new folder in runs/, named with the time."""
+    resume: Path | None = None
+    """Folder of an interrupted run to resume; the settings are read from it."""
+    quiet: bool = False
+    """No progress bar."""
+    deterministic: bool = False
+    """On a GPU: bit-identical results in every run, a little slower. A CPU always gives them."""
+    cache: bool = True
+    """Look up condensed sets in the cache folder before condensing, and store them there."""
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        if not abs(self.seed) <= LARGEST_SEED:
+            raise UserError("seed must be a number of at most 18 digits")
+
+
+class Settings(Protocol):
+    """A frozen dataclass with the common settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def common(self) -> Common:
+        """Settings of every command."""

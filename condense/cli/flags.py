@@ -1,0 +1,206 @@
+"""Command-line parsing: flags generated from dataclasses, presets, `--resume`, one-line errors.
+
+A command consists of a frozen dataclass with a field `common`, a function that returns the
+defaults, and a function that does the work::
+
+    @dataclass(frozen=True)
+    class Run:
+        dataset: str = "auto"
+        settings: tyro.conf.OmitArgPrefixes[GradientMatching] = field(default_factory=...)
+        common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+    def defaults(preset: str) -> Run: ...
+
+    def run(argv: list[str]) -> None:
+        '''Condense a dataset.'''
+        settings = parse(defaults, argv, "python -m condense run")
+        device = choose_device(settings.common.device)
+        ...
+        with open_run("python -m condense run", settings, "condense", data=...) as folder:
+            ...
+
+    if __name__ == "__main__":
+        main(run)
+
+This module imports torch only when it is needed: `--help` never imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import itertools
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from condense.config.presets import preset_for
+from condense.config.serialization import rebuild
+from condense.errors import UserError, one_line
+from condense.runs.io import (
+    is_file,
+    is_text,
+    read_json,
+)
+from condense.runs.paths import user_path
+
+if TYPE_CHECKING:
+    pass
+from condense.cli.common import Settings
+from condense.cli.device import choose_device, set_determinism
+
+_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
+
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+FlagsT = TypeVar("FlagsT")
+
+
+def parse(
+    defaults: Callable[..., SettingsT],
+    argv: Sequence[str],
+    prog: str,
+    changing_nothing: Collection[str] = (),
+) -> SettingsT:
+    """The settings given by a command line.
+
+    Args:
+        defaults: returns the default settings. Its parameters are the flags on which defaults
+            depend, such as `preset` or `method`. They are looked up in `argv` first; a flag that
+            is not in `argv` keeps the default of the function. `preset` is never "auto".
+        argv: the arguments.
+        prog: the command as typed, for the help and for config.json.
+        changing_nothing: the command's own flags that do not change the result.
+
+    With `--resume RUN` all settings are read from the run; only flags that do not change the
+    result may be given.
+
+    Raises:
+        UserError: a flag is unknown or has an invalid value.
+    """
+    _check_text(argv)
+    helping = "-h" in argv or "--help" in argv
+    resumed = None if helping else _peek(argv, "resume")
+    if resumed is None:
+        preset = _preset(argv, helping)
+        start = _defaults(defaults, lambda flag: preset if flag == "preset" else _peek(argv, flag))
+    else:
+        allowed = {*_WITH_RESUME, *changing_nothing}
+        start = _kept(defaults, argv, user_path(resumed, "--resume"), prog, allowed)
+        preset = start.common.preset
+    parsed = read_flags(type(start), argv, prog, start)
+    common = dataclasses.replace(parsed.common, preset=preset)
+    set_determinism(common)
+    return dataclasses.replace(parsed, common=common)
+
+
+def read_flags(
+    kind: type[FlagsT], argv: Sequence[str], prog: str, start: FlagsT | None = None
+) -> FlagsT:
+    """A dataclass from the flags of a command line; `--help` prints them and exits.
+
+    Raises:
+        UserError: a flag is unknown or has an invalid value.
+    """
+    import tyro
+
+    _check_text(argv)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            default = tyro.MISSING_NONPROP if start is None else start
+            return _with_paths(tyro.cli(kind, default=default, args=list(argv), prog=prog))
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        raise UserError(_unboxed(said.getvalue())) from None
+
+
+def _check_text(argv: Sequence[str]) -> None:
+    """Raise UserError if an argument cannot be written to config.json or to a terminal."""
+    for before, argument in zip(["an argument", *argv], argv, strict=False):
+        if not is_text(argument):
+            # The value is not quoted: that of --storage may contain a password.
+            flag = argument.partition("=")[0] if argument.startswith("--") else before
+            raise UserError(f"{flag} holds bytes that are not UTF-8: choose another name")
+
+
+def _with_paths(settings: FlagsT) -> FlagsT:
+    """The same settings with `~` expanded in paths; UserError if a path cannot be used."""
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):  # type: ignore[arg-type]
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            changed[field.name] = _with_paths(value)
+        elif isinstance(value, Path):
+            changed[field.name] = user_path(value, f"--{field.name.replace('_', '-')}")
+    return dataclasses.replace(settings, **changed)  # type: ignore[type-var]
+
+
+def _unboxed(box: str) -> str:
+    """tyro's error message, a box of several paragraphs, as one line."""
+    lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]  # the first is a title
+    body = itertools.dropwhile(lambda line: not line.strip("─-"), lines)
+    paragraph = itertools.takewhile(lambda line: line.strip("─-"), body)
+    near = [line.split()[0] for line in lines if re.match(r"--\w", line) and "Perhaps" in box]
+    return " ".join(paragraph) + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _peek(argv: Sequence[str], flag: str) -> str | None:
+    """The last value of `--flag VALUE` or `--flag=VALUE` in `argv`; None if there is none."""
+    found = None
+    for position, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name[2:].replace("_", "-") == flag.replace("_", "-"):
+            following = argv[position + 1] if position + 1 < len(argv) else None
+            found = value if equals else following
+    return found
+
+
+def _preset(argv: Sequence[str], helping: bool) -> Any:
+    preset = _peek(argv, "preset") or "auto"
+    if preset != "auto":
+        return preset
+    if helping:
+        return "cpu"
+    return preset_for(choose_device(_peek(argv, "device") or "auto").type)
+
+
+def _defaults(
+    defaults: Callable[..., SettingsT], look_up: Callable[[str], str | None]
+) -> SettingsT:
+    flags = {flag: look_up(flag) for flag in inspect.signature(defaults).parameters}
+    return defaults(**{flag: value for flag, value in flags.items() if value is not None})
+
+
+def _kept(
+    defaults: Callable[..., SettingsT],
+    argv: Sequence[str],
+    run: Path,
+    prog: str,
+    allowed: Collection[str],
+) -> SettingsT:
+    """The settings in a run's config.json."""
+    for argument in argv:
+        flag = argument.partition("=")[0].replace("_", "-")
+        if flag.startswith("--") and flag[2:] not in allowed:
+            raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
+    path = run / "config.json"
+    if not is_file(path):
+        raise UserError(f"{run} holds no run to resume (no config.json)")
+    config = read_json(path)
+    if config.get("command") != prog:
+        raise UserError(
+            f"{run} was made by another command: {config.get('command')} --resume {run}"
+        )
+    kept = config.get("settings")
+    if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):
+        raise UserError(f"{path} is damaged: it holds no settings")
+    # A setting that did not exist when the run was started has the published value.
+    flags = {**kept["common"], **kept, "preset": "paper"}
+    try:
+        return rebuild(_defaults(defaults, flags.get), kept, path)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(f"{path} is damaged: its settings are none ({one_line(error)})") from error

@@ -1,0 +1,38 @@
+"""Settings of the evaluation of a condensed set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from condense.config.methods import Operation, Side
+from condense.config.network import Network
+from condense.validation import at_least, check_values
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """New networks trained on a condensed set and tested on the real test split (§4.1).
+
+    If the set has learnt learning rates (DD), networks are trained with these; then only
+    `num_eval` and `network` have an effect.
+    """
+
+    num_eval: int = 20
+    """Number of newly initialised networks; 0: no evaluation."""
+    epoch_eval_train: int | None = None
+    """Epochs. None: as in the paper, 1000 with augmentation and 300 without."""
+    lr: float = 0.01
+    """Learning rate; divided by ten after half of the steps."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 256
+    dsa_strategy: tuple[Operation, ...] = ()
+    """Augmentation operations to sample from. Default: the same as for condensing."""
+    augment: Side = "independent"
+    """Augmentation of the training images; siamese: the same parameters for a whole batch."""
+    network: Network = field(default_factory=Network)
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        at_least(0, self, "num_eval", "lr", "momentum", "weight_decay")
+        at_least(1, self, "epoch_eval_train", "batch_size")

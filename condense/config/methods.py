@@ -1,0 +1,175 @@
+"""Settings of the methods.
+
+Defaults are the values of the published experiments; the other presets are in
+`condense/config/presets.py`. The command lines are generated from these classes, so this module
+does not import torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from condense.config.network import Network
+from condense.validation import at_least, check_values
+
+Side = Literal["none", "siamese", "independent"]
+Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+@dataclass(frozen=True)
+class MethodSettings:
+    """Settings of every method."""
+
+    ipc: int = 10
+    """Images per class."""
+    network: Network = field(default_factory=Network)
+    """Network whose gradients, features or forgetting events are used."""
+
+    def __post_init__(self) -> None:
+        check_values(self)
+        at_least(1, self, "ipc")
+
+
+@dataclass(frozen=True)
+class LearnedImages(MethodSettings):
+    """Settings of every method that learns images."""
+
+    init: Literal["real", "herding", "noise"] = "real"
+    """Initial synthetic images."""
+    herding_steps: int = 5000
+    """Training steps of the network whose features herding uses, with --init herding."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "herding_steps")
+
+
+@dataclass(frozen=True)
+class GradientMatching(LearnedImages):
+    """Gradient matching: DSA (Algorithm 1 of the paper), and DC, which has no augmentation."""
+
+    iterations: int = 1000
+    """K: number of network initialisations."""
+    outer_loop: int | None = None
+    """T: steps of the images per initialisation. None: the paper's value for this --ipc."""
+    inner_loop: int | None = None
+    """ς_θ: epochs of the network on the synthetic set between two steps. None: as in the paper."""
+    lr_img: float = 0.1
+    lr_img_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the learning rate of the images falls to zero over the iterations along half a
+    cosine: large steps early, and averaging of the noise of small real batches late."""
+    mom_img: float = 0.5
+    lr_net: float = 0.01
+    batch_train: int = 256
+    """Synthetic images per batch when the network in the loop is trained."""
+    batch_real: int = 256
+    """Real images per class in a step."""
+    distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
+    """Distance between gradients. layerwise: as in the paper, per output node, without biases.
+    cosine: one cosine over all parameters. mse: squared error over all parameters."""
+    dsa_strategy: tuple[Operation, ...] = ()
+    """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
+    Default: all six, without flip if a mirrored image has another meaning, as for digits."""
+    cuda_graphs: bool = False
+    """On a GPU, record the kernel launches of a training step once and replay them (CUDA graphs):
+    same results, fewer launches. Off by default because the speed was not measured."""
+    augment_real: Side = "siamese"
+    """Augmentation of the real images in matching."""
+    augment_synthetic: Side = "siamese"
+    """Augmentation of the synthetic images in matching; siamese: same parameters as the real."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "iterations", "outer_loop", "batch_train", "batch_real")
+        at_least(0, self, "inner_loop", "lr_img", "mom_img", "lr_net")
+
+    def loops(self) -> tuple[int, int]:
+        """(T, ς_θ): the settings, or the paper's values for this number of images per class.
+
+        The paper has values for 1, 10, 20, 30, 40 and 50 images per class. For other numbers,
+        T is the number of images per class (at most 50) and ς_θ is interpolated linearly.
+        """
+        inner, epochs = published_loops(self.ipc)
+        return (
+            inner if self.outer_loop is None else self.outer_loop,
+            epochs if self.inner_loop is None else self.inner_loop,
+        )
+
+
+_PUBLISHED_LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: (50, 10)}
+
+
+def published_loops(ipc: int) -> tuple[int, int]:
+    """(T, ς_θ) of the published experiments, interpolated between them."""
+    ipc = min(ipc, 50)
+    if ipc in _PUBLISHED_LOOPS:
+        return _PUBLISHED_LOOPS[ipc]
+    below = max(known for known in _PUBLISHED_LOOPS if known < ipc)
+    above = min(known for known in _PUBLISHED_LOOPS if known > ipc)
+    low, high = _PUBLISHED_LOOPS[below][1], _PUBLISHED_LOOPS[above][1]
+    return ipc, round(low + (high - low) * (ipc - below) / (above - below))
+
+
+@dataclass(frozen=True)
+class DistributionMatching(LearnedImages):
+    """Distribution matching (DM): mean embeddings in random networks.
+
+    All values are the defaults of the authors' code (VICO-UoE/DatasetCondensation, `main_DM.py`).
+    As there, batch norm uses the statistics of all real images of a step, and separately those of
+    all synthetic images.
+    """
+
+    iterations: int = 20000
+    """Number of random networks; one step of the images per network."""
+    lr_img: float = 1.0
+    """Value of the authors for up to 50 images per class; from 100 on they use 10 on CIFAR-10."""
+    mom_img: float = 0.5
+    batch_real: int = 256
+    """Real images per class in a step."""
+    dsa_strategy: tuple[Operation, ...] = ()
+    """Operations, one of which is sampled each time, as for gradient matching."""
+    augment: Literal["none", "siamese"] = "siamese"
+    """siamese: the same parameters for the real and the synthetic images of a class."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "iterations", "batch_real")
+        at_least(0, self, "lr_img", "mom_img")
+
+
+@dataclass(frozen=True)
+class Forgetting(MethodSettings):
+    """The real images with the most forgetting events during training.
+
+    The values are those of the authors' code (mtoneva/example_forgetting, `run_cifar.py`). The
+    authors train a ResNet-18 with random crops and flips, and add the counts of five runs; here
+    the configured network is trained once, without augmentation. For MNIST they use batch size 64,
+    a constant learning rate of 0.01, momentum 0.5 and no weight decay.
+    """
+
+    epochs: int = 200
+    """Epochs on the training split; an image can be forgotten at most once in two epochs."""
+    batch_size: int = 128
+    lr: float = 0.1
+    """Learning rate; divided by five after 30, 60 and 80 % of the epochs."""
+    momentum: float = 0.9
+    """Nesterov momentum."""
+    weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "epochs", "batch_size")
+        at_least(0, self, "lr", "momentum", "weight_decay")
+
+
+@dataclass(frozen=True)
+class Coreset(MethodSettings):
+    """Real images selected from the training split."""
+
+    steps: int = 5000
+    """Training steps of the network whose features herding uses."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "steps")

@@ -1,0 +1,129 @@
+"""The presets: their differences from the published values.
+
+Like the settings, this module does not import torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeVar
+
+from condense.config.evaluation import Evaluation
+from condense.config.methods import (
+    Coreset,
+    DistributionMatching,
+    Forgetting,
+    GradientMatching,
+)
+from condense.config.network import Network
+from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.errors import unknown
+
+_CPU_NETWORK = Network(width=32)
+_SMOKE_NETWORK = Network(width=8)
+
+PRESETS: dict[str, dict[type, dict[str, Any]]] = {
+    "paper": {},
+    "cpu": {
+        GradientMatching: {
+            "iterations": 20,
+            "outer_loop": 10,
+            "inner_loop": 4,
+            "lr_net": 0.2,
+            "lr_img": 3.0,
+            "lr_img_schedule": "cosine",
+            "batch_real": 64,
+            "init": "herding",
+            "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        DistributionMatching: {
+            "iterations": 400,
+            "batch_real": 64,
+            "init": "herding",
+            "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
+        DatasetDistillation: {
+            "iterations": 30,
+            "distill_epochs": 10,
+            "distill_lr": 0.1,
+            "networks": 1,
+            "batch_real": 256,
+            "init": "herding",
+            "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        LabelDistillation: {
+            "iterations": 150,
+            "label_init": "class",
+            "label_lr": 0.003,
+            "lr_net": 0.003,
+            "batch_real": 256,
+            "network": _CPU_NETWORK,
+        },
+        Coreset: {"steps": 200, "network": _CPU_NETWORK},
+        Evaluation: {"num_eval": 5, "epoch_eval_train": 300, "network": _CPU_NETWORK},
+    },
+    "smoke": {
+        GradientMatching: {
+            "iterations": 2,
+            "outer_loop": 2,
+            "inner_loop": 1,
+            "batch_real": 16,
+            "network": _SMOKE_NETWORK,
+        },
+        DistributionMatching: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
+        Forgetting: {"epochs": 2, "network": _SMOKE_NETWORK},
+        DatasetDistillation: {
+            "iterations": 3,
+            "networks": 1,
+            "batch_real": 64,
+            "network": _SMOKE_NETWORK,
+        },
+        LabelDistillation: {"iterations": 5, "batch_real": 64, "network": _SMOKE_NETWORK},
+        Coreset: {"steps": 10, "network": _SMOKE_NETWORK},
+        Evaluation: {"num_eval": 2, "epoch_eval_train": 20, "network": _SMOKE_NETWORK},
+    },
+}
+
+WITHOUT_NORMS: dict[str, dict[str, float]] = {
+    "mlp": {"lr_net": 0.01, "lr_img": 0.03},
+    "lenet": {"lr_net": 0.01, "lr_img": 0.3},
+    "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
+}
+"""Learning rates of gradient matching in the cpu preset for architectures without normalisation,
+which diverge at those of the ConvNet. A network with norm "none" has the values of the LeNet."""
+
+SettingsT = TypeVar("SettingsT")
+
+
+def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
+    """The settings of preset `name`, with `changes` applied.
+
+    Raises:
+        UserError: the preset or a setting does not exist.
+    """
+    if name not in PRESETS:
+        raise unknown("preset", name, PRESETS)
+    fields = {item.name for item in dataclasses.fields(settings)}  # type: ignore[arg-type]
+    for change in changes:
+        if change not in fields:
+            raise unknown("setting", change, fields)
+    chosen = {**PRESETS[name].get(settings, {}), **changes}
+    if name == "cpu" and settings is GradientMatching:
+        chosen = {**chosen, **_rates(chosen["network"]), **changes}
+    return settings(**chosen)
+
+
+def _rates(network: Network) -> dict[str, float]:
+    bare = "lenet" if network.norm == "none" else ""
+    return WITHOUT_NORMS.get(network.architecture) or WITHOUT_NORMS.get(bare) or {}
+
+
+def preset_for(device: str, name: str = "auto") -> str:
+    """The preset for a device type: "auto" is cpu on a CPU, else paper."""
+    if name != "auto":
+        return name
+    return "cpu" if device == "cpu" else "paper"

@@ -1,0 +1,79 @@
+"""Settings to JSON and back; `--resume` rebuilds the dataclasses of a command from JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from condense.errors import UserError
+from condense.runs.io import plain
+
+SettingsT = TypeVar("SettingsT")
+
+
+def record(settings: Any, without: Collection[str] = ()) -> dict[str, Any]:
+    """A dataclass and its nested dataclasses as JSON; paths become absolute.
+
+    Args:
+        settings: the dataclass.
+        without: names of fields to omit, at every level.
+    """
+    kept: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in without:
+            continue
+        if dataclasses.is_dataclass(value):
+            kept[field.name] = record(value, without)
+        else:
+            kept[field.name] = plain(value.absolute() if isinstance(value, Path) else value)
+    return kept
+
+
+def overrides(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass and its nested dataclasses that differ from the default, as JSON.
+
+    Defaults are the published values, so these are the changes by a preset and by flags.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            changed.update({f"{field.name}.{k}": v for k, v in overrides(value).items()})
+        elif value != field.default:
+            changed[field.name] = plain(value)
+    return changed
+
+
+def rebuild(like: SettingsT, kept: Mapping[str, Any], path: Path) -> SettingsT:
+    """A dataclass of the same types as `like`, with the values returned by `record`.
+
+    Args:
+        like: gives the types of nested dataclasses and the values of omitted fields.
+        kept: from `record`.
+        path: the file of `kept`, for error messages.
+
+    Raises:
+        UserError: a setting is unknown, or its value has another type.
+    """
+    import cattrs
+
+    converter = cattrs.Converter()
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    types = typing.get_type_hints(type(like))
+    changes: dict[str, Any] = {}
+    for name, value in kept.items():
+        if name not in types:
+            raise UserError(f"{path}: unknown setting {name!r}; was it made by another version?")
+        nested = getattr(like, name)
+        if dataclasses.is_dataclass(nested) and isinstance(value, dict):
+            changes[name] = rebuild(nested, value, path)
+            continue
+        try:
+            changes[name] = converter.structure(value, types[name])
+        except Exception as error:  # cattrs raises many types, in groups
+            raise UserError(f"{path}: {name} cannot be {value!r}") from error
+    return dataclasses.replace(like, **changes)  # type: ignore[type-var]

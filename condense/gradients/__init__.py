@@ -1,0 +1,1 @@
+"""Per-class gradients, and distances between them."""

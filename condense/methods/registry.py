@@ -1,0 +1,136 @@
+"""The methods by name: summary, settings, and the function that implements each.
+
+This module does not import torch: the command lines read this table before they import the methods.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from condense.config.methods import (
+    Coreset,
+    DistributionMatching,
+    Forgetting,
+    GradientMatching,
+    LearnedImages,
+    MethodSettings,
+)
+from condense.config.presets import preset
+from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.errors import UserError, unknown
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of condensation or selection."""
+
+    summary: str
+    source: str
+    settings: type[MethodSettings]
+    function: str
+    """`module:name`; called with (data, settings, seed, journal), returns a CondensedSet."""
+    changes: dict[str, Any] = field(default_factory=dict)
+    """Fixed settings that distinguish it from methods with the same settings class."""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are learnt, not real."""
+        return issubclass(self.settings, LearnedImages)
+
+    @property
+    def soft_labels(self) -> bool:
+        """Whether the labels are learnt probabilities."""
+        return issubclass(self.settings, LabelDistillation)
+
+    def preset(self, name: str, **changes: Any) -> Any:
+        """Its settings in preset `name`, with `changes` applied."""
+        return preset(self.settings, name, **{**self.changes, **changes})
+
+    def check(self, settings: MethodSettings) -> None:
+        """Check that the settings belong to this method.
+
+        Raises:
+            UserError: they belong to another method.
+        """
+        kind = self.settings.__name__
+        if not isinstance(settings, self.settings):
+            raise UserError(f"settings must be a {kind}, not a {type(settings).__name__}")
+        for setting, value in self.changes.items():
+            found = getattr(settings, setting)
+            if found != value:
+                raise UserError(
+                    f"{setting.replace('_', '-')} must be {value} for {self.summary}, not {found}"
+                )
+
+    def implementation(self) -> Callable[..., Any]:
+        """Its function; imported by this call."""
+        module, name = self.function.split(":")
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
+
+
+METHODS: dict[str, Method] = {
+    "dsa": Method(
+        "gradient matching under differentiable Siamese augmentation",
+        "Zhao & Bilen 2021, Algorithm 1",
+        GradientMatching,
+        "condense.methods.gradient_matching:condense_by_gradient_matching",
+    ),
+    "dc": Method(
+        "gradient matching without augmentation",
+        "Zhao, Mopuri & Bilen 2021",
+        GradientMatching,
+        "condense.methods.gradient_matching:condense_by_gradient_matching",
+        {"augment_real": "none", "augment_synthetic": "none"},
+    ),
+    "dm": Method(
+        "matching of mean embeddings in random networks",
+        "Zhao & Bilen 2023",
+        DistributionMatching,
+        "condense.methods.distribution_matching:condense_by_distribution_matching",
+    ),
+    "dd": Method(
+        "images and learning rates learnt through the training of a network",
+        "Wang et al. 2018, Algorithm 1",
+        DatasetDistillation,
+        "condense.methods.dataset_distillation:condense_by_dataset_distillation",
+    ),
+    "ld": Method(
+        "learnt soft labels for real images",
+        "Bohdal et al. 2020, Algorithm 1",
+        LabelDistillation,
+        "condense.methods.label_distillation:condense_by_label_distillation",
+    ),
+    "herding": Method(
+        "real images whose mean feature is that of their class",
+        "Chen, Welling & Smola 2010; Rebuffi et al. 2017",
+        Coreset,
+        "condense.methods.selection:herding_coreset",
+    ),
+    "forgetting": Method(
+        "real images that a network forgets most often while it learns",
+        "Toneva et al. 2019",
+        Forgetting,
+        "condense.methods.forgetting:forgetting_coreset",
+    ),
+    "random": Method(
+        "real images drawn at random",
+        "the baseline",
+        Coreset,
+        "condense.methods.selection:random_coreset",
+    ),
+}
+
+
+def method_named(name: str) -> Method:
+    """The method with this name.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]

@@ -1,0 +1,136 @@
+"""Coresets: real images selected from the training split."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condense.condensed_set import CondensedSet
+from condense.config.methods import Coreset
+from condense.data.image_data import ImageData
+from condense.errors import UserError
+from condense.models.build import Classifier, build
+from condense.runs.checkpointer import Checkpointer
+from condense.seeds import generator
+from condense.training.chunking import forward_piece, training_piece
+from condense.training.loop import in_chunks, train
+from condense.training.schedule import Schedule
+from condense.training.threads import worker_threads
+
+
+def random_coreset(
+    data: ImageData, settings: Coreset, seed: int, journal: Checkpointer
+) -> CondensedSet:
+    """Random images of each class."""
+    return set_of_rows(data, choose_randomly(data, settings.ipc, seed))
+
+
+def herding_coreset(
+    data: ImageData, settings: Coreset, seed: int, journal: Checkpointer
+) -> CondensedSet:
+    """Images whose mean feature is closest to the mean of their class (Chen et al. 2010)."""
+    return set_of_rows(data, herd(data, settings, seed))
+
+
+def choose_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
+    """Rows of the training split, [classes, ipc], sampled without replacement in each class."""
+    require_images(data, ipc)
+    draws = generator(seed, "random")
+    rows = data.train_indices_by_class()
+    return torch.stack([row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows])
+
+
+def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
+    """Rows of the training split, [classes, ipc], in the order selected by herding."""
+    require_images(data, settings.ipc)
+    with worker_threads(data.device):
+        return _herd(data, settings, seed)
+
+
+def _herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
+    network = feature_network(data, settings, seed)
+    chunk = forward_piece(training_piece(network, data.shape, data.device))
+
+    def features(images: Tensor) -> Tensor:
+        found: Tensor = network.features(data.normalise(images))
+        return F.normalize(found)
+
+    return torch.stack(
+        [
+            rows[greedy_herding(in_chunks(features, data.x_train[rows], chunk), settings.ipc)]
+            for rows in data.train_indices_by_class()
+        ]
+    )
+
+
+def greedy_herding(features: Tensor, count: int) -> Tensor:
+    """Herding as iCaRL and EEIL use it (Rebuffi et al. 2017, Algorithm 4).
+
+    Selects one row at a time, so that the mean of the selected rows is as close as possible to the
+    mean of all rows. No row is selected twice.
+
+    Args:
+        features: [n, d].
+        count: number of rows to select, at most n.
+
+    Returns:
+        Indices int64 [count], in the order of selection.
+    """
+    mean = features.mean(0)
+    total = torch.zeros_like(mean)
+    taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)
+    squares = features.square().sum(1)
+    chosen = torch.empty(count, dtype=torch.int64, device=features.device)
+    for k in range(count):
+        # |mean − (total + f)/(k+1)|² = const + (|f|² − 2 f·wanted)/(k+1)², with `wanted` as below:
+        # one matrix-vector product, no copy of the features.
+        wanted = (k + 1) * mean - total
+        distance = squares - 2 * (features @ wanted)
+        best = distance.masked_fill(taken, torch.inf).argmin()
+        chosen[k] = best
+        taken[best] = True
+        total += features[best]
+    return chosen
+
+
+def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier:
+    """A network trained on the whole training split, as feature extractor."""
+    draws = generator(seed, "features")
+    network = build(settings.network, data.shape, data.classes, draws).to(data.device)
+    schedule = Schedule(
+        settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
+    )
+    piece = training_piece(network, data.shape, data.device)
+    train(network, data.x_train, data.y_train, schedule, draws, prepare=data.normalise, piece=piece)
+    network.eval()
+    return network
+
+
+def require_images(data: ImageData, ipc: int) -> None:
+    """Check that `ipc` is at least 1 and every class has that many training images.
+
+    Raises:
+        UserError: otherwise; the message names the smallest class.
+    """
+    if ipc < 1:
+        raise UserError(f"images per class must be at least 1, not {ipc}")
+    counts = data.y_train.bincount(minlength=data.classes)
+    if int(counts.min()) < ipc:
+        name = data.class_names[int(counts.argmin())]
+        raise UserError(
+            f"class {name} of {data.name} has {int(counts.min())} training images, fewer than the "
+            f"{ipc} per class asked for: ask for fewer"
+        )
+
+
+def set_of_rows(data: ImageData, rows: Tensor) -> CondensedSet:
+    """The condensed set of these rows [classes, ipc] of the training split."""
+    rows = rows.flatten()
+    return CondensedSet(
+        images=(data.x_train[rows].float() / 255).cpu(),
+        labels=data.y_train[rows].cpu(),
+        mean=data.mean,
+        std=data.std,
+        class_names=data.class_names,
+    )

@@ -1,0 +1,115 @@
+"""The architectures by name; weights are initialised from a generator.
+
+Each network is a feature extractor and a linear classifier: herding and exemplars use
+`network.features(images)`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from condense.config.network import Network
+from condense.errors import UserError, unknown
+from condense.models.classic import alexnet, lenet, mlp, resnet18, vgg11
+from condense.models.convnet import convnet
+from condense.models.layers import Features, Shape
+from condense.system.memory import check_memory
+
+LARGEST = 2**31 - 1
+"""Maximum number of parameters of a network."""
+COPIES = 2
+"""Minimum copies of the parameters in training: the parameters and their gradients."""
+
+
+class Classifier(nn.Module):
+    """`classifier(features(images))`: [n, c, h, w] -> [n, classes]."""
+
+    def __init__(self, features: nn.Module, dimensions: int, classes: int) -> None:
+        super().__init__()
+        self.features = features
+        self.classifier = nn.Linear(dimensions, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [n, classes] of images [n, c, h, w]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+def build(
+    settings: Network, shape: Shape, classes: int, generator: torch.Generator | None = None
+) -> Classifier:
+    """The network with these settings for images of this shape, on the CPU.
+
+    Weights are initialised from `generator`; without one they are uninitialised (`initialise`).
+
+    Raises:
+        UserError: as in `blueprint`.
+    """
+    network = blueprint(settings, shape, classes).to_empty(device="cpu")
+    if generator is not None:
+        initialise(network, generator)
+    return network
+
+
+def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
+    """The same network on PyTorch's meta device: layers and shapes without memory.
+
+    Raises:
+        UserError: the architecture is unknown, the image is too small for the depth, or the
+            network is too large for the memory.
+    """
+    if settings.architecture not in ARCHITECTURES:
+        raise unknown("architecture", settings.architecture, ARCHITECTURES)
+    with torch.device("meta"):
+        layers = ARCHITECTURES[settings.architecture](settings, shape)
+        features = Features(*layers)
+        features.precision = settings.precision
+        network = Classifier(features, _dimensions(features, settings, shape), classes)
+    _check_size(network, settings)
+    return network
+
+
+@torch.no_grad()
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Reinitialise all weights in place, as PyTorch's layers: U(±1/√fan_in) (Kaiming, a = √5)."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            for parameter in module.parameters():
+                drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                parameter.copy_(drawn)
+        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+            module.reset_parameters()
+
+
+ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Sequential]] = {
+    "convnet": convnet,
+    "mlp": mlp,
+    "lenet": lenet,
+    "alexnet": alexnet,
+    "vgg11": vgg11,
+    "resnet18": resnet18,
+}
+
+
+def _check_size(network: nn.Module, settings: Network) -> None:
+    """Raise UserError if the network has too many parameters to be trained here."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    what = f"the network {settings} has {parameters:,} parameters"
+    if parameters > LARGEST:
+        raise UserError(f"{what}, above {LARGEST:,}: choose a smaller --width or --depth")
+    check_memory(COPIES * 4 * parameters, f"{what}: choose a smaller --width or --depth, as it")
+
+
+def _dimensions(features: nn.Module, settings: Network, shape: Shape) -> int:
+    # One image, as in a class with one image; batch norm needs several.
+    images = 2 if settings.norm == "batch" else 1
+    try:
+        return features(torch.empty(images, *shape)).shape[1]  # type: ignore[no-any-return]
+    except (RuntimeError, ValueError) as error:
+        size = f"{shape[1]}×{shape[2]}"
+        raise UserError(f"images of {size} are too small for the network {settings}") from error

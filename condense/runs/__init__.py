@@ -1,0 +1,1 @@
+"""Run folders: files, checkpoints, CSV history, progress bar, cache."""

@@ -1,0 +1,142 @@
+"""Progress reports and checkpoints of long computations.
+
+A computation receives a `Checkpointer` and calls it at every step::
+
+    checkpoint = journal.restore()            # the last checkpoint, or None
+    for step in range(start, total):
+        ...
+        journal.report(step + 1, total, loss=loss)
+        journal.save(Checkpoint({"images": images}, {"step": step + 1}))
+
+`Checkpointer` itself does nothing; `Progress` shows a progress bar; `FileCheckpointer` writes a
+checkpoint file and a CSV history. Call `report` before `save`, so that no row is missing after a
+resume."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from condense.runs.csv_log import CSVLog
+from condense.runs.io import (
+    is_file,
+)
+
+if TYPE_CHECKING:
+    pass
+from condense.runs.checkpoint import Checkpoint
+
+CheckpointerT = TypeVar("CheckpointerT", bound="Checkpointer")
+
+
+class Checkpointer:
+    """Does nothing: for computations without progress reports and checkpoints."""
+
+    def restore(self) -> Checkpoint | None:
+        """The checkpoint to resume from; None for a new start."""
+        return None
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Save a checkpoint. Call it at every step: it is cheap, the file is written rarely."""
+
+    def spent_before(self, seconds: float) -> None:
+        """Add the time that another run spent on the checkpoint that this run resumes from."""
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Report that `done` of `total` steps are completed, and the current metrics."""
+
+    def flush(self) -> None:
+        """Write the last checkpoint, if it is not written yet."""
+
+    def close(self) -> None:
+        """Flush, and remove the progress bar."""
+
+    def __enter__(self: CheckpointerT) -> CheckpointerT:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class FileCheckpointer(Checkpointer):
+    """Writes a checkpoint file and optionally a CSV history, and passes reports on.
+
+    Args:
+        path: the checkpoint file.
+        history: a CSV file with one row per report; None: no history.
+        show: also receives the reports, usually a `Progress`.
+        every_seconds: minimum time between two writes of the checkpoint. A checkpoint that is not
+            written is kept as a copy in memory until the next `save` or `flush`.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        history: str | os.PathLike[str] | None = None,
+        show: Checkpointer | None = None,
+        every_seconds: float = 20.0,
+    ) -> None:
+        self.path = Path(path)
+        self._history = CSVLog(history) if history is not None else None
+        self._show = show or Checkpointer()
+        self._every = every_seconds
+        self._pending: Checkpoint | None = None
+        self._started = self._written = time.monotonic()
+        self._earlier = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time spent over all sessions, without the work lost in interruptions."""
+        return self._earlier + time.monotonic() - self._started
+
+    def restore(self) -> Checkpoint | None:
+        """The checkpoint in the file, tensors on the CPU; None if there is no file."""
+        if not is_file(self.path):
+            return None
+        checkpoint = Checkpoint.read(self.path)
+        self._earlier = checkpoint.seconds
+        return checkpoint
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Keep a copy, and write it if the last write is at least `every_seconds` ago."""
+        self._pending = checkpoint.snapshot(self.seconds)
+        if time.monotonic() - self._written >= self._every:
+            self.flush()
+
+    def spent_before(self, seconds: float) -> None:
+        """Add to `seconds`."""
+        self._earlier += seconds
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Add a row to the history, with step `done`, and pass the report on."""
+        if self._history is not None:
+            self._history.append(done, figures)
+        self._show.report(done, total, **figures)
+
+    def flush(self) -> None:
+        """Write the last checkpoint, after all rows of the history."""
+        if self._pending is None:
+            return
+        if self._history is not None:
+            self._history.sync()  # rows must be on disk before the checkpoint
+        self._pending.write(self.path)
+        self._pending = None
+        self._written = time.monotonic()
+
+    def close(self) -> None:
+        """Flush, and close `show` and the history."""
+        try:
+            self.flush()
+        finally:
+            self._show.close()
+            if self._history is not None:
+                self._history.close()

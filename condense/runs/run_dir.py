@@ -1,0 +1,308 @@
+"""The folder of a run: config, lock, checkpoint, history, summary.
+
+::
+
+    with RunFolder.create(out, config) as run:        # or RunFolder.open(out) to resume
+        with run.journal(show=Progress("condensing")) as journal:
+            ...
+        run.write_summary({...})
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from condense.errors import UserError
+from condense.runs.checkpointer import Checkpointer, FileCheckpointer
+from condense.runs.io import (
+    TEMPORARY,
+    is_file,
+    plain,
+    read_json,
+    remove_temporaries,
+    write_json,
+    writing,
+)
+from condense.runs.paths import user_path
+
+_LOCK = ".lock"
+_CONFIG = "config.json"
+_SUMMARY = "summary.json"
+_HISTORY = "history.csv"
+_DIFFERENCES_SHOWN = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM in a run that can be resumed, with its path and command."""
+
+    def __init__(self, path: Path, command: str) -> None:
+        super().__init__(str(path))
+        self.path = path
+        self.command = command
+
+
+class RunFolder:
+    """The folder of one run, locked until `close` (or the end of `with`).
+
+    Use `create` or `open`. The lock is released when the process ends, in whichever way.
+    """
+
+    def __init__(self, path: Path, lock: FileLock, config: dict[str, Any]) -> None:
+        self.path = path
+        self.config = config
+        self._lock = lock
+        self._journals: list[FileCheckpointer] = []
+        self._new = False
+
+    @classmethod
+    def create(cls, path: str | Path, config: Mapping[str, Any]) -> RunFolder:
+        """Create the folder of a new run and write `config` with `provenance()` to config.json.
+
+        Raises:
+            UserError: another process uses the folder, it contains a run or other files, or it
+                cannot be written.
+        """
+        path = user_path(path, "--out")
+        _check_nothing_foreign(path)
+        with writing(path):
+            path.mkdir(parents=True, exist_ok=True)
+        lock = _acquire(path)
+        new = not (path / _CONFIG).exists()
+        try:
+            if not new:
+                raise _already_there(path, plain(config))
+            remove_temporaries(path)
+            full = plain({**config, **provenance()})
+            write_json(path / _CONFIG, full)
+        except BaseException:
+            if new:
+                _remove_if_empty(path)
+            lock.release()
+            raise
+        made = cls(path, lock, full)
+        made._new = True
+        return made
+
+    @classmethod
+    def open(cls, path: str | Path) -> RunFolder:
+        """Open the folder of an interrupted run, to resume it.
+
+        Raises:
+            UserError: there is no run, its config is damaged, or another process uses the folder.
+        """
+        path = user_path(path, "--resume")
+        if not is_file(path / _CONFIG):
+            raise UserError(f"{path} holds no run to resume (no {_CONFIG})")
+        lock = _acquire(path)
+        try:
+            remove_temporaries(path)
+            return cls(path, lock, read_json(path / _CONFIG))
+        except BaseException:
+            lock.release()
+            raise
+
+    @property
+    def finished(self) -> bool:
+        """Whether the summary (written last) exists, and its `n_remaining` is 0 or not set."""
+        summary = self.path / _SUMMARY
+        return is_file(summary) and not read_json(summary).get("n_remaining")
+
+    def require(self, **entries: Any) -> None:
+        """Check that the config has these entries, such as the images of a resumed run.
+
+        Raises:
+            UserError: entries differ; the message names them.
+        """
+        kept = {key: self.config.get(key) for key in entries}
+        differing = _differences(kept, plain(entries))
+        if differing:
+            raise UserError(
+                f"{self.path} cannot be resumed, it was made with something else: "
+                + _in_words(differing)
+            )
+
+    def journal(
+        self,
+        name: str = "checkpoint",
+        *,
+        history: bool = True,
+        show: Checkpointer | None = None,
+        every_seconds: float = 20.0,
+    ) -> FileCheckpointer:
+        """A checkpointer that writes NAME.safetensors and, with `history`, history.csv.
+
+        A run has one history, so only one checkpointer may write it. Open checkpointers are
+        flushed when the folder is closed, so Ctrl-C loses no step.
+        """
+        made = FileCheckpointer(
+            self._checkpoint(name),
+            history=self.path / _HISTORY if history else None,
+            show=show,
+            every_seconds=every_seconds,
+        )
+        self._journals.append(made)
+        return made
+
+    def remove_checkpoint(self, name: str = "checkpoint") -> None:
+        """Remove a checkpoint that is no longer needed."""
+        self._checkpoint(name).unlink(missing_ok=True)
+
+    def write_json(self, name: str, value: object) -> Path:
+        """Write the JSON file `name` atomically."""
+        write_json(self.path / name, value)
+        return self.path / name
+
+    def write_summary(self, summary: Mapping[str, Any]) -> Path:
+        """Write summary.json, which marks the run as finished: write it last.
+
+        With an entry `n_remaining` that is not 0 the run is not finished and can be resumed.
+        """
+        return self.write_json(_SUMMARY, summary)
+
+    def close(self) -> None:
+        """Flush the checkpointers and release the lock."""
+        try:
+            self._close_journals()
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._close_journals()
+            if isinstance(error, UserError) and self._new:
+                _remove_if_empty(self.path)
+        finally:
+            self._lock.release()
+        if isinstance(error, KeyboardInterrupt) and not self.finished:
+            raise Interrupted(self.path, self.config.get("command", "")) from error
+
+    def _close_journals(self) -> None:
+        try:
+            for journal in self._journals:
+                journal.close()
+        finally:
+            self._journals = []
+
+    def _checkpoint(self, name: str) -> Path:
+        return self.path / f"{name}.safetensors"
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Remove the folder of a failed run if it contains only a config and a lock."""
+    with suppress(OSError):
+        if {item.name for item in path.iterdir()} <= {_CONFIG, _LOCK}:
+            for name in (_CONFIG, _LOCK):
+                (path / name).unlink(missing_ok=True)
+            path.rmdir()
+
+
+def provenance() -> dict[str, str | None]:
+    """The code of a run: `version`, and `commit` if it runs from a git checkout."""
+    return {"version": version(), "commit": _commit()}
+
+
+def version() -> str:
+    """The version of the installed distribution of this package."""
+    try:
+        return metadata.version("condense")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _commit() -> str | None:
+    """The commit of the checkout, with `-dirty` if files differ from it."""
+    here = Path(__file__)
+    git = ["git", "-C", str(here.parent)]
+    try:
+        # A virtual environment may be inside the checkout of another project.
+        ours = [*git, "ls-files", "--error-unmatch", here.name]
+        subprocess.run(ours, check=True, capture_output=True)
+        name = [*git, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        return subprocess.run(name, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _acquire(path: Path) -> FileLock:
+    lock = FileLock(path / _LOCK, timeout=0)
+    with writing(path):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(
+                f"{path} is in use by another process: wait for it or choose another --out"
+            ) from error
+    return lock
+
+
+def _check_nothing_foreign(path: Path) -> None:
+    with writing(path):
+        if not path.exists() or (path / _CONFIG).exists():
+            return
+        foreign = sorted(
+            item.name
+            for item in path.iterdir()
+            if item.name != _LOCK and not item.name.startswith(TEMPORARY)
+        )
+    if foreign:
+        raise UserError(
+            f"{path} holds other files ({', '.join(foreign[:_DIFFERENCES_SHOWN])}"
+            f"{', …' if len(foreign) > _DIFFERENCES_SHOWN else ''}): choose another --out"
+        )
+
+
+def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
+    kept = read_json(path / _CONFIG)
+    for key in provenance():
+        kept.pop(key, None)
+    differing = _differences(kept, config)
+    if differing:
+        return UserError(
+            f"{path} holds a run with other settings: {_in_words(differing)}; "
+            f"choose another --out, or go on with the run there by --resume {path}"
+        )
+    if (path / _SUMMARY).is_file():
+        return UserError(f"{path} holds this run already, and it is finished: choose another --out")
+    return UserError(
+        f"{path} holds this run already: go on with --resume {path}, or choose another --out"
+    )
+
+
+def _differences(old: Any, new: Any, name: str = "") -> list[str]:
+    """A line for each entry of the nested mappings that differs: `name old → new`."""
+    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
+        return [] if old == new else [f"{name} {_short(old)} → {_short(new)}"]
+    return [
+        line
+        for key in dict.fromkeys([*old, *new])
+        for line in _differences(
+            old.get(key, "unset"), new.get(key, "unset"), f"{name}.{key}" if name else key
+        )
+    ]
+
+
+def _in_words(differing: list[str]) -> str:
+    more = len(differing) - _DIFFERENCES_SHOWN
+    shown = ", ".join(differing[:_DIFFERENCES_SHOWN])
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 24 else text[:20] + "…"

@@ -1,0 +1,1 @@
+"""Training of networks: loop, schedules, threads, bounded memory."""

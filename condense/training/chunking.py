@@ -1,0 +1,104 @@
+"""Memory of forward and backward passes, and the chunk sizes that follow from it.
+
+For a set of any size, the memory kept for the backward pass is bounded by `limit`: the work is
+split into chunks that fit. A chunk has at least one image.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from condense.models.layers import Shape
+from condense.training.loop import CHUNK
+
+CPU_BYTES = 4 << 30
+"""Maximum memory for a backward pass on a CPU."""
+
+ACCELERATOR_BYTES = 5 << 30
+"""Maximum memory for a backward pass on a GPU."""
+
+PIECE_BYTES = 16 << 20
+"""Memory of one chunk on a CPU: small enough for the cache of a core, and giving enough chunks to
+divide evenly among threads."""
+
+LEAST_PIECE = 16
+"""Minimum images per chunk: with fewer, the overhead of an operation exceeds its computation."""
+
+
+def limit(device: torch.device) -> int:
+    """Bytes that may be kept for a backward pass on this device."""
+    return CPU_BYTES if device.type == "cpu" else ACCELERATOR_BYTES
+
+
+def at_once(device: torch.device, each: int) -> int:
+    """How many items of `each` bytes fit into `limit`; at least one."""
+    return max(1, limit(device) // max(each, 1))
+
+
+def training_bytes(network: nn.Module, shape: Shape) -> int:
+    """Bytes per image that a forward pass keeps until the backward pass."""
+    return _kept(network, shape, twice=False)
+
+
+def matching_bytes(network: nn.Module, shape: Shape) -> int:
+    """Bytes per image that a gradient keeps until it is differentiated again."""
+    return _kept(network, shape, twice=True)
+
+
+def groups(count: int, size: int) -> list[slice]:
+    """0 … count − 1 in groups of `size`; the last group may be smaller."""
+    return [slice(first, first + size) for first in range(0, count, size)]
+
+
+def has_batch_norm(network: nn.Module) -> bool:
+    """Whether the output for an image depends, in training mode, on the rest of the batch."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def training_piece(network: nn.Module, shape: Shape, device: torch.device) -> int | None:
+    """Images per forward pass in training.
+
+    None means the whole batch: with batch norm a batch cannot be split, even if it is large.
+    """
+    if has_batch_norm(network):
+        return None
+    return piece_of(device, training_bytes(network, shape), LEAST_PIECE)
+
+
+def piece_of(device: torch.device, each: int, least: int = 1) -> int:
+    """How many items of `each` bytes form a chunk; at least `least`, if they fit into memory."""
+    fit = at_once(device, each)
+    return fit if device.type != "cpu" else min(fit, max(least, PIECE_BYTES // max(each, 1)))
+
+
+def forward_piece(piece: int | None) -> int:
+    """Images per forward pass without gradients, if `piece` is the number in training."""
+    return min(piece or CHUNK, CHUNK)
+
+
+def _kept(network: nn.Module, shape: Shape, *, twice: bool) -> int:
+    """Saved bytes per image, measured on the meta device, where tensors use no memory.
+
+    A tensor saved by several operations is counted several times, so this is an upper bound.
+    """
+    kept = 0
+
+    def count(tensor: Tensor) -> Tensor:
+        nonlocal kept
+        kept += tensor.nbytes
+        return tensor
+
+    network = copy.deepcopy(network).to("meta").eval()
+    weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    images = torch.empty(2, *shape, device="meta", requires_grad=True)  # norms need more than one
+    labels = torch.zeros(2, dtype=torch.int64, device="meta")
+    with saved_tensors_hooks(count, lambda tensor: tensor):
+        loss = F.cross_entropy(network(images), labels)
+        if twice:
+            torch.autograd.grad(loss, weights, create_graph=True)
+    return kept // 2

@@ -1,0 +1,83 @@
+"""Training several networks of the same shape together.
+
+A training step of a small network launches dozens of kernels, each too small for a GPU. With
+stacked weights, a step of all networks needs as many launches as a step of one network.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from condense.augment.params import augment_each
+from condense.models.layers import Shape
+from condense.training.chunking import at_once, has_batch_norm, training_bytes
+from condense.training.loop import batches
+from condense.training.schedule import Schedule
+
+
+def networks_at_once(network: nn.Module, shape: Shape, device: torch.device, batch: int) -> int:
+    """How many networks like this one to train together, with batch size `batch`.
+
+    One on a CPU, where sequential training is faster, and one with batch norm, whose running
+    statistics are not parameters; else as many as fit into memory.
+    """
+    if device.type == "cpu" or has_batch_norm(network):
+        return 1
+    return at_once(device, batch * training_bytes(network, shape))
+
+
+def train_together(
+    networks: Sequence[nn.Module],
+    images: Tensor,
+    labels: Tensor,
+    schedule: Schedule,
+    draws: Sequence[torch.Generator],
+    *,
+    strategy: tuple[str, ...] = (),
+    shared: bool = False,
+) -> None:
+    """Train each network in place, like `train` for each network with the same random numbers.
+
+    Args:
+        networks: of the same shape, without buffers; on the device of the images.
+        images: [n, c, h, w], floats, the input of the networks.
+        labels: int64 [n], or float [n, classes] for soft labels.
+        schedule: steps, batch size and learning rate.
+        draws: a generator for each network, for its order and augmentation.
+        strategy: operations, one of which is sampled for each batch; empty: no augmentation.
+        shared: all images of a batch share the augmentation parameters.
+    """
+    skeleton = copy.deepcopy(networks[0]).to("meta").train()
+    weights, _ = stack_module_state(list(networks))
+
+    def logits(weights: dict[str, Tensor], batch: Tensor) -> Tensor:
+        found: Tensor = functional_call(skeleton, weights, (batch,))
+        return found
+
+    logits_of_all = vmap(logits)
+    # SGD is elementwise, so stacked weights are updated like those of each network.
+    optimizer = schedule.optimizer(weights.values())
+    orders = [batches(len(images), schedule.batch_size, own) for own in draws]
+    for update, rows in enumerate(zip(*orders, strict=True)):
+        if update >= schedule.steps:
+            break
+        schedule.adjust(optimizer, update)
+        chosen = torch.stack(rows).to(images.device)
+        batch = images[chosen]
+        if strategy:
+            batch = augment_each(batch, strategy, draws, shared=shared)
+        optimizer.zero_grad()
+        found = logits_of_all(weights, batch).flatten(0, 1)
+        mean = F.cross_entropy(found, labels[chosen].flatten(0, 1))
+        (mean * len(networks)).backward()  # the sum of the mean losses of the networks
+        optimizer.step()
+    with torch.no_grad():
+        for number, network in enumerate(networks):
+            for name, parameter in network.named_parameters():
+                parameter.copy_(weights[name][number])

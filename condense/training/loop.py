@@ -1,0 +1,140 @@
+"""The training loop: stochastic gradient descent on tensors on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from condense.augment.params import augment_batch
+from condense.training.schedule import Schedule
+from condense.training.threads import map_pieces, shared_operations
+
+CHUNK = 512
+"""Maximum images per forward pass without gradients."""
+
+
+class Step:
+    """Computes the gradient of the mean cross-entropy of a batch into the parameters' `grad`."""
+
+    def __init__(self, network: nn.Module, piece: int | None = None) -> None:
+        """Initialise.
+
+        Args:
+            network: [n, c, h, w] -> [n, classes].
+            piece: images per forward pass, so that memory is bounded for any batch size and
+                threads can share a batch; None: the whole batch, which batch norm needs.
+        """
+        self.network, self.piece = network, piece
+        self.parameters = [each for each in network.parameters() if each.requires_grad]
+
+    def __call__(self, images: Tensor, labels: Tensor) -> None:
+        """Images [n, c, h, w], labels [n] or [n, classes]."""
+        self.network.zero_grad()
+        self.accumulate(images, labels)
+
+    def accumulate(self, images: Tensor, labels: Tensor) -> None:
+        """The same, but adds to the existing gradients."""
+        if self.piece is None:
+            with shared_operations():
+                F.cross_entropy(self.network(images), labels).backward()
+            return
+
+        def gradients(piece: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+            part, target = piece
+            loss = F.cross_entropy(self.network(part), target) * (len(part) / len(images))
+            return torch.autograd.grad(loss, self.parameters)
+
+        pieces = zip(images.split(self.piece), labels.split(self.piece), strict=True)
+        for found in map_pieces(gradients, pieces):
+            for parameter, gradient in zip(self.parameters, found, strict=True):
+                if parameter.grad is None:
+                    parameter.grad = gradient
+                else:
+                    parameter.grad.add_(gradient)
+
+
+def train(
+    network: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    strategy: tuple[str, ...] = (),
+    shared: bool = False,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+    before_update: Callable[[int], None] | None = None,
+    piece: int | None = None,
+    step: Step | None = None,
+) -> None:
+    """Train `network` in place.
+
+    Args:
+        network: [n, c, h, w] -> [n, classes], on the device of the images.
+        images: [n, c, h, w]: floats, the input of the network, or any tensor that `prepare`
+            converts to that, batch by batch (for example, normalises uint8 images).
+        labels: int64 [n], or float [n, classes] for soft labels.
+        schedule: steps, batch size and learning rate.
+        generator: for the order and the augmentation.
+        strategy: operations, one of which is sampled for each batch; empty: no augmentation.
+        shared: all images of a batch share the augmentation parameters.
+        prepare: applied to each batch.
+        before_update: called before each step with the number of completed steps; may raise to
+            stop.
+        piece: as in `Step`.
+        step: a step of this network, instead of `Step(network, piece)`.
+    """
+    step = step or Step(network, piece)
+    optimizer = schedule.optimizer(network.parameters())
+    network.train()
+    for update, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
+        if update >= schedule.steps:
+            return
+        if before_update is not None:
+            before_update(update)
+        schedule.adjust(optimizer, update)
+        chosen = rows.to(images.device)
+        batch = images[chosen] if prepare is None else prepare(images[chosen])
+        if strategy:
+            batch = augment_batch(batch, strategy, generator, shared=shared)
+        step(batch, labels[chosen])
+        optimizer.step()
+
+
+def train_at_rates(
+    network: nn.Module, images: Tensor, labels: Tensor, classes: int, rates: Tensor
+) -> None:
+    """Train `network` in place by plain gradient descent with a learning rate for each step.
+
+    Args:
+        network: [n, c, h, w] -> [n, classes], on the device of the images.
+        images: [n, c, h, w], normalised; the same number of each class, ordered by class.
+        labels: int64 [n], or float [n, classes] for soft labels.
+        classes: number of classes.
+        rates: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
+    """
+    rows = torch.arange(len(images), device=images.device).view(classes, -1)
+    shares = [share.flatten() for share in rows.chunk(rates.shape[1], dim=1)]
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
+    network.train()
+    for epoch in rates.tolist():
+        for share, rate in zip(shares, epoch, strict=True):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            F.cross_entropy(network(images[share]), labels[share]).backward()
+            optimizer.step()
+
+
+def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows of the batches, endless, each epoch in a new random order."""
+    while True:
+        yield from torch.randperm(n, generator=generator).split(size)
+
+
+@torch.no_grad()
+def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = CHUNK) -> Tensor:
+    """`function` of all images [n, …], in chunks of `chunk`, without gradients."""
+    return torch.cat(list(map_pieces(function, images.split(chunk))))

@@ -1,0 +1,85 @@
+"""Validation of settings: ranges of numbers, and annotated types."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+import typing
+
+from condense.errors import LONGEST_WORD, UserError, shortened, unknown
+
+LARGEST_INTEGER = 2**31 - 1
+LARGEST_FLOAT = 3e38
+"""Maximum values of settings: the limit of float32, and of PyTorch's sizes once multiplied."""
+
+
+def at_least(least: int, settings: object, *names: str) -> None:
+    """Check that these settings, if not None, are finite, at least `least`, and not huge.
+
+    Raises:
+        UserError: otherwise; the message names the first invalid setting.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is None:
+            continue
+        if not least <= value < math.inf:
+            raise UserError(f"{_flag(name)} must be at least {least}, not {_short(value)}")
+        at_most(
+            LARGEST_INTEGER if isinstance(value, numbers.Integral) else LARGEST_FLOAT,
+            settings,
+            name,
+        )
+
+
+def at_most(most: float, settings: object, *names: str) -> None:
+    """Check that these settings, if not None, are not above `most`.
+
+    Raises:
+        UserError: otherwise; the message names the first invalid setting.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if value is not None and not value <= most:
+            raise UserError(f"{_flag(name)} must be at most {most}, not {_short(value)}")
+
+
+def check_values(settings: object) -> None:
+    """Check that each setting has its annotated type; for calls from Python.
+
+    Numbers must be numbers, a `Literal` must be one of its values, a dataclass must be of its
+    class. The command line checks these and all other types itself.
+
+    Raises:
+        UserError: otherwise; the message names the first invalid setting.
+    """
+    for name, hint in typing.get_type_hints(type(settings)).items():
+        value, said = getattr(settings, name), _flag(name)
+        if value is None:
+            continue
+        types = typing.get_args(hint) or (hint,)
+        if typing.get_origin(hint) is typing.Literal:
+            if value not in types:
+                raise unknown(said, str(value), types)
+        elif int in types and not isinstance(value, numbers.Integral):
+            raise UserError(f"{said} must be a whole number, not {_quoted(value)}")
+        elif float in types and not isinstance(value, numbers.Real):
+            raise UserError(f"{said} must be a number, not {_quoted(value)}")
+        elif dataclasses.is_dataclass(hint) and not isinstance(value, typing.cast(type, hint)):
+            raise UserError(f"{said} must be a {types[0].__name__}, not {_quoted(value)}")
+
+
+def _flag(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _short(value: object) -> str:
+    """The number as text; for a huge integer its approximate number of digits."""
+    if isinstance(value, int) and value.bit_length() > 400:
+        return f"a number of {value.bit_length() * 30103 // 100000 + 1} digits"
+    return shortened(str(value), LONGEST_WORD)
+
+
+def _quoted(value: object) -> str:
+    return shortened(repr(value), LONGEST_WORD)

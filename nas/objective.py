@@ -1,0 +1,201 @@
+"""Train the networks of one architecture on a proxy and test them on real images."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from optuna.exceptions import OptunaError
+from torch import nn
+
+from condense import (
+    ImageData,
+    Schedule,
+    UserError,
+    blueprint,
+    build,
+    default_strategy,
+    generator,
+    test_accuracy,
+    train,
+)
+from nas.proxies import Proxy
+from nas.settings import Training
+from nas.space import Space
+
+Watch = Callable[[int, float], bool]
+"""(steps done, test accuracy) -> whether to stop."""
+
+RUNGS = (8, 4, 2)
+"""The pruner is called after an eighth, a quarter and half of the steps."""
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """The result of one architecture; architectures are ranked by `score`."""
+
+    parameters: int
+    score: float | None = None
+    """Test accuracy, averaged over networks; None if there is none. The number of parameters if
+    nothing is trained."""
+    steps: int = 0
+    """Training steps of all its networks together."""
+    seconds: float = 0.0
+    pruned: bool = False
+    reason: str | None = None
+    """Why there is no score: training diverged, out of memory, or the network cannot be built."""
+
+
+class _StopHereError(Exception):
+    """The trial is pruned."""
+
+
+def objective(
+    space: Space,
+    index: int,
+    proxy: Proxy,
+    data: ImageData,
+    training: Training,
+    seed: int,
+    watch: Watch | None = None,
+) -> TrialResult:
+    """Train architecture `index` of `space` on `proxy` and test it on the test split of `data`.
+
+    Errors of the architecture are not raised, but stored in the result's `reason`.
+
+    Args:
+        space: the architectures.
+        index: of the architecture.
+        proxy: the training set.
+        data: contains the test images; its device is used.
+        training: the training settings.
+        seed: with the kind of proxy, the architecture's name and the network's number, determines
+            weights, order and augmentation.
+        watch: called with the first network's test accuracy at `RUNGS`; may stop the training.
+
+    Raises:
+        OptunaError: from `watch`, if the storage cannot be reached.
+        torch.AcceleratorError: the device cannot be used in this process any more.
+    """
+    began = time.perf_counter()
+    parameters = 0
+    updates = [0]
+    accuracies: list[float] = []
+    pruned, reason = False, None
+    try:
+        parameters = count_parameters(space, index, data)
+        if proxy.images is None:
+            return TrialResult(parameters, float(parameters))
+        for number in range(training.networks):
+            draws = generator(seed, proxy.draws, space.names[index], number)
+            network = make_network(space, index, data, draws)
+            _train(network, proxy, data, training, draws, updates, watch if not number else None)
+            _require_finite(network)
+            accuracies.append(test_accuracy(network, data))
+    except _StopHereError:
+        pruned = True
+    except (OptunaError, torch.AcceleratorError):
+        raise  # caused by the storage or the device, not by the architecture
+    except Exception as error:  # a user-defined network may raise anything
+        reason = _in_words(error)
+        if data.device.type == "cuda":
+            torch.cuda.empty_cache()
+    complete = not pruned and reason is None
+    score = sum(accuracies) / len(accuracies) if complete else None
+    seconds = time.perf_counter() - began
+    return TrialResult(parameters, score, updates[0], seconds, pruned, reason)
+
+
+def count_parameters(space: Space, index: int, data: ImageData) -> int:
+    """The number of weights; networks of `condense` are built without memory (meta device)."""
+    value = space.architectures[index]
+    made_by = space.build or blueprint
+    network = made_by(value, data.shape, data.classes)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def make_network(space: Space, index: int, data: ImageData, draws: torch.Generator) -> nn.Module:
+    """A network of this architecture on the device of `data`, its weights drawn from `draws`."""
+    # A user-defined function draws from torch's global generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=draws)))
+        value = space.architectures[index]
+        if space.build is not None:
+            network = space.build(value, data.shape, data.classes)
+        else:
+            network = build(value, data.shape, data.classes, draws)
+    return network.to(data.device)
+
+
+def with_test_images(data: ImageData, count: int | None) -> ImageData:
+    """`data` with `count` of its test images, the same in every run; all if None."""
+    if count is None or count >= len(data.x_test):
+        return data
+    rows = torch.randperm(len(data.x_test), generator=generator(0, "test images"))[:count]
+    rows = rows.to(data.device)
+    return dataclasses.replace(data, x_test=data.x_test[rows], y_test=data.y_test[rows])
+
+
+def schedule_of(training: Training, images: int) -> Schedule:
+    """The schedule of `training` for this number of images."""
+    rest: dict[str, Any] = {
+        "lr": training.lr,
+        "momentum": training.momentum,
+        "weight_decay": training.weight_decay,
+        "milestones": (0.5,),
+    }
+    if training.steps is not None:
+        return Schedule(training.steps, training.batch_size, **rest)
+    return Schedule.of_epochs(training.epochs, images, training.batch_size, **rest)
+
+
+def _train(
+    network: nn.Module,
+    proxy: Proxy,
+    data: ImageData,
+    training: Training,
+    draws: torch.Generator,
+    updates: list[int],
+    watch: Watch | None,
+) -> None:
+    assert proxy.images is not None
+    assert proxy.labels is not None
+    schedule = schedule_of(training, len(proxy.images))
+    rungs = {max(1, schedule.steps // rung) for rung in RUNGS} if watch else set()
+
+    def look(done: int) -> None:
+        if done in rungs and watch is not None:
+            accuracy = test_accuracy(network, data)
+            network.train()
+            if watch(done, accuracy):
+                raise _StopHereError
+        updates[0] += 1
+
+    train(
+        network,
+        proxy.images,
+        proxy.labels,
+        schedule,
+        draws,
+        strategy=default_strategy(data.hflip) if training.augment else (),
+        prepare=proxy.prepare,
+        before_update=look,
+    )
+
+
+def _require_finite(network: nn.Module) -> None:
+    for tensor in network.state_dict().values():
+        if not bool(tensor.isfinite().all()):
+            raise UserError("diverged: its weights are not finite")
+
+
+def _in_words(error: BaseException) -> str:
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in line:
+        return f"out of memory: {line}"
+    foreseen = isinstance(error, UserError | RuntimeError)
+    return line if foreseen else f"{type(error).__name__}: {line}"

@@ -1,0 +1,59 @@
+"""How quick the engine is, as tables."""
+
+from benchmarks.speed.problem import Speed
+from benchmarks.speed.tables import (
+    ALIKE,
+    MACHINE,
+    speed_table,
+    speedup_table,
+)
+
+
+def measured(part, ratio, device="cpu", **problem):
+    found = {
+        "ratio": ratio,
+        "ratio_min": "1",
+        "ratio_max": "4",
+        "roofline_ratio": "5",
+        "rounds": "3",
+    }
+    about = {"problem": Speed(**problem).problem, "what": part, "device": device}
+    return {**found, **about, **dict.fromkeys(MACHINE, "2")}
+
+
+def test_the_last_row_of_a_part_counts():
+    rows = [
+        {**measured("evaluation", "8"), "threads": "8"},
+        measured("inner loop", "2"),
+        measured("inner loop", "2.5"),
+        measured("inner loop", "3", precision="bfloat16"),
+        measured("real side", "1.5"),
+        measured("real side", "9", width=32),
+        measured("real side", "9", device="cuda"),
+        measured("evaluation", "3", precision="bfloat16"),
+    ]
+    assert speed_table(rows).splitlines()[2:] == [
+        "| real side | 1.50 [1.00, 4.00], n = 3 |  | 5.0 |",
+        "| inner loop | 2.50 [1.00, 4.00], n = 3 | 3.00 [1.00, 4.00], n = 3 | 5.0 |",
+    ]
+
+
+def test_what_was_measured_alike_stands_in_one_line():
+    about = {**dict.fromkeys(ALIKE, "1"), "dataset": "mnist"}
+    rows = [
+        {**about, "variant": "reference", "seconds": "100", "speedup": "1"},
+        {**about, "variant": "engine", "seconds": "40", "speedup": "2.5"},
+        {**about, "variant": "bfloat16", "seconds": "120", "speedup": ""},
+        {
+            **about,
+            "reference_iterations": "2",
+            "variant": "engine",
+            "seconds": "50",
+            "speedup": "2",
+        },
+    ]
+    empty = "|  |  |  |  |"
+    assert speedup_table(rows).splitlines()[2:] == [
+        f"| mnist, 1, K = 1 | 100.0 (1.0) | 40.0 (2.5) {empty} not in 120.0 |  |  |",
+        f"| mnist, 1, K = 2 |  | 50.0 (2.0) {empty}  |  |  |",
+    ]

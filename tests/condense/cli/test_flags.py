@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condense.cli import device
+from condense.cli.app import dispatch
+from condense.cli.common import Common
+from condense.cli.device import choose_device
+from condense.cli.flags import parse
+from condense.cli.run import default_out, open_run
+from condense.config.evaluation import Evaluation
+from condense.config.methods import Coreset, GradientMatching
+from condense.config.network import Network
+from condense.config.presets import preset as at
+from condense.errors import UserError, unknown
+from tests.helpers.processes import HANGS, python
+
+PROG = "python -m example run"
+SETTINGS = {"dsa": GradientMatching, "random": Coreset}
+
+
+@dataclass(frozen=True)
+class Run:
+    dataset: str = "auto"
+    """Name or path."""
+    method: str = "dsa"
+    """How."""
+    settings: tyro.conf.AvoidSubcommands[tyro.conf.OmitArgPrefixes[GradientMatching | Coreset]] = (
+        field(default_factory=GradientMatching)
+    )
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
+
+
+def defaults(preset: str, method: str = "dsa") -> Run:
+    if method not in SETTINGS:
+        raise unknown("method", method, SETTINGS)
+    return Run(settings=at(SETTINGS[method], preset), evaluation=at(Evaluation, preset))
+
+
+def parsed(*argv: str) -> Run:
+    return parse(defaults, argv, PROG)
+
+
+# Presets and flags
+
+
+def test_a_preset_gives_the_defaults_and_a_flag_overrides_it() -> None:
+    cpu = at(GradientMatching, "cpu")
+    assert parsed("--preset", "cpu").settings == cpu
+    assert parsed("--preset=paper").settings == GradientMatching()
+    changed = parsed("--iterations", "7", "--preset", "cpu", "--width=16", "--no-cache")
+    assert changed.settings == dataclasses.replace(cpu, iterations=7, network=Network(width=16))
+    assert changed.evaluation == at(Evaluation, "cpu")
+    assert not changed.common.cache
+
+
+def test_deterministic_is_for_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[bool] = []
+    monkeypatch.setattr(torch, "use_deterministic_algorithms", used.append)
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    assert parsed("--device", "cpu", "--deterministic").common.deterministic
+    monkeypatch.setattr(device, "choose_device", lambda _: torch.device("cuda"))
+    assert not parsed().common.deterministic
+    assert used == []
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    parsed("--deterministic")
+    assert used == [True]
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == (True, False)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_auto_is_the_preset_for_this_machine_and_says_which() -> None:
+    expected = "paper" if torch.cuda.is_available() else "cpu"
+    assert parsed().common.preset == expected
+    assert parsed("--preset", "auto").common.preset == expected
+    assert parsed("--device", "cpu").common.preset == "cpu"
+    assert parsed("--device", "cpu").settings == at(GradientMatching, "cpu")
+
+
+def test_the_settings_are_those_of_the_method() -> None:
+    assert parsed("--method", "random", "--ipc", "3").settings == at(Coreset, "cpu", ipc=3)
+    assert parsed("--method=random", "--preset=paper").settings == Coreset()
+    with pytest.raises(UserError, match="unknown method 'dsb'; known: dsa, random"):
+        parsed("--method", "dsb")
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--nonsense"],
+        ["--iterations", "many"],
+        ["--method", "random", "--iterations", "3"],
+        ["--init", "nothing"],
+        ["word"],
+    ],
+)
+def test_what_is_no_flag_or_no_value_is_said_in_a_line(argv: Sequence[str]) -> None:
+    with pytest.raises(UserError) as error:
+        parsed("--preset", "cpu", *argv)
+    said = str(error.value)
+    assert any(word in said for word in argv)
+    assert "\n" not in said
+    assert not set("│─╭") & set(said)
+
+
+def test_a_mistyped_flag_names_the_nearest() -> None:
+    with pytest.raises(
+        UserError, match=r"^Unrecognized options: --iteratoins, 3; did you mean --iterations"
+    ):
+        parsed("--preset", "cpu", "--iteratoins", "3")
+
+
+def test_the_last_of_a_flag_given_twice_counts() -> None:
+    twice = parsed("--preset=paper", "--preset", "smoke")
+    assert twice.settings == at(GradientMatching, "smoke")
+
+
+def test_flags_are_named_and_documented_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parsed("--help")
+    assert stop.value.code == 0
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for flag in ("--iterations", "--width", "--evaluation.num-eval", "--no-cache", "--data-root"):
+        assert flag in shown
+    assert "Real images per class in a step. (default: 64)" in shown  # cpu's
+    assert "Folder of an interrupted run to resume; the settings are read from it." in shown
+
+
+# Resume
+
+
+def run_flags() -> st.SearchStrategy[list[str]]:
+    flags = {
+        "ipc": st.integers(1, 50),
+        "iterations": st.integers(1, 9),
+        "outer_loop": st.one_of(st.none(), st.integers(1, 9)).map(str),
+        "lr-img": st.floats(1e-9, 1e9),
+        "init": st.sampled_from(["real", "herding", "noise"]),
+        "dsa_strategy": st.sampled_from(["color crop", "flip", "scale rotate cutout"]),
+        "width": st.integers(1, 256),
+        "evaluation.lr": st.floats(0, 1),
+        "seed": st.integers(0, 10**18 - 1),
+        "preset": st.sampled_from(["paper", "cpu", "smoke"]),
+        "dataset": st.sampled_from(["mnist", "my images.npz", "ü"]),
+        "data-root": st.just("/somewhere/else"),
+    }
+    chosen = st.fixed_dictionaries({}, optional=flags)
+    return chosen.map(
+        lambda given: [
+            word
+            for flag, value in given.items()
+            for word in (
+                f"--{flag}",
+                *(str(value).split() if flag == "dsa_strategy" else [str(value)]),
+            )
+        ]
+    )
+
+
+@given(argv=run_flags())
+@settings(max_examples=40, deadline=None)
+def test_resume_knows_the_settings(
+    tmp_path_factory: pytest.TempPathFactory, argv: list[str]
+) -> None:
+    out = tmp_path_factory.mktemp("run") / "run"
+    first = parsed(*argv, "--out", str(out), "--no-cache")
+    open_run(PROG, first, "example", data={"sha256": "aa"}).close()
+    again = parsed("--resume", str(out), "--quiet")
+    common = dataclasses.replace(first.common, out=None, resume=out, quiet=True)
+    assert again == dataclasses.replace(first, common=common)
+    assert type(again.settings) is type(first.settings)
+    with open_run(PROG, again, "example", data={"sha256": "aa"}) as folder:
+        assert folder.path == out
+
+
+def test_settings_of_another_method_are_resumed_as_such(tmp_path: Path) -> None:
+    first = parsed("--method", "random", "--steps", "77", "--out", str(tmp_path / "run"))
+    open_run(PROG, first, "example").close()
+    assert parsed("--resume", str(tmp_path / "run")).settings == first.settings
+
+
+def test_only_what_changes_no_result_goes_with_resume(tmp_path: Path) -> None:
+    open_run(PROG, parsed("--out", str(tmp_path / "run")), "example").close()
+    argv = ["--resume", str(tmp_path / "run")]
+    moved = parsed(*argv, "--data-root", "/moved", "--quiet")
+    assert moved.common.data_root == Path("/moved")
+    for other in (
+        ["--seed", "1"],
+        ["--ipc=5"],
+        ["--out", "x"],
+        ["--no_cache"],
+        ["--preset=cpu"],
+        ["--device=cpu"],
+    ):
+        with pytest.raises(UserError, match=r"^--[a-z-]+ cannot be given with --resume"):
+            parsed(*argv, *other)
+
+
+def test_resume_refuses_what_it_cannot_go_on_with(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(UserError, match="no run to resume"):
+        parsed("--resume", str(run))
+    first = parsed("--out", str(run))
+    open_run(PROG, first, "example", data={"sha256": "aa"}).close()
+    with pytest.raises(UserError, match=r"data\.sha256 aa → bb"):
+        open_run(PROG, parsed("--resume", str(run)), "example", data={"sha256": "bb"})
+    (run / "summary.json").write_text("{}")
+    with pytest.raises(UserError, match="is finished"):
+        open_run(PROG, parsed("--resume", str(run)), "example", data={"sha256": "aa"})
+    config = json.loads((run / "config.json").read_text())
+    for key, value, message in [
+        ("command", "python -m other", f"another command: python -m other --resume {run}"),
+        ("settings", 3, "damaged"),
+        ("settings", {**config["settings"], "dataset": None, "old": 3}, "unknown setting 'old'"),
+        (
+            "settings",
+            {**config["settings"], "settings": {"iterations": "many"}},
+            "iterations cannot be 'many'",
+        ),
+    ]:
+        (run / "config.json").write_text(json.dumps({**config, key: value}))
+        with pytest.raises(UserError, match=message):
+            parsed("--resume", str(run))
+    (run / "config.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        parsed("--resume", str(run))
+
+
+def test_what_says_nothing_about_the_result_is_not_recorded(tmp_path: Path) -> None:
+    settings = []
+    for name, *flags in (("a",), ("b", "--quiet"), ("c", "--data-root", ".data")):
+        with open_run(PROG, parsed("--out", str(tmp_path / name), *flags), "example") as folder:
+            settings.append(folder.config["settings"])
+    assert settings[0] == settings[1]
+    assert settings[2]["common"]["data_root"] == str(Path(".data").absolute())
+
+
+def test_default_folders_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda form: "20240131-235959")
+    paths = []
+    for _ in range(3):
+        paths.append(default_out("condense"))
+        paths[-1].mkdir(parents=True)
+    assert [str(path) for path in paths] == [
+        "runs/condense-20240131-235959",
+        "runs/condense-20240131-235959-2",
+        "runs/condense-20240131-235959-3",
+    ]
+
+
+# Devices
+
+
+def test_devices_by_name() -> None:
+    assert choose_device("cpu") == torch.device("cpu")
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(UserError, match="unknown device 'gpu'"):
+        choose_device("gpu")
+    with pytest.raises(UserError, match=r"no device cuda:99 here .*--device cpu"):
+        choose_device("cuda:99")
+    with pytest.raises(UserError, match="no device meta here"):
+        choose_device("meta")
+
+
+# The process
+
+SCRIPT = """
+    import sys
+    from pathlib import Path
+    from condense.cli.common import Common
+    from condense.cli.flags import parse
+    from condense.cli.app import dispatch, main
+    from condense.cli.run import open_run
+    from condense.errors import UserError
+    from dataclasses import dataclass
+    import tyro
+
+    @dataclass(frozen=True)
+    class Run:
+        common: tyro.conf.OmitArgPrefixes[Common] = Common()
+
+    def defaults(preset: str) -> Run:
+        return Run()
+
+    def run(argv):
+        '''Do it.
+
+        Not shown.
+        '''
+        settings = parse(defaults, argv, "python -m example run")
+        with open_run("python -m example run", settings, "example"):
+            raise KeyboardInterrupt
+
+    def wrong(argv):
+        '''Go wrong.'''
+        raise {"user": UserError("one line"), "bug": ZeroDivisionError("a bug"),
+               "interrupt": KeyboardInterrupt()}[argv[0]]
+
+    def show(argv):
+        '''Print a lot.'''
+        for number in range(int(argv[0])):
+            print(number)
+
+    commands = {"run": run, "wrong": wrong, "show": show}
+    main(lambda argv: dispatch("python -m example", commands, argv))
+    """
+
+
+def test_help_imports_no_torch() -> None:
+    code = textwrap.dedent(SCRIPT).replace(
+        "main(", "import atexit\natexit.register(seen)\nmain(", 1
+    )
+    code = code.replace("import sys\n", "import sys\ndef seen(): print(sorted(sys.modules))\n", 1)
+    for argv in (["run", "--help"], ["--help"]):
+        done = python(code, *argv)
+        assert done.returncode == 0, done.stderr
+        modules = done.stdout.splitlines()[-1]
+        assert "'tyro'" in modules or argv == ["--help"]
+        assert "'torch'" not in modules
+        assert "'numpy'" not in modules
+
+
+def test_the_list_of_commands() -> None:
+    for argv in ([], ["-h"], ["--help"]):
+        done = python(SCRIPT, *argv)
+        assert done.stdout.splitlines() == [
+            "usage: python -m example COMMAND [--help]",
+            "",
+            "  run    Do it.",
+            "  wrong  Go wrong.",
+            "  show   Print a lot.",
+        ]
+    with pytest.raises(UserError, match="unknown command 'rum'; known: run"):
+        dispatch("python -m example", {"run": lambda argv: None}, ["rum"])
+
+
+def test_what_the_user_can_mend_is_one_line_and_2() -> None:
+    done = python(SCRIPT, "wrong", "user")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "one line\n")
+    done = python(SCRIPT, "rum")
+    assert done.returncode == 2
+    assert done.stderr == "unknown command 'rum'; known: run, wrong, show\n"
+
+
+def test_a_bug_shows_where_it_is() -> None:
+    done = python(SCRIPT, "wrong", "bug")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ZeroDivisionError: a bug" in done.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
+    done = python(SCRIPT, "run", "--preset", "cpu", "--out", tmp_path / "my run")
+    assert done.returncode == 130
+    command = f"python -m example run --resume '{tmp_path / 'my run'}'"
+    assert done.stderr == f"interrupted; go on with: {command}\n"
+    assert (tmp_path / "my run" / "config.json").exists()
+    done = python(SCRIPT, "wrong", "interrupt")
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_below_the_output_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "3"]
+        done = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("no space left to write the output")
+
+
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "100000"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "0\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""

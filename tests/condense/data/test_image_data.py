@@ -1,0 +1,336 @@
+"""ImageData and load: what the methods do to the images, and where sets are found."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from condense.data.image_data import ImageData
+from condense.data.loading import available, load
+from condense.data.registry import DATASETS, data_root, measure
+from condense.errors import UserError
+from condense.seeds import generator
+
+
+def image_data(
+    n: int = 30, shape: tuple[int, int, int] = (3, 12, 10), classes: int = 3, seed: int = 0
+) -> ImageData:
+    """A small random set whose classes are 0, 1, 2, 0, 1, 2, …"""
+    draws = generator(seed, "test")
+    pixels = torch.randint(256, (n + 9, *shape), dtype=torch.uint8, generator=draws)
+    labels = torch.arange(n + 9) % classes
+    return ImageData(
+        name="small",
+        x_train=pixels[:n],
+        y_train=labels[:n],
+        x_test=pixels[n:],
+        y_test=labels[n:],
+        mean=(0.4, 0.5, 0.6)[: shape[0]],
+        std=(0.2, 0.25, 0.3)[: shape[0]],
+        class_names=tuple("abcdefghij"[:classes]),
+    )
+
+
+def test_is_immutable_and_knows_its_shape() -> None:
+    data = image_data()
+    assert (data.shape, data.classes, data.device) == ((3, 12, 10), 3, torch.device("cpu"))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        data.hflip = False  # type: ignore[misc]
+
+
+def test_normalise_by_hand() -> None:
+    data = image_data()
+    before = data.x_train.clone()
+    normal = data.normalise(data.x_train)
+    assert normal.dtype == torch.float32
+    assert torch.equal(data.x_train, before)
+    for channel, (mean, std) in enumerate(zip(data.mean, data.std, strict=True)):
+        byte = int(data.x_train[7, channel, 5, 3])
+        expected = (byte / 255 - mean) / std
+        assert normal[7, channel, 5, 3].item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_denormalise_undoes_normalise_without_clamping() -> None:
+    data = image_data()
+    pixels = data.denormalise(data.normalise(data.x_test))
+    assert torch.allclose(pixels, data.x_test / 255, atol=1e-6)
+    assert data.denormalise(torch.full((1, 3, 2, 2), 9.0))[0, 0, 0, 0].item() == pytest.approx(2.2)
+
+
+def test_normalise_serves_one_image_and_a_batch_of_batches() -> None:
+    data = image_data()
+    whole = data.normalise(data.x_train)
+    assert torch.equal(data.normalise(data.x_train[4]), whole[4])
+    assert torch.equal(data.normalise(data.x_train.view(5, 6, *data.shape)).flatten(0, 1), whole)
+
+
+def test_to_the_device_it_is_on_is_itself() -> None:
+    data = image_data()
+    assert data.to("cpu") is data
+    assert data.to("meta").device == torch.device("meta")
+
+
+def test_resized_to_its_own_size_is_itself() -> None:
+    data = image_data(shape=(1, 12, 12))
+    assert data.resized(12, 1) is data
+
+
+def test_resized_repeats_grey_and_its_constants() -> None:
+    data = image_data(shape=(1, 12, 12))
+    colour = data.resized(12, 3)
+    assert colour.shape == (3, 12, 12)
+    assert (colour.mean, colour.std) == (data.mean * 3, data.std * 3)
+    for channel in range(3):
+        assert torch.equal(colour.x_train[:, channel], data.x_train[:, 0])
+    with pytest.raises(UserError, match="3 channels cannot become 1"):
+        colour.resized(12, 1)
+
+
+def test_resized_halves_by_averaging_with_a_triangle() -> None:
+    """Antialiased bilinear halving weighs a line's pixels by 1 3 3 1 around each new one."""
+    data = image_data(shape=(1, 16, 16))
+    small = data.resized(8, 1)
+    assert small.x_train.dtype == torch.uint8
+    weights = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    rows = data.x_train[:, 0, 1:, 1:].float().unfold(1, 4, 2) @ weights
+    expected = (rows.unfold(2, 4, 2) @ weights).round()
+    assert torch.equal(small.x_train[:, 0, 1:-1, 1:-1].float(), expected)
+
+
+def test_resized_in_chunks_is_resized_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = image_data()
+    at_once = data.resized(16, 3)
+    monkeypatch.setattr("condense.data.image_data.CHUNK", 7)
+    assert torch.equal(data.resized(16, 3).x_train, at_once.x_train)
+
+
+def test_resizing_keeps_extremes() -> None:
+    extreme = torch.tensor([0, 255], dtype=torch.uint8).repeat(15).view(30, 1, 1, 1)
+    data = dataclasses.replace(image_data(), x_train=extreme.expand(30, 3, 12, 10).contiguous())
+    assert torch.equal(data.resized(31, 3).x_train[:, 0, 0, 0], extreme.flatten())
+
+
+@given(st.permutations(range(4)), st.integers(1, 4))
+def test_with_classes_keeps_images_and_renumbers(order: list[int], kept: int) -> None:
+    data, classes = image_data(n=21, classes=4), order[:kept]
+    part = data.with_classes(classes)
+    assert part.class_names == tuple("abcd"[label] for label in classes)
+    for split in ("train", "test"):
+        old = [
+            (classes.index(int(label)), image)
+            for image, label in zip(
+                getattr(data, f"x_{split}"), getattr(data, f"y_{split}"), strict=True
+            )
+            if int(label) in classes
+        ]
+        assert getattr(part, f"y_{split}").tolist() == [label for label, _ in old]
+        assert torch.equal(getattr(part, f"x_{split}"), torch.stack([image for _, image in old]))
+
+
+@pytest.mark.parametrize("classes", [[], [0, 0], [3], [-1]])
+def test_with_classes_that_are_not_some_of_them(classes: list[int]) -> None:
+    with pytest.raises(UserError, match=r"not some of 0\.\.2"):
+        image_data().with_classes(classes)
+
+
+def test_with_classes_that_have_no_images() -> None:
+    data = image_data()
+    data = data.train_subset((data.y_train != 1).nonzero().flatten())
+    with pytest.raises(UserError, match="no images"):
+        data.with_classes([1])
+
+
+def test_train_indices_by_class_find_all_of_each() -> None:
+    data = image_data()
+    for label, indices in enumerate(data.train_indices_by_class()):
+        assert indices.tolist() == (data.y_train == label).nonzero().flatten().tolist()
+
+
+def test_train_indices_by_class_of_an_absent_class_are_empty() -> None:
+    data = image_data().train_subset(torch.tensor([0, 3, 1]))
+    assert [len(indices) for indices in data.train_indices_by_class()] == [2, 1, 0]
+
+
+def test_train_subset_keeps_the_order_asked_for() -> None:
+    data = image_data()
+    part = data.train_subset(torch.tensor([8, 2]))
+    assert torch.equal(part.x_train, torch.stack([data.x_train[8], data.x_train[2]]))
+    assert part.y_train.tolist() == [2, 2]
+    assert part.x_test is data.x_test
+
+
+CHANGES: dict[str, Callable[[ImageData], ImageData]] = {
+    "a pixel": lambda data: dataclasses.replace(data, x_train=data.x_train ^ 1),
+    "a label": lambda data: dataclasses.replace(data, y_train=data.y_train.flip(0)),
+    "the shape": lambda data: dataclasses.replace(data, x_train=data.x_train.mT.contiguous()),
+    "the order": lambda data: data.train_subset(torch.arange(30).flip(0)),
+    "the mean": lambda data: dataclasses.replace(data, mean=(0.4, 0.5, 0.61)),
+    "the std": lambda data: dataclasses.replace(data, std=(0.2, 0.25, 0.31)),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_fingerprint_depends_on(change: str) -> None:
+    data = image_data()
+    assert CHANGES[change](data).fingerprint() != data.fingerprint()
+
+
+def test_fingerprint_is_of_the_content_alone() -> None:
+    data = image_data()
+    transposed = data.x_train.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    other = dataclasses.replace(data, name="other", x_train=transposed, x_test=data.x_test[:1])
+    assert other.fingerprint() == data.fingerprint()
+    assert re.fullmatch("[0-9a-f]{64}", data.fingerprint())
+
+
+def test_describe_tells_both_splits() -> None:
+    data = image_data()
+    described = data.describe()
+    assert described["train"] == 30
+    assert described["test"] == 9
+    assert described["shape"] == [3, 12, 10]
+    assert described["sha256"] == data.fingerprint()
+    other = dataclasses.replace(data, x_test=data.x_test ^ 1).describe()
+    assert {key for key in described if described[key] != other[key]} == {"sha256_test"}
+
+
+def write(path: Path, shape: tuple[int, ...], classes: int = 10, **more: object) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(2 * classes) % classes
+    images = rng.integers(0, 256, (len(labels), *shape)).astype(np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"x_train": images, "y_train": labels, "x_test": images[:5], "y_test": labels[:5]}
+    np.savez(path, **{**content, **more})  # type: ignore[arg-type]
+
+
+def test_load_keeps_pixels_in_their_places(tmp_path: Path) -> None:
+    write(tmp_path / "own.npz", (9, 11, 3), 4)
+    data = load(tmp_path / "own.npz")
+    with np.load(tmp_path / "own.npz") as archive:
+        images, labels = archive["x_train"], archive["y_train"]
+    assert data.x_train[3, 2, 8, 10] == images[3, 8, 10, 2]
+    assert np.array_equal(data.x_train.permute(0, 2, 3, 1).numpy(), images)
+    assert np.array_equal(data.y_train.numpy(), labels)
+    assert data.x_train.is_contiguous()
+    assert (data.name, data.class_names, data.hflip) == ("own", ("0", "1", "2", "3"), True)
+
+
+def test_load_measures_own_images_and_believes_their_constants(tmp_path: Path) -> None:
+    write(tmp_path / "own.npz", (9, 11, 3))
+    data = load(str(tmp_path / "own.npz"))
+    pixels = data.x_train.double() / 255
+    assert data.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
+    assert data.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
+    write(tmp_path / "told.npz", (9, 11, 3), mean=np.full(3, 0.25), std=np.full(3, 0.5))
+    told = load(tmp_path / "told.npz")
+    assert (told.mean, told.std) == ((0.25,) * 3, (0.5,) * 3)
+
+
+def test_a_constant_channel_normalises_to_zeros() -> None:
+    images = np.full((5, 8, 8, 3), 7, dtype=np.uint8)
+    images[..., 1] = np.arange(8)
+    mean, std = measure(images)
+    assert mean[0] == pytest.approx(7 / 255)
+    assert std[0] == std[2] == 1
+    assert std[1] == pytest.approx((np.arange(8) / 255).std())
+
+
+@pytest.mark.parametrize(
+    ("name", "mean", "std"),
+    [
+        ("mnist", (0.1307,), (0.3081,)),
+        ("fashionmnist", (0.2861,), (0.3530,)),
+        ("svhn", (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)),
+        ("cifar10", (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+        ("cifar100", (0.5071, 0.4866, 0.4409), (0.2673, 0.2564, 0.2762)),
+    ],
+)
+def test_known_sets_have_the_published_constants(
+    name: str, mean: tuple[float, ...], std: tuple[float, ...], tmp_path: Path
+) -> None:
+    channels, height, width = DATASETS[name].shape
+    write(tmp_path / f"{name}.npz", (height, width, channels), len(DATASETS[name].class_names))
+    data = load(name, tmp_path)
+    assert (data.mean, data.std, data.name) == (mean, std, name)
+    assert len(data.class_names) == (100 if name == "cifar100" else 10)
+
+
+def test_only_digits_are_not_mirrored() -> None:
+    unmirrored = {name for name, known in DATASETS.items() if not known.hflip}
+    assert unmirrored == {"mnist", "svhn", "usps", "digits", "mnist5k", "synthdigits"}
+
+
+def test_a_known_name_with_other_images_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mnist.npz", (32, 32, 3))
+    with pytest.raises(
+        UserError, match=r"mnist\.npz: 10 classes of images 3×32×32, but .*; delete"
+    ):
+        load("mnist", tmp_path)
+    write(tmp_path / "usps.npz", (16, 16), 7)
+    with pytest.raises(UserError, match=r"usps\.npz: 7 classes"):
+        load("usps", tmp_path)
+
+
+def test_root_is_the_argument_else_the_environment_else_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CONDENSE_DATA", str(tmp_path / "there"))
+    assert data_root(tmp_path / "here") == tmp_path / "here"
+    assert data_root(None) == tmp_path / "there"
+    monkeypatch.delenv("CONDENSE_DATA")
+    assert data_root(None).name == "condense"
+    monkeypatch.setenv("CONDENSE_DATA", str(tmp_path))
+    write(tmp_path / "usps.npz", (16, 16))
+    assert load("usps").shape == (1, 16, 16)
+
+
+def test_available(tmp_path: Path) -> None:
+    assert not available("usps", tmp_path)
+    write(tmp_path / "usps.npz", (16, 16))
+    assert available("usps", tmp_path)
+    assert available("synthdigits", tmp_path)
+    assert available(tmp_path / "usps.npz")
+    assert not available(tmp_path / "other.npz")
+
+
+def test_names_that_are_not_known(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown data set 'minst'; known: mnist, mnist5k,"):
+        load("minst", tmp_path)
+    for path in ("images.npz", f"{tmp_path}/images"):
+        with pytest.raises(UserError, match=f"{path}: no such file or folder"):
+            load(path)
+
+
+def save_image(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def test_load_takes_a_folder(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (4, 9, 12, 3)).astype(np.uint8)
+    save_image(tmp_path / "own" / "train" / "dog" / "1.png", pixels[0])
+    save_image(tmp_path / "own" / "train" / "dog" / "2.bmp", pixels[1])
+    save_image(tmp_path / "own" / "train" / "cat" / "1.png", pixels[2, ..., 0])
+    save_image(tmp_path / "own" / "test" / "dog" / "1.png", pixels[3])
+    data = load(tmp_path / "own")
+    assert (data.name, data.shape, data.class_names) == ("own", (3, 9, 12), ("cat", "dog"))
+    assert data.y_train.tolist() == [0, 1, 1]
+    assert data.y_test.tolist() == [1]
+    assert np.array_equal(data.x_train[1:].permute(0, 2, 3, 1).numpy(), pixels[:2])
+    assert np.array_equal(data.x_train[0].numpy(), pixels[2, ..., 0][None].repeat(3, axis=0))
+
+
+def test_a_damaged_file_of_a_known_set_says_how_to_have_it_again(tmp_path: Path) -> None:
+    (tmp_path / "usps.npz").write_bytes(b"PK")
+    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file to have it downloaded"):
+        load("usps", tmp_path)

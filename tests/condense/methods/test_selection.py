@@ -1,0 +1,111 @@
+import itertools
+
+import pytest
+import torch
+
+from condense.api import condense
+from condense.config.methods import Coreset
+from condense.config.network import Network
+from condense.errors import UserError
+from condense.methods import selection
+from condense.methods.selection import choose_randomly, greedy_herding, herd
+from condense.seeds import generator
+from tests.helpers.images import blobs
+from tests.helpers.methods import score
+
+SMALL = Coreset(ipc=4, network=Network(width=4), steps=5)
+
+
+def brute_force(features, count):
+    """At each step, tries every row that is left."""
+    chosen = []
+    for _ in range(count):
+        left = [row for row in range(len(features)) if row not in chosen]
+        gaps = [(features.mean(0) - features[[*chosen, row]].mean(0)).norm() for row in left]
+        chosen.append(left[int(torch.stack(gaps).argmin())])
+    return chosen
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_herding_is_the_brute_force_greedy_choice(seed):
+    features = torch.randn(30, 6, generator=generator(seed), dtype=torch.float64)
+    assert greedy_herding(features, 8).tolist() == brute_force(features, 8)
+
+
+def test_herding_looks_at_features_of_length_one(monkeypatch):
+    """Of lengths that differ as they please, the directions alone count."""
+
+    class Network(torch.nn.Module):
+        def features(self, images):
+            return images.flatten(1) * lengths[: len(images)]
+
+    data = blobs()
+    directions = torch.nn.functional.normalize(data.normalise(data.x_train).flatten(1))
+    lengths = torch.rand(len(data.x_train), 1, generator=generator(3)) * 9 + 0.1
+    monkeypatch.setattr(selection, "feature_network", lambda *_: Network())
+    monkeypatch.setattr(selection, "training_piece", lambda *_: None)
+    for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 0), strict=True):
+        assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
+
+
+def test_herding_chooses_all_when_asked_for_all():
+    features = torch.randn(7, 3, generator=generator(0))
+    assert sorted(greedy_herding(features, 7).tolist()) == list(range(7))
+
+
+def test_herding_comes_closer_to_the_mean_than_chance():
+    features = torch.randn(200, 8, generator=generator(1))
+    chosen = features[greedy_herding(features, 10)].mean(0)
+    random = [
+        features[torch.randperm(200, generator=generator(2, i))[:10]].mean(0) for i in range(20)
+    ]
+    gap = (chosen - features.mean(0)).norm()
+    assert all(gap < (mean - features.mean(0)).norm() for mean in random)
+
+
+@pytest.mark.parametrize(
+    "choose", [lambda d: choose_randomly(d, 4, 0), lambda d: herd(d, SMALL, 0)]
+)
+def test_chosen_rows_are_of_their_class_and_differ(data, choose):
+    rows = choose(data)
+    assert rows.shape == (3, 4)
+    for label, row in enumerate(rows):
+        assert (data.y_train[row] == label).all()
+        assert len(set(row.tolist())) == 4
+
+
+def test_another_seed_chooses_others(data):
+    rows = [choose_randomly(data, 4, seed).tolist() for seed in range(3)]
+    assert all(a != b for a, b in itertools.combinations(rows, 2))
+
+
+@pytest.mark.parametrize("method", ["random", "herding"])
+def test_a_coreset_holds_real_images_bit_for_bit(data, method):
+    small = condense(data, method, SMALL)
+    pixels = (small.images * 255).round().to(torch.uint8)
+    real = {image.numpy().tobytes() for image in data.x_train}
+    assert all(image.numpy().tobytes() in real for image in pixels)
+    torch.testing.assert_close(small.normalised(data), data.normalise(pixels), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("method", ["random", "herding", "dsa"])
+def test_a_class_with_too_few_images_is_named(method):
+    data = blobs(per_class=3)
+    keep = torch.ones(len(data.x_train), dtype=torch.bool)
+    keep[data.train_indices_by_class()[1][0]] = False
+    data = data.train_subset(keep.nonzero()[:, 0])
+    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*ask for fewer"):
+        condense(data, method, ipc=3)
+
+
+def test_zero_images_are_none():
+    for ipc in (0, -1):
+        with pytest.raises(UserError, match="ipc must be at least 1"):
+            condense(blobs(), "random", ipc=ipc)
+        with pytest.raises(UserError, match="at least 1"):
+            choose_randomly(blobs(), ipc, 0)
+
+
+def test_herded_images_teach_better_than_random_ones():
+    settings = Coreset(ipc=1, steps=100, network=Network(width=8, depth=2))
+    assert score("herding", settings) > score("random", Coreset(ipc=1)) + 0.05

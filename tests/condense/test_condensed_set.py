@@ -1,0 +1,263 @@
+import json
+import struct
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Evaluation
+from condense.config.network import Network
+from condense.errors import UserError
+from condense.evaluation import evaluate
+from condense.runs.io import write_tensors
+from condense.seeds import generator
+from tests.helpers.images import blobs
+from tests.helpers.methods import same_sets
+
+
+def a_set(classes=3, ipc=2, shape=(3, 8, 8)):
+    n = classes * ipc
+    return CondensedSet(
+        images=torch.randn(n, *shape, generator=generator(0)),
+        labels=torch.arange(classes).repeat_interleave(ipc),
+        mean=(0.5, 0.4, 0.3)[: shape[0]],
+        std=(0.2, 0.3, 0.4)[: shape[0]],
+        class_names=tuple("äbc"[:classes]),
+        provenance={"method": "dsa", "ipc": ipc, "accuracy": 0.5},
+    )
+
+
+def soft_labels(classes=3, ipc=2):
+    return torch.randn(classes * ipc, classes, generator=generator(1)).softmax(1)
+
+
+def a_soft_set(**rest):
+    return replace(a_set(**rest), labels=soft_labels())
+
+
+def a_set_with_rates(**rest):
+    return replace(a_set(**rest), distill_lrs=torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]))
+
+
+@pytest.mark.parametrize(
+    "before", [a_set(), a_soft_set(), a_set_with_rates()], ids=["hard", "soft", "rates"]
+)
+def test_save_and_load_give_the_same_bits(tmp_path, before):
+    before.save(tmp_path / "set.safetensors")
+    after = CondensedSet.load(tmp_path / "set.safetensors")
+    assert same_sets(after, before)
+    for name in ("mean", "std", "class_names", "provenance", "ipc", "classes", "shape"):
+        assert getattr(after, name) == getattr(before, name)
+
+
+def test_the_same_set_makes_the_same_file(tmp_path):
+    for name in ("a", "b"):
+        a_set().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_normalised_by_hand():
+    small = a_set(shape=(1, 8, 8))
+    torch.testing.assert_close(small.normalised(), (small.images - 0.5) / 0.2)
+    data = blobs()
+    torch.testing.assert_close(small.normalised(data), (small.images - 0.5) / 0.25)
+
+
+def test_from_normalised_undoes_the_normalisation():
+    data = blobs()
+    images = data.normalise(data.x_train[:6])
+    made = CondensedSet.from_normalised(images, data.y_train[:6], data)
+    torch.testing.assert_close(made.images, data.x_train[:6] / 255)
+    torch.testing.assert_close(made.normalised(data), images)
+    assert torch.equal(made.labels, data.y_train[:6])
+
+
+def test_a_file_of_normalised_images_is_read_as_pixels(tmp_path):
+    small = a_set()
+    metadata = {
+        "format": "condensed-set-1",
+        "mean": json.dumps(small.mean),
+        "std": json.dumps(small.std),
+        "normalised": "true",
+        "class_names": json.dumps(small.class_names),
+        "provenance": "{}",
+    }
+    path = tmp_path / "set.safetensors"
+    write_tensors(path, {"images": small.normalised(), "labels": small.labels}, metadata)
+    torch.testing.assert_close(CondensedSet.load(path).images, small.images)
+
+
+def test_as_dataset_pairs_normalised_images_with_labels():
+    small = a_set()
+    image, label = small.as_dataset()[3]
+    assert label == 1
+    torch.testing.assert_close(image, small.normalised()[3])
+
+
+def test_grid_has_a_row_per_class(tmp_path):
+    images = torch.zeros(6, 1, 8, 8)
+    images[2:4] = 0.5
+    images[4:] = 7.0
+    small = replace(a_set(shape=(1, 8, 8)), images=images)
+    small.grid(tmp_path / "grid.png")
+    picture = Image.open(tmp_path / "grid.png")
+    factor = picture.height // 32
+    assert picture.size == (factor * 22, factor * 32)
+    centres = [picture.getpixel((6 * factor, (6 + 10 * row) * factor)) for row in range(3)]
+    assert centres == [0, 128, 255]
+
+
+def test_soft_labels_go_with_the_images():
+    small = a_soft_set()
+    image, label = small.as_dataset()[3]
+    assert torch.equal(label, small.labels[3])
+    torch.testing.assert_close(image, small.normalised()[3])
+    assert small.ipc == 2
+
+
+def test_the_class_of_an_image_with_a_soft_label_is_that_it_was_made_for():
+    assert a_set().hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    misleading = torch.eye(3)[[2, 1, 0, 0, 2, 1]]
+    small = replace(a_set(), labels=misleading)
+    assert small.hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert small.grid().tobytes() == a_set().grid().tobytes()
+
+
+def test_certain_soft_labels_teach_what_hard_ones_do():
+    data = blobs()
+    hard = CondensedSet.from_normalised(data.normalise(data.x_train[:6]), data.y_train[:6], data)
+    test = Evaluation(num_eval=2, epoch_eval_train=20, lr=0.1, batch_size=6, network=Network("mlp"))
+    certain = replace(hard, labels=torch.eye(3)[hard.labels])
+    assert evaluate(certain, data, test) == evaluate(hard, data, test)
+    uncertain = replace(hard, labels=torch.full((6, 3), 1 / 3))
+    assert evaluate(uncertain, data, test).mean < evaluate(hard, data, test).mean
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (blobs(shape=(1, 12, 12)), "12×12"),
+        (blobs(classes=4), "a, b, c, d"),
+        (blobs(shape=(3, 8, 8)), "3 channels"),
+    ],
+)
+def test_a_set_for_other_images_does_not_fit(data, message):
+    small = CondensedSet.from_normalised(torch.randn(3, 1, 8, 8), torch.arange(3), blobs())
+    small.check_fits(blobs())
+    with pytest.raises(UserError, match=message):
+        small.check_fits(data)
+
+
+def broken(**changes):
+    """Tensors and metadata of a file that is a condensed set but for `changes`."""
+    small = a_set()
+    tensors = {"images": small.images, "labels": small.labels}
+    metadata = {
+        "format": "condensed-set-1",
+        "mean": json.dumps(small.mean),
+        "std": json.dumps(small.std),
+        "normalised": "false",
+        "class_names": json.dumps(small.class_names),
+        "provenance": "{}",
+    }
+    for name, value in changes.items():
+        (tensors if isinstance(value, torch.Tensor) else metadata)[name] = value
+    return tensors, metadata
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"images": torch.zeros(6, 3, 8, 8, dtype=torch.uint8)},
+        {"images": torch.zeros(6, 3, 8)},
+        {"images": torch.full((6, 3, 8, 8), torch.nan)},
+        {"labels": torch.zeros(6)},
+        {"labels": torch.zeros(5, dtype=torch.int64)},
+        {"labels": soft_labels().double()},
+        {"labels": soft_labels()[:5]},
+        {"labels": soft_labels(classes=6, ipc=1)},
+        {"labels": soft_labels() * 1.001},
+        {"labels": soft_labels() * torch.nan},
+        {"labels": torch.tensor([[1.5, -0.5, 0.0]] * 6)},
+        {"labels": torch.tensor([[torch.inf, 0.0, 0.0]] * 6)},
+        {"labels": soft_labels(ipc=3)[:7], "images": torch.zeros(7, 3, 8, 8)},
+        {"labels": torch.tensor([0, 0, 1, 1, 3, 3])},
+        {"labels": torch.tensor([0, 0, 0, 1, 1, 1])},
+        {"format": "something"},
+        {"mean": "[0.5]"},
+        {"std": "[0.5, 0.0, 0.5]"},
+        {"std": "nonsense"},
+        {"std": "[0.5, NaN, 0.5]"},
+        {"mean": "[1" + "0" * 400 + ", 0.5, 0.5]"},
+        {"provenance": "[" * 100_000},
+        {"images": torch.zeros(6, 2, 8, 8), "mean": "[0, 0]", "std": "[1, 1]"},
+        {"distill_lrs": torch.ones(2)},
+        {"distill_lrs": torch.ones(2, 0)},
+        {"distill_lrs": torch.ones(1, 2).double()},
+        {"distill_lrs": torch.zeros(1, 2)},
+        {"distill_lrs": torch.full((1, 2), torch.inf)},
+        {"distill_lrs": torch.ones(1, 4)},
+        {"distill_lrs": torch.ones(1, 2), "labels": torch.tensor([0, 1, 2, 0, 1, 2])},
+        {"images": torch.zeros(6, 3, 0, 8)},
+        {"class_names": "[]"},
+        {"class_names": "[1, 2, 3]"},
+        {"provenance": "[]"},
+        {"normalised": "perhaps"},
+    ],
+)
+def test_what_is_no_condensed_set_is_said_in_one_line(tmp_path, changes):
+    path = tmp_path / "set.safetensors"
+    write_tensors(path, *broken(**changes))
+    with pytest.raises(UserError, match=r"set\.safetensors is not a condensed set: .+") as error:
+        CondensedSet.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file():
+    with pytest.raises(UserError, match="no such file"):
+        CondensedSet.load("nowhere.safetensors")
+
+
+@pytest.mark.parametrize("error", [0.9e-4, -0.9e-4])
+def test_soft_labels_may_be_rounded(tmp_path, error):
+    path = tmp_path / "set.safetensors"
+    labels = torch.tensor([[0.5 + error, 0.25, 0.25]] * 6)
+    write_tensors(path, *broken(labels=labels))
+    assert torch.equal(CondensedSet.load(path).labels, labels)
+
+
+@pytest.fixture(scope="module", params=[a_set, a_soft_set, a_set_with_rates])
+def whole(tmp_path_factory, request):
+    path = tmp_path_factory.mktemp("sets") / "whole.safetensors"
+    request.param().save(path)
+    return path.read_bytes()
+
+
+@given(st.data())
+def test_no_damage_is_anything_but_a_user_error(whole, tmp_path_factory, data):
+    header = 8 + struct.unpack("<Q", whole[:8])[0]
+    kind = data.draw(st.sampled_from(["cut", "flip", "noise"]))
+    if kind == "cut":
+        content = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    elif kind == "flip":
+        place = data.draw(st.integers(0, header - 1))
+        content = (
+            whole[:place]
+            + bytes([whole[place] ^ data.draw(st.integers(1, 255))])
+            + whole[place + 1 :]
+        )
+    else:
+        content = data.draw(st.binary(max_size=200))
+    path = tmp_path_factory.getbasetemp() / "damaged.safetensors"
+    path.write_bytes(content)
+    if kind == "flip":  # may leave a set that is as good
+        with suppress(UserError):
+            assert CondensedSet.load(path).images.shape == (6, 3, 8, 8)
+    else:
+        with pytest.raises(UserError, match=r"^[^\n]+$"):
+            CondensedSet.load(path)

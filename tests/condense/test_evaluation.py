@@ -1,0 +1,105 @@
+import pytest
+import torch
+
+from condense.api import condense
+from condense.config.evaluation import Evaluation
+from condense.config.network import Network
+from condense.errors import UserError
+from condense.evaluation import Accuracy, evaluate
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
+from tests.helpers.images import blobs
+
+QUICK = Evaluation(num_eval=3, epoch_eval_train=20, lr=0.1, batch_size=6, network=Network("mlp"))
+
+
+class Kept(Checkpointer):
+    def __init__(self):
+        self.kept, self.reports = None, []
+
+    def restore(self):
+        return self.kept
+
+    def save(self, checkpoint: Checkpoint):
+        self.kept = checkpoint.snapshot(0.0)
+
+    def report(self, done, total, **figures):
+        self.reports.append((done, total))
+
+
+def test_mean_and_std_by_hand():
+    accuracy = Accuracy((0.5, 0.7))
+    assert accuracy.mean == pytest.approx(0.6)
+    assert accuracy.std == pytest.approx(0.02**0.5)
+    assert str(accuracy) == "60.0 ± 14.1 % (n = 2)"
+    assert Accuracy((0.5,)).std == 0
+
+
+def test_each_network_has_a_stream_of_its_own(data):
+    small = condense(data, "random", ipc=2)
+    three = evaluate(small, data, QUICK)
+    assert len(three.values) == 3
+    one = evaluate(small, data, Evaluation(**{**QUICK.__dict__, "num_eval": 1}))
+    assert one.values == three.values[:1]
+
+
+def test_an_interrupted_evaluation_goes_on(data):
+    small = condense(data, "random", ipc=2)
+    whole = evaluate(small, data, QUICK)
+    journal = Kept()
+    journal.kept = Checkpoint({}, {"values": list(whole.values[:2])})
+    assert evaluate(small, data, QUICK, journal=journal) == whole
+    assert journal.reports == [(3, 3)]
+
+
+def test_more_images_teach_better():
+    data = blobs(per_class=60, classes=5, shape=(1, 12, 12))
+    settings = Evaluation(
+        num_eval=2, epoch_eval_train=40, batch_size=32, network=Network(width=8, depth=2)
+    )
+    few, many = (
+        evaluate(condense(data, "random", ipc=ipc), data, settings).mean for ipc in (1, 40)
+    )
+    assert many > few + 0.05
+
+
+def test_a_set_for_other_images_is_refused(data):
+    small = condense(data, "random", ipc=1)
+    with pytest.raises(UserError, match="12×12"):
+        evaluate(small, blobs(shape=(1, 12, 12)), QUICK)
+
+
+def test_augmentation_can_be_switched_off_and_chosen(data):
+    small = condense(data, "random", ipc=2)
+    values = {
+        evaluate(small, data, Evaluation(**{**QUICK.__dict__, **changes})).values
+        for changes in (
+            {},
+            {"augment": "none"},
+            {"augment": "siamese"},
+            {"dsa_strategy": ("cutout",)},
+        )
+    }
+    assert len(values) == 4
+    with pytest.raises(UserError, match="unknown augmentation"):
+        evaluate(small, data, Evaluation(dsa_strategy=("zoom",)))
+
+
+def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
+    small = condense(data, "random", ipc=2)
+    other = condense(data, "random", ipc=2).__class__(
+        small.images, small.labels, (0.1,), (0.9,), small.class_names
+    )
+    assert evaluate(other, data, QUICK) == evaluate(small, data, QUICK)
+    assert not torch.equal(other.normalised(), small.normalised())
+
+
+@pytest.mark.parametrize(("augment", "epochs"), [("independent", 1000), ("none", 300)])
+def test_epochs_of_the_paper(data, monkeypatch, augment, epochs):
+    updates = []
+    monkeypatch.setattr(
+        "condense.evaluation.train", lambda *given, **rest: updates.append(given[3].steps)
+    )
+    small = condense(data, "random", ipc=2)
+    evaluate(small, data, Evaluation(num_eval=1, augment=augment, network=Network("mlp")))
+    assert updates == [epochs]

@@ -1,0 +1,219 @@
+"""`python -m condense …` as a user types it, on the embedded data."""
+
+import json
+import signal
+from dataclasses import replace
+
+import pytest
+
+import condense.api
+import condense.evaluation
+import condense.runs.checkpoint
+import condense.runs.checkpointer
+from condense import __main__
+from condense.condensed_set import CondensedSet
+from condense.config.methods import GradientMatching
+from condense.config.network import Network
+from condense.config.presets import preset
+from condense.methods.registry import METHODS
+from condense.runs.run_dir import Interrupted
+from tests.helpers.processes import python
+from tests.helpers.split_images import write_images
+
+SMOKE = ("--preset", "smoke", "--quiet")
+
+
+def test_run_evaluate_show(command, tmp_path):
+    done = command("condense", "run", "--dataset", "digits", "--ipc", "2", "--out", "one", *SMOKE)
+    assert "digits, dsa, 2 per class:" in done.stdout
+    assert done.stderr == ""
+    made = CondensedSet.load(tmp_path / "one" / "condensed.safetensors")
+    summary = json.loads((tmp_path / "one" / "summary.json").read_text())
+    assert made.provenance["accuracy"] == summary["accuracy_mean"]
+    assert (summary["dataset"], summary["method"], summary["ipc"]) == ("digits", "dsa", 2)
+    config = json.loads((tmp_path / "one" / "config.json").read_text())
+    assert config["data"]["train"] == 1438
+    assert config["settings"]["settings"]["iterations"] == 2
+
+    command(
+        "condense", "evaluate", "one/condensed.safetensors", "--dataset", "digits",
+        "--num-eval", "1", "--out", "two", *SMOKE,
+    )  # fmt: skip
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["networks"] == 1
+
+    shown = command("condense", "show", "one/condensed.safetensors", "--out", "grid.png")
+    assert "method    dsa" in shown.stdout
+    assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
+    listed = command("condense", "methods").stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(METHODS)
+
+
+def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
+    for out in ("a", "b"):
+        command("condense", "run", "--dataset", "digits", "--out", out, "--no-cache", *SMOKE)
+    for name in ("condensed.safetensors", "condensed.png", "history.csv"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+    a, b = (json.loads((tmp_path / out / "summary.json").read_text()) for out in "ab")
+    assert {**a, "seconds": 0} == {**b, "seconds": 0}
+
+
+KILLED_AT = """
+import os, runpy, signal, sys
+from condense import RunFolder
+from condense.runs.checkpointer import FileCheckpointer
+RunFolder.journal.__kwdefaults__["every_seconds"] = 0
+last, save = int(sys.argv.pop(1)), FileCheckpointer.save
+
+def save_and_die(journal, checkpoint):
+    save(journal, checkpoint)
+    if checkpoint.state.get("iteration") == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+FileCheckpointer.save = save_and_die
+runpy.run_module("condense", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_killed_three_times_and_resumed(command, tmp_path, monkeypatch):
+    """Each time from a checkpoint, and each time some steps further on."""
+    arguments = (
+        "condense", "run", "--dataset", "digits", "--iterations", "20", "--no-cache",
+        "--evaluation.num-eval", "1", *SMOKE,
+    )  # fmt: skip
+    command(*arguments, "--out", "whole")
+    rerun = [*arguments, "--out", "killed"]
+    monkeypatch.chdir(tmp_path)
+    for last in (2, 7, 19):
+        assert python(KILLED_AT, last, *rerun[1:]).returncode == -signal.SIGKILL
+        checkpoint = condense.runs.checkpointer.Checkpoint.read("killed/checkpoint.safetensors")
+        assert checkpoint.state["iteration"] == last
+        assert not (tmp_path / "killed" / "summary.json").exists()
+        rerun = ["condense", "run", "--resume", "killed", "--quiet"]
+    command(*rerun)
+    for name in ("condensed.safetensors", "history.csv"):
+        whole, killed = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))
+        assert whole == killed, name
+    whole, killed = (
+        json.loads((tmp_path / run / "summary.json").read_text()) for run in ("whole", "killed")
+    )
+    assert {**whole, "seconds": 0} == {**killed, "seconds": 0}
+
+
+def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
+    """The run still knows that it made the set, and how long that took."""
+    monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):  # noqa: PT012
+        patch.setattr(condense.evaluation, "evaluate", interrupt)
+        __main__.run(["--dataset", "digits", "--out", str(run), *SMOKE])
+    kept = condense.runs.checkpointer.Checkpoint.read(run / "checkpoint.safetensors")
+    before = (run / "condensed.safetensors").read_bytes()
+    monkeypatch.setattr(condense.api, "condense", interrupt)
+    __main__.run(["--resume", str(run), "--quiet"])
+    summary = json.loads((run / "summary.json").read_text())
+    assert not summary["from_cache"]
+    assert summary["seconds"] >= round(kept.seconds, 1) > 0
+    tested = CondensedSet.load(run / "condensed.safetensors")
+    for name in ("accuracy", "accuracy_std"):
+        assert tested.provenance.pop(name) == summary[f"accuracy_{name[9:] or 'mean'}"]
+    assert tested.provenance.pop("evaluation")["num_eval"] == summary["networks"]
+    tested.save(run / "condensed.safetensors")
+    assert (run / "condensed.safetensors").read_bytes() == before
+
+
+def test_networks_without_norms_have_lower_rates_at_the_cpu_preset():
+    """At the rates that suit the ConvNet they diverge."""
+    bare = preset(GradientMatching, "cpu", network=Network("mlp"))
+    assert (bare.lr_net, bare.lr_img, bare.iterations) == (0.01, 0.03, 20)
+    own = preset(GradientMatching, "cpu", network=Network(norm="none"), lr_net=0.5)
+    assert (own.lr_net, own.lr_img) == (0.5, 0.3)
+    assert preset(GradientMatching, "paper", network=Network("lenet")).lr_img == 0.1
+    usual = preset(GradientMatching, "cpu")
+    assert preset(GradientMatching, "cpu", network=Network("resnet18")).lr_img == usual.lr_img
+    asked = __main__._run_defaults("dsa", "cpu", "lenet")
+    assert asked.settings == preset(
+        GradientMatching, "cpu", network=replace(usual.network, architecture="lenet")
+    )
+    assert asked.evaluation == __main__._run_defaults("dsa", "cpu").evaluation
+
+
+def interrupt(*arguments, **more):
+    raise KeyboardInterrupt
+
+
+def test_nothing_is_condensed_twice(command, tmp_path):
+    for out in ("a", "b"):
+        command("condense", "run", "--dataset", "digits", "--out", out, *SMOKE)
+    assert (tmp_path / "a" / "history.csv").exists()
+    assert not (tmp_path / "b" / "history.csv").exists()
+    sets = list((tmp_path / "cache").glob("*.safetensors"))
+    assert len(sets) == 1
+    a, b = ((tmp_path / out / "condensed.safetensors").read_bytes() for out in "ab")
+    assert a == b
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--dataset", "digit"), "unknown data set 'digit'; known: digits"),
+        (("run", "--dataset", "digits", "--method", "das"), "unknown method 'das'; known: dsa"),
+        (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
+        (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than the 5000 per class"),
+        (
+            ("run", "--iteratoins", "3"),
+            "options: --iteratoins, 3; did you mean --iterations",
+        ),
+        (("run", "--lr-img", "nan"), "lr-img must be at least 0, not nan"),
+        (("run", "--method", "dc", "--augment-real", "siamese"), "augment-real must be none"),
+        (("evaluate", "x.safetensors", "--num-eval", "0"), "num-eval must be at least 1, not 0"),
+        (("run", "--init", "foo"), "invalid choice 'foo' for argument '--init'"),
+        (("run", "--dataset", "digits", "--evaluation.dsa-strategy", "zoom"), "'zoom'"),
+        (("run", "--dataset", "digits", "--depth", "5"), "too small"),
+        (("run", "--dataset", "digits", "--device", "cuda"), "no device cuda"),
+        (("run", "--dataset", "digits", "--preset", "fast"), "'fast'"),
+        (("evaluate", "nowhere.safetensors"), "no such file"),
+        (("show", "nowhere.safetensors"), "no such file"),
+        (("shw",), "unknown command 'shw'; known: show"),
+        (("run", "--resume", "nowhere"), "no run to resume"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_exit_code_2(command, tmp_path, arguments, message):
+    done = command("condense", *arguments, code=2)
+    assert message in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not list(tmp_path.glob("runs/*/config.json"))
+
+
+def test_a_set_for_other_classes(command):
+    command("condense", "run", "--dataset", "digits", "--method", "random", "--out", "a", *SMOKE)
+    done = command(
+        "condense", "evaluate", "a/condensed.safetensors", "--dataset", "mnist5k", code=2
+    )
+    assert "8×8" in done.stderr
+    assert "28×28" in done.stderr
+
+
+def test_a_set_is_not_tested_on_other_images_of_the_same_name(command, tmp_path):
+    write_images(tmp_path / "data", "mnist", (28, 28))
+    command("condense", "run", "--dataset", "mnist", "--method", "random", "--out", "a", *SMOKE)
+    evaluate = ("condense", "evaluate", "a/condensed.safetensors", *SMOKE)
+    write_images(tmp_path / "data", "mnist", (28, 28), per_class=12)
+    done = command(*evaluate, code=2)
+    assert "was made from other images named mnist: give --dataset" in done.stderr
+    command(*evaluate, "--dataset", "mnist")
+
+
+def test_help_does_without_torch(command, tmp_path):
+    """A folder of that name comes first on the path of imports."""
+    (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
+    for arguments in (("--help",), ("run", "--help"), ("evaluate", "--help"), ("show", "--help")):
+        assert "usage" in command("condense", *arguments).stdout
+
+
+def test_the_zoo_is_listed_and_given_away(command, tmp_path):
+    listed = command("condense", "zoo").stdout.split()
+    assert "mnist-dsa-10" in listed
+    command("condense", "zoo", "mnist-dsa-10", "--out", "taken.safetensors")
+    assert CondensedSet.load(tmp_path / "taken.safetensors").ipc == 10
+    done = command("condense", "zoo", "mnist-das-10", code=2)
+    assert "unknown condensed set 'mnist-das-10'; known: mnist-dsa-10" in done.stderr

@@ -1,0 +1,106 @@
+"""The condensed sets that come with the package, and how they get there."""
+
+from pathlib import Path
+
+import pytest
+
+import condense
+from benchmarks.publish import shelve
+from condense import Cache, Checkpointer, CondensedSet, UserError, zoo
+
+SETTINGS = condense.preset(condense.GradientMatching, "smoke", ipc=2)
+
+
+@pytest.fixture(scope="module")
+def digits() -> condense.ImageData:
+    return condense.load("digits")
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A zoo of our own, empty."""
+    monkeypatch.setattr(zoo, "HERE", tmp_path / "zoo")
+    (tmp_path / "zoo").mkdir()
+    return tmp_path / "zoo"
+
+
+def run_folder(path: Path, made: CondensedSet, **about: object) -> Path:
+    path.mkdir()
+    if "accuracy" in about:
+        about = {"accuracy_std": 0.1, "evaluation": {"num_eval": 2}, **about}
+    made.with_provenance(**about).save(path / "condensed.safetensors")
+    return path
+
+
+def test_every_set_of_the_package_says_what_it_is() -> None:
+    for name in condense.zoo_names():
+        dataset, method, ipc = name.rsplit("-", 2)
+        found = condense.load_condensed(dataset, method, int(ipc))
+        about = found.provenance
+        assert (about["dataset"], about["method"], about["ipc"]) == (dataset, method, int(ipc))
+        assert 0 < about["accuracy"] <= 1
+        assert 0 < about["accuracy_std"] < 0.1
+        assert about["evaluation"]["num_eval"] > 1
+        assert found.ipc == int(ipc)
+        assert len(zoo.key_of(found)) == 32
+    assert sum(path.stat().st_size for path in zoo.HERE.glob("*.safetensors")) < 30e6
+
+
+def test_the_best_is_kept(shelf: Path, tmp_path: Path, digits: condense.ImageData) -> None:
+    made = condense.condense(digits, "dsa", SETTINGS)
+    assert shelve(run_folder(tmp_path / "a", made, accuracy=0.5), shelf)
+    assert not shelve(run_folder(tmp_path / "b", made, accuracy=0.4), shelf)
+    assert shelve(run_folder(tmp_path / "c", made, accuracy=0.6), shelf)
+    assert zoo.zoo_names() == ["digits-dsa-2"]
+    kept = condense.load_condensed("digits", ipc=2)
+    assert kept.provenance["accuracy"] == 0.6
+    assert kept.images.equal(made.images)
+    other = run_folder(tmp_path / "d", made, accuracy=0.7, evaluation={"num_eval": 3})
+    with pytest.raises(UserError, match="tested otherwise than digits-dsa-2"):
+        shelve(other, shelf)
+
+
+def test_what_does_not_belong_there(
+    shelf: Path, tmp_path: Path, digits: condense.ImageData
+) -> None:
+    real = condense.condense(digits, "random", ipc=2, preset="smoke")
+    with pytest.raises(UserError, match="images of the data set itself"):
+        shelve(run_folder(tmp_path / "real", real, accuracy=0.5), shelf)
+    made = condense.condense(digits, "dsa", SETTINGS)
+    with pytest.raises(UserError, match="not tested"):
+        shelve(run_folder(tmp_path / "untested", made), shelf)
+    with pytest.raises(UserError, match="unknown condensed set 'digits-dsa-2'"):
+        condense.load_condensed("digits", ipc=2)
+
+
+class Never(Checkpointer):
+    """For a condensation that must not be made."""
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        raise AssertionError("it is in the zoo")
+
+
+def test_a_set_from_before_there_was_a_setting_is_found(
+    shelf: Path, tmp_path: Path, digits: condense.ImageData
+) -> None:
+    made = condense.condense(digits, "dsa", SETTINGS)
+    settings = made.provenance["settings"]
+    del settings["network"]["precision"], settings["herding_steps"]
+    shelve(run_folder(tmp_path / "run", made, accuracy=0.5, settings=settings), shelf)
+    condense.condense(digits, "dsa", SETTINGS, journal=Never(), cache=Cache(tmp_path / "cache"))
+
+
+def test_what_is_in_the_zoo_is_not_condensed(
+    shelf: Path, tmp_path: Path, digits: condense.ImageData
+) -> None:
+    made = condense.condense(digits, "dsa", SETTINGS)
+    shelve(run_folder(tmp_path / "run", made, accuracy=0.5), shelf)
+    cache = Cache(tmp_path / "cache")
+    found = condense.condense(digits, "dsa", SETTINGS, journal=Never(), cache=cache)
+    assert cache.hits == 1
+    made.save(tmp_path / "made")
+    found.save(tmp_path / "found")
+    assert (tmp_path / "made").read_bytes() == (tmp_path / "found").read_bytes()
+    for other in ({"seed": 1}, {"cache": None}):
+        with pytest.raises(AssertionError, match="it is in the zoo"):
+            condense.condense(digits, "dsa", SETTINGS, journal=Never(), **{"cache": cache, **other})

@@ -1,0 +1,197 @@
+"""Work in pieces that fit: the same numbers, in memory that does not grow with the set."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from condense.api import condense
+from condense.config.evaluation import Evaluation
+from condense.config.methods import GradientMatching
+from condense.config.network import Network
+from condense.methods.gradient_matching import Matcher
+from condense.methods.registry import method_named
+from condense.models.build import ARCHITECTURES, build
+from condense.seeds import generator
+from condense.training import chunking
+from condense.training.chunking import (
+    at_once,
+    groups,
+    has_batch_norm,
+    limit,
+    matching_bytes,
+    training_bytes,
+    training_piece,
+)
+from condense.training.loop import train
+from condense.training.schedule import Schedule
+from tests.helpers.images import blobs
+from tests.helpers.processes import python
+
+CPU = torch.device("cpu")
+SMALL = Network(width=4, depth=2)
+TINY = GradientMatching(
+    ipc=3, network=SMALL, iterations=2, outer_loop=2, inner_loop=2, batch_real=8
+)
+
+
+def test_what_a_forward_pass_keeps_by_hand():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.Sigmoid(), nn.Linear(5, 2))
+    # For two images: the first layer's input and weights, the sigmoid's output, which the second
+    # layer keeps too, and its weights; the log-softmax's output, twice; labels and total weight.
+    # Weights are there anyway and what is kept twice is counted twice: at least what follows.
+    least = 4 * (12 + 5 + 5 + 2)
+    assert least <= training_bytes(network, (3, 2, 2)) <= least + 4 * (60 + 10) + 40
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_any_network_can_be_measured_and_stays_as_it_is(architecture):
+    network = build(Network(architecture, norm="batch"), (3, 32, 32), 10, generator(0))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    once, twice = training_bytes(network, (3, 32, 32)), matching_bytes(network, (3, 32, 32))
+    assert 0 < once < twice
+    assert network.training
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+def test_wider_networks_and_larger_images_need_more():
+    def needed(width, size):
+        return matching_bytes(build(Network(width=width), (3, size, size), 10), (3, size, size))
+
+    assert 1.8 < needed(64, 32) / needed(32, 32) < 2.2
+    assert 3 < needed(32, 64) / needed(32, 32) < 4.1
+
+
+def test_pieces_fit_and_are_never_empty():
+    gpu = torch.device("cuda")
+    assert (limit(CPU), limit(gpu)) == (chunking.CPU_BYTES, chunking.ACCELERATOR_BYTES)
+    assert at_once(CPU, chunking.CPU_BYTES // 7) == 7
+    assert at_once(CPU, 3 * chunking.CPU_BYTES) == 1
+    assert groups(5, 2) == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert groups(3, 9) == [slice(0, 9)]
+
+
+def test_batches_are_not_cut_with_batch_norm():
+    plain, batch = (
+        build(replace(SMALL, norm=norm), (1, 8, 8), 3) for norm in ("instance", "batch")
+    )
+    assert (has_batch_norm(plain), has_batch_norm(batch)) == (False, True)
+    assert training_piece(batch, (1, 8, 8), CPU) is None
+    assert training_piece(plain, (1, 8, 8), CPU) > 1000
+
+
+@pytest.mark.parametrize("piece", [1, 4, 16])
+def test_a_batch_in_pieces_trains_as_a_whole(data, piece):
+    networks = [build(SMALL, data.shape, 3, generator(0)) for _ in range(2)]
+    soft = F.one_hot(data.y_train, 3).float()
+    for network, labels, size in zip(networks, (data.y_train, soft), (None, piece), strict=True):
+        train(
+            network, data.normalise(data.x_train), labels, Schedule(7, 16, 0.1, 0.9),
+            generator(1), strategy=("crop", "color"), piece=size,
+        )  # fmt: skip
+    for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+
+
+def pieces_of(matcher):
+    return matcher.piece, matcher.groups, matcher.chunk
+
+
+@pytest.mark.parametrize("fits", ["two classes", "one image"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"distance": "cosine"},
+        {"augment_real": "independent", "augment_synthetic": "independent"},
+        {"augment_real": "none", "augment_synthetic": "none"},
+        {"network": replace(SMALL, norm="batch")},
+    ],
+)
+def test_gradient_matching_in_pieces_is_that_of_the_whole(monkeypatch, fits, changes):
+    data = blobs(classes=5)
+    settings = replace(TINY, **changes)
+    whole = Matcher(data, settings, seed=0)
+    assert (whole.piece >= 3, len(whole.groups)) == (True, 1)
+    image = matching_bytes(whole.network, data.shape)
+    weights = sum(p.nbytes for p in whole.matched.values())
+    bytes_that_fit = {"two classes": 2 * (3 * image + 6 * weights), "one image": image}[fits]
+    monkeypatch.setattr(chunking, "CPU_BYTES", bytes_that_fit)
+    cut = Matcher(data, settings, seed=0)
+    assert len(cut.groups) == {"two classes": 3, "one image": 5}[fits]
+    assert (cut.piece == 1) == (fits == "one image")
+    images = whole.initial_images()
+    for matcher in (whole, cut):
+        # One set of weights for both: that of the whole, drawn by the first.
+        matcher.network.load_state_dict(
+            build(settings.network, data.shape, 5, generator(7)).state_dict()
+        )
+    (gradient, distance), (ours, value) = (m.match(images, generator(3)) for m in (whole, cut))
+    assert gradient.abs().max() > 0
+    torch.testing.assert_close(ours, gradient, atol=1e-4 * float(gradient.abs().max()), rtol=0)
+    torch.testing.assert_close(value, distance, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("method", ["dsa", "dm"])
+def test_condensed_sets_are_the_same_in_pieces(monkeypatch, method):
+    data = blobs(classes=5)
+    changes = {"iterations": 2, "outer_loop": 2} if method == "dsa" else {"iterations": 3}
+    settings = method_named(method).preset("paper", ipc=2, batch_real=8, network=SMALL, **changes)
+    whole = condense(data, method, settings).images
+    monkeypatch.setattr(chunking, "CPU_BYTES", 1)
+    torch.testing.assert_close(condense(data, method, settings).images, whole, atol=2e-4, rtol=0)
+
+
+def test_evaluation_in_pieces_is_the_same(data, monkeypatch):
+    from condense.evaluation import evaluate
+
+    small = condense(data, "random", ipc=2)
+    settings = Evaluation(num_eval=2, epoch_eval_train=5, lr=0.05, network=SMALL)
+    whole = evaluate(small, data, settings).values
+    monkeypatch.setattr(chunking, "CPU_BYTES", 1)
+    assert evaluate(small, data, settings).values == pytest.approx(whole, abs=1.01 / 30)
+
+
+PEAK = """
+    import sys
+    from pathlib import Path
+    import torch
+    from condense.training import chunking
+    from condense.data.image_data import ImageData
+    from condense.methods.gradient_matching import Matcher
+    from condense.seeds import generator
+    from condense.config.methods import GradientMatching
+    from condense.config.network import Network
+
+    def peak():
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+    classes, ipc, fits = map(int, sys.argv[1:])
+    size = 32
+    chunking.CPU_BYTES = chunking.PIECE_BYTES = fits << 20
+    torch.set_num_threads(1)
+    labels = torch.arange(classes).repeat(max(4, ipc))
+    pixels = torch.zeros(len(labels), 1, size, size, dtype=torch.uint8)
+    names = tuple(map(str, range(classes)))
+    data = ImageData("noise", pixels, labels, pixels, labels, (0.5,), (0.3,), names)
+    settings = GradientMatching(ipc, Network(width=16, depth=2), init="noise", batch_real=4)
+    matcher = Matcher(data, settings, seed=0)
+    images = matcher.initial_images()
+    before = peak()
+    matcher.match(images, generator(0))
+    print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_memory_does_not_grow_with_classes_nor_with_images_per_class():
+    cases = ((2, 4, 48), (80, 4, 48), (2, 160, 48), (80, 4, 4096))
+    few, classes, images, unbounded = (int(python(PEAK, *case).stdout) for case in cases)
+    assert unbounded > few + 250
+    assert classes < few + 100
+    assert images < few + 100

@@ -1,0 +1,427 @@
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
+from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from torch import nn
+
+from condense import UserError, generator
+from continual import HerdingBuffer, RandomBuffer, eeil, make_benchmark
+from continual.losses import (
+    add_gradient_noise,
+    cross_distilled,
+    cross_entropy_of_known,
+    der_loss,
+    distillation,
+    er_ace_logits,
+    learning_rate,
+    noise_scale,
+)
+from continual.report import forgetting
+from tests.helpers.tiny_streams import LEARNER, learner, tasks
+
+pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
+
+
+def softmax(values: list[float]) -> list[float]:
+    weights = [math.exp(value) for value in values]
+    return [weight / sum(weights) for weight in weights]
+
+
+def test_distillation_by_hand_at_temperature_two() -> None:
+    targets, outputs = softmax([1.0, 0.0]), softmax([0.5, 2.0])
+    expected = -sum(t * math.log(o) for t, o in zip(targets, outputs, strict=True))
+    found = distillation(torch.tensor([[1.0, 4.0]]), torch.tensor([[2.0, 0.0]]))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_whole_loss_by_hand_with_two_old_heads() -> None:
+    student = [[1.0, 3.0], [0.0, 2.0], [4.0, -2.0]]
+    teacher = [[0.0, 2.0], [6.0, 0.0]]
+    expected = -math.log(softmax([value for head in student for value in head])[3])
+    for mine, its in zip(student, teacher, strict=False):
+        targets, outputs = softmax([v / 2 for v in its]), softmax([v / 2 for v in mine])
+        expected -= sum(t * math.log(o) for t, o in zip(targets, outputs, strict=True))
+    heads = [torch.tensor([head]) for head in student]
+    taught = zip(heads, [torch.tensor([head]) for head in teacher], strict=False)
+    found = cross_distilled(torch.cat(heads, 1), torch.tensor([3]), taught)
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_softmax_of_distillation_is_within_the_head() -> None:
+    """A constant added to one head's logits changes nothing for it."""
+    logits, teacher = torch.randn(5, 3), torch.randn(5, 3)
+    torch.testing.assert_close(distillation(logits + 7, teacher - 3), distillation(logits, teacher))
+
+
+def test_remembered_answers_by_hand() -> None:
+    """Two samples: one new, one that was remembered when there were two of the three classes."""
+    nan = math.nan
+    answers = torch.tensor([[nan, nan], [6.0, 2.0]], dtype=torch.float16)
+    output = torch.tensor([[1.0, 2.0, 3.0], [0.0, 3.0, 9.0]])
+    targets, outputs = softmax([3.0, 1.0]), softmax([0.0, 1.5])
+    entropy = -sum(t * math.log(o) for t, o in zip(targets, outputs, strict=True))
+    assert der_loss(output, answers).item() == pytest.approx(4 * entropy / 2, rel=1e-5)
+
+
+def test_answers_do_not_touch_what_was_not_asked() -> None:
+    answers = torch.tensor([[math.nan] * 3, [1.0, -math.inf, 2.0]])
+    output = torch.randn(2, 4, generator=generator(0)).requires_grad_()
+    der_loss(output, answers).backward()
+    assert output.grad is not None
+    assert output.grad[0].tolist() == [0] * 4
+    assert (output.grad[1] != 0).tolist() == [True, False, True, False]
+
+
+def test_new_samples_do_not_push_old_classes_down() -> None:
+    output = torch.tensor([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]], requires_grad=True)
+    labels = torch.tensor([0, 1])
+    loss = nn.functional.cross_entropy(er_ace_logits(output, labels, torch.tensor([0, 2])), labels)
+    new, old = softmax([1.0, 3.0])[0], softmax([1.0, 2.0, 3.0])[1]
+    assert loss.item() == pytest.approx(-(math.log(new) + math.log(old)) / 2, rel=1e-6)
+    loss.backward()
+    assert output.grad is not None
+    assert (output.grad != 0).tolist() == [[True, False, True], [True, True, True]]
+
+
+@pytest.mark.parametrize("er_ace", [False, True])
+def test_new_samples_compete_with_new_classes_alone_in_stage_1(er_ace: bool) -> None:
+    class Slopes(SupervisedPlugin):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.pushed: dict[str, list[bool]] = {}
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.mb_output.retain_grad()
+
+        def after_backward(self, strategy: Any, **kwargs: Any) -> None:
+            new = strategy.mb_y >= 10
+            if strategy.mb_output.shape[1] > 10:
+                slopes = strategy.mb_output.grad
+                seen = self.pushed.setdefault(strategy.stage.name, [])
+                seen.append(bool((slopes[new][:, :10] != 0).any()))
+                assert (slopes[~new] != 0).all()
+
+    slopes = Slopes()
+    settings = replace(LEARNER, er_ace=er_ace, batch_size_mem=8)
+    strategy = learner("class", learner=settings, distill=False, plugins=[slopes])
+    strategy.train(make_benchmark(tasks()[:2], "class").train_stream, eval_streams=[])
+    assert set(slopes.pushed["main"]) == {not er_ace}
+    assert set(slopes.pushed["finetune"]) == {True}
+
+
+def test_noise_is_that_of_the_summed_gradient() -> None:
+    layer = nn.Linear(300, 300)
+    layer(torch.ones(1, 300)).sum().backward()
+    before = [p.grad.clone() for p in layer.parameters() if p.grad is not None]
+    add_gradient_noise(list(layer.parameters()), 0.25, 128, generator(0, "noise"))
+    after = [p.grad for p in layer.parameters() if p.grad is not None]
+    noise = torch.cat([(b - a).flatten() for a, b in zip(before, after, strict=True)]) * 128
+    assert noise.std().item() == pytest.approx(0.25, rel=0.02)
+    assert abs(noise.mean().item()) < 0.25 * 4 / math.sqrt(len(noise))
+
+
+def test_noise_falls_with_the_epochs() -> None:
+    assert noise_scale(1) == pytest.approx(0.3 / 2**0.55)
+    assert noise_scale(40) < noise_scale(39)
+
+
+def test_learning_rates_of_the_paper() -> None:
+    main = [learning_rate(0.1, epoch, 40, 4) for epoch in range(40)]
+    assert main == [0.1] * 10 + [0.01] * 10 + [0.001] * 10 + [0.0001] * 10
+    tuned = [learning_rate(0.01, epoch, 30, 3) for epoch in range(30)]
+    assert tuned == [0.01] * 10 + [0.001] * 10 + [0.0001] * 10
+    assert learning_rate(0.1, 1, 2, 4) == 0.001
+
+
+def test_cross_entropy_skips_classes_still_to_come() -> None:
+    logits = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
+    assert cross_entropy_of_known(logits, torch.tensor([1, 5])).item() == pytest.approx(math.log(2))
+
+
+class Watch(SupervisedPlugin):  # type: ignore[misc]
+    """Notes what can be seen of the learner at every epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[dict[str, Any]] = []
+
+    def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        self.teachers = [
+            {name: value.clone() for name, value in teacher.model.state_dict().items()}
+            for teacher in strategy.teachers
+        ]
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        for teacher, before in zip(strategy.teachers, self.teachers, strict=True):
+            for name, value in teacher.model.state_dict().items():
+                assert torch.equal(value, before[name]), f"{name} of the teacher has moved"
+            assert not any(p.requires_grad for p in teacher.model.parameters())
+            assert not teacher.model.training
+        self.epochs.append(
+            {
+                "stage": strategy.stage.name,
+                "teaches": [list(teacher.heads) for teacher in strategy.teachers],
+                "images": sum(map(len, strategy.dataloader.sources)),
+                "remembered": 0
+                if strategy.memory.samples is None
+                else len(strategy.memory.samples),
+                "lr": strategy.optimizer.param_groups[0]["lr"],
+                "scale": noise_scale(strategy.stage.epochs_before + strategy.epoch + 1),
+            }
+        )
+
+
+@pytest.mark.parametrize("head", ["task", "class"])
+def test_stages_teachers_and_memory_of_each_experience(head: str) -> None:
+    watch = Watch()
+    strategy = learner(head, plugins=[watch])
+    stream = make_benchmark(tasks(), head).train_stream
+    for count, experience in enumerate(stream, 1):
+        strategy.train(experience, eval_streams=[])
+        assert len(strategy.memory.samples) == 20 * count
+    seen = [(e["stage"], e["teaches"], e["images"], e["remembered"]) for e in watch.epochs]
+    assert seen == [
+        *[("first", [], 120, 0)] * 2,
+        *[("main", [[0]], 140, 20)] * 2,
+        *[("finetune", [[0], [1]], 40, 40)] * 3,
+        *[("main", [[0, 1]], 160, 40)] * 2,
+        *[("finetune", [[0, 1], [2]], 60, 60)] * 3,
+    ]
+    assert [e["lr"] for e in watch.epochs[2:7]] == [0.1, 0.001, 0.01, 0.001, 0.0001]
+    assert watch.epochs[2]["scale"] > watch.epochs[6]["scale"] == noise_scale(5)
+
+
+def test_the_teacher_is_the_network_before_the_experience() -> None:
+    class Grab(SupervisedPlugin):  # type: ignore[misc]
+        def before_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+            self.teachers = list(strategy.teachers)
+
+    grab = Grab()
+    strategy = learner("domain", plugins=[grab])
+    first, second, _ = make_benchmark(tasks()).train_stream
+    strategy.train(first, eval_streams=[])
+    assert grab.teachers == []
+    before = {name: value.clone() for name, value in strategy.model.state_dict().items()}
+    strategy.train(second, eval_streams=[])
+    (teacher,) = grab.teachers
+    assert all(torch.equal(v, before[n]) for n, v in teacher.model.state_dict().items())
+    assert any(not torch.equal(v, before[n]) for n, v in strategy.model.state_dict().items())
+
+
+def test_the_loss_is_of_the_augmented_batch_for_student_and_teachers() -> None:
+    class Recompute(SupervisedPlugin):  # type: ignore[misc]
+        checked = 0
+
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            self.raw = strategy.mb_x
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            with torch.no_grad():
+                heads = strategy.model.logits(strategy.mb_x)
+                expected = nn.functional.cross_entropy(torch.cat(heads, 1), strategy.mb_y)
+                for teacher in strategy.teachers:
+                    for head in teacher.heads:
+                        taught = teacher.model.logits(strategy.mb_x)[head]
+                        expected = expected + distillation(heads[head], taught, 2.0)
+            assert not torch.equal(self.raw, strategy.mb_x)
+            torch.testing.assert_close(strategy.loss[0], expected)
+            self.checked += len(strategy.teachers)
+
+    recompute = Recompute()
+    strategy = learner("class", plugins=[recompute])
+    strategy.train(make_benchmark(tasks(), "class").train_stream, eval_streams=[])
+    # Stage 1 has 6 updates and one teacher; stage 2 has 3 epochs of 2 batches and two teachers.
+    assert recompute.checked == 2 * (6 + 3 * 2 * 2)
+
+
+@pytest.mark.parametrize("switch", ["noise", "augment"])
+def test_switches_change_what_is_learnt(switch: str) -> None:
+    weights = []
+    for learner_settings in (LEARNER, replace(LEARNER, **{switch: False})):
+        strategy = learner(learner=learner_settings)
+        strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
+        weights.append(torch.cat([p.detach().flatten() for p in strategy.model.parameters()]))
+    assert not torch.equal(*weights)
+
+
+def test_without_distillation_there_is_no_teacher() -> None:
+    watch = Watch()
+    strategy = learner(distill=False, plugins=[watch])
+    strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+    assert {str(epoch["teaches"]) for epoch in watch.epochs} == {"[]"}
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_every_head_learns_and_agrees_with_avalanches_forgetting(head: str) -> None:
+    metrics = EvaluationPlugin(accuracy_metrics(experience=True), forgetting_metrics(stream=True))
+    longer = replace(LEARNER, epochs_first=12, steps_per_epoch=None, lr=0.05)
+    strategy = learner(head, learner=longer, evaluator=metrics)
+    stream = make_benchmark(tasks(), head)
+    matrix: list[list[float | None]] = []
+    for count, experience in enumerate(stream.train_stream, 1):
+        strategy.train(experience, eval_streams=[])
+        results = strategy.eval(stream.test_stream[: 3 if head == "domain" else count])
+        found = {int(k[-3:]): v for k, v in results.items() if k.startswith("Top1_Acc_Exp/")}
+        matrix.append([found.get(task) for task in range(3)])
+    assert matrix[0][0] is not None
+    assert matrix[0][0] > 0.4
+    assert forgetting(matrix) == pytest.approx(results["StreamForgetting/eval_phase/test_stream"])
+
+
+def test_the_same_seed_learns_the_same_and_another_does_not() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        strategy = learner(seed=seed)
+        strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+        return torch.cat([p.detach().flatten() for p in strategy.model.parameters()])
+
+    torch.manual_seed(1)
+    first = weights(0)
+    torch.manual_seed(2)
+    assert torch.equal(weights(0), first)
+    assert not torch.equal(weights(1), first)
+
+
+def test_herding_is_chosen_again_after_fine_tuning() -> None:
+    class Count(HerdingBuffer):
+        calls = 0
+
+        def post_adapt(self, agent_state: Any, exp: Any) -> None:
+            self.calls += 1
+            super().post_adapt(agent_state, exp)
+
+    memory = Count(images_per_class=2)
+    strategy = learner(memory=memory)
+    strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+    assert memory.calls == 3
+    assert len(memory.samples) == 40
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+@pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
+def test_what_was_said_of_an_image_is_remembered(head: str, kind: Any) -> None:
+    memory = kind(images_per_class=2, store_logits=True)
+    watch = Watch()
+    strategy = learner(head, memory=memory, plugins=[watch])
+    first, second, _ = make_benchmark(tasks(), head).train_stream
+    strategy.train(first, eval_streams=[])
+
+    def said() -> torch.Tensor:
+        return strategy.model(memory.samples.inputs(), memory.samples.tasks).detach().half()
+
+    before = memory.samples.logits
+    torch.testing.assert_close(before, said(), atol=1e-3, rtol=1e-2)
+    strategy.train(second, eval_streams=[])
+    assert torch.equal(memory.samples.logits[:20, :10], before)
+    kept, now = memory.samples.logits, said()
+    torch.testing.assert_close(kept[20:], now[20:], atol=1e-3, rtol=1e-2)
+    assert (kept[:20, :10] != now[:20, :10]).any()
+    assert kept[:20, 10:].isnan().all()
+    assert memory.bytes == 40 * 3 * 16 * 16 + 2 * (20 * 10 + 20 * kept.shape[1])
+    assert {epoch["stage"] for epoch in watch.epochs} == {"first", "main", "finetune"}
+
+
+def test_a_learner_is_held_to_what_it_said() -> None:
+    def moved(answers: bool) -> float:
+        memory = RandomBuffer(images_per_class=2, store_logits=answers)
+        longer = replace(LEARNER, epochs=12, batch_size_mem=16)
+        strategy = learner(memory=memory, learner=longer, distill=False)
+        first, second, _ = make_benchmark(tasks()).train_stream
+        strategy.train(first, eval_streams=[])
+        samples = memory.samples
+        before = strategy.model(samples.inputs()).detach()
+        strategy.train(second, eval_streams=[])
+        return float((strategy.model(samples.inputs()).detach() - before).norm())
+
+    assert moved(True) < 0.9 * moved(False)
+
+
+def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:
+    from avalanche.benchmarks import benchmark_from_datasets
+    from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
+    from avalanche.benchmarks.scenarios.task_aware import with_task_labels
+    from avalanche.training.storage_policy import ClassBalancedBuffer
+
+    ours = make_benchmark(tasks()[:2])
+    theirs = benchmark_from_datasets(train=[e.dataset for e in ours.train_stream])
+    theirs = with_classes_timeline(with_task_labels(theirs))
+    strategy = learner(memory=ClassBalancedBuffer(30))
+    strategy.train(theirs.train_stream, eval_streams=[])
+    assert len(strategy.memory.buffer) == 30
+    data = tasks()[0]
+    mine = learner(memory=RandomBuffer(40))
+    other = learner(memory=RandomBuffer(40, mean=data.mean, std=data.std, hflip=False))
+    mine.train(ours.train_stream[:1], eval_streams=[])
+    other.train(theirs.train_stream[:1], eval_streams=[])
+    for a, b in zip(mine.model.parameters(), other.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert torch.equal(mine.memory.samples.images, other.memory.samples.images)
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_looking_on_while_it_learns_changes_nothing(head: str) -> None:
+    """Before the first experience there is nothing to look at; after training all can be copied."""
+    tests = make_benchmark(tasks()[:2], head).test_stream
+    strategies = [learner(head, eval_every=every) for every in (1, -1)]
+    for strategy, seen in zip(strategies, ([tests], []), strict=True):
+        strategy.train(make_benchmark(tasks()[:2], head).train_stream, eval_streams=seen)
+    watched, alone = (copy.deepcopy(strategy).model.state_dict() for strategy in strategies)
+    assert all(torch.equal(watched[name], alone[name]) for name in alone)
+
+
+def test_noise_and_optimiser_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Noise of η / (1 + epoch)^γ on the summed gradient; stage 2 starts cold."""
+    asked: list[tuple[str, int, float, int]] = []
+    cold: dict[str, bool] = {}
+
+    class Look(SupervisedPlugin):  # type: ignore[misc]
+        def before_update(self, strategy: Any, **kwargs: Any) -> None:
+            asked[-1] = (strategy.stage.name, len(strategy.mb_x), *asked[-1][2:])
+            cold.setdefault(strategy.stage.name, not strategy.optimizer.state)
+            (group,) = strategy.optimizer.param_groups
+            assert (group["momentum"], group["weight_decay"]) == (0.75, 0.125)
+
+        def before_forward(self, strategy: Any, **kwargs: Any) -> None:
+            asked.append(("", 0, 0.0, 0))
+
+    def noted(parameters: Any, scale: float, batch: int, draws: Any) -> None:
+        asked[-1] = (*asked[-1][:2], scale, batch)
+
+    monkeypatch.setattr(eeil, "add_gradient_noise", noted)
+    changed = {"momentum": 0.75, "weight_decay": 0.125, "noise_eta": 0.5, "noise_gamma": 0.25}
+    strategy = learner(learner=replace(LEARNER, **changed), plugins=[Look()])
+    strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+    assert all(cold.values())
+    assert cold.keys() == {"first", "main", "finetune"}
+    assert all(batch == images > 1 for _, images, _, batch in asked)
+    scales = {name: [s for n, _, s, _ in asked if n == name] for name in cold}
+    expected = {"first": (1, 2), "main": (1, 2), "finetune": (3, 4, 5)}
+    for name, epochs in expected.items():
+        assert sorted(set(scales[name]), reverse=True) == [
+            pytest.approx(0.5 / (1 + epoch) ** 0.25) for epoch in epochs
+        ]
+
+
+def test_a_learner_that_diverges_says_so() -> None:
+    strategy = learner(learner=replace(LEARNER, lr=1e30), seed=3)
+    with pytest.raises(UserError, match="diverged in task 1, seed 3: give it a lower --lr"):
+        strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
+
+
+def test_stopping_stage_1_early_leaves_stage_2() -> None:
+    class Impatient(SupervisedPlugin):  # type: ignore[misc]
+        def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            seen.append(strategy.stage.name)
+            if strategy.stage.name == "main":
+                strategy.stop_training()
+
+    seen: list[str] = []
+    strategy = learner(plugins=[Impatient()])
+    strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+    assert seen == ["first"] * 2 + ["main"] + ["finetune"] * 3

@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from condense import METHODS, CondensedSet, Progress, UserError
+from condense.cli.flags import parse
+from condense.cli.run import open_run
+from continual.report import (
+    forgetting,
+    mean_and_std,
+    mean_matrix,
+    short_names,
+    stage_averages,
+    table,
+)
+from continual.run import PROG, check_fits, defaults, finish
+from continual.settings import (
+    BALANCED_REPLAY,
+    EEIL_REPLAY,
+    SPLIT_REPLAY,
+    TWO_CLASS_LRS,
+    ContinualConfig,
+    ReplayConfig,
+    StreamSpec,
+    condensing_preset,
+)
+from tests.helpers.processes import ROOT
+from tests.helpers.split_images import write_images
+from tests.helpers.tiny_streams import LEARNER, tasks
+
+TINY = [
+    *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
+    *("--epochs-first", "2", "--epochs", "1", "--finetune-epochs", "2", "--no-cache", "--quiet"),
+]
+
+
+def learn(arguments: list[str]) -> None:
+    """The command on the tiny stream."""
+    from continual.experiment import Experiment
+
+    settings = parse(defaults, arguments, PROG).on(StreamSpec(()))
+    about = {"stream": "tiny", "data": [task.describe() for task in tasks()]}
+    with open_run(PROG, settings, "continual", **about) as folder:
+        outcomes = Experiment(settings, list(tasks()), folder, torch.device("cpu")).run()
+        finish(folder, settings, "tiny", tasks(), outcomes, "cpu")
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """Everything that must come out the same, byte for byte; so, less the times."""
+    summary = json.loads((folder / "summary.json").read_text())
+    summary.pop("seconds")
+    summary["per_seed"].pop("seconds")
+    kept = {path.name: path.read_bytes() for path in folder.glob("condensed*.safetensors")}
+    return {"summary": summary, "history": (folder / "history.csv").read_text(), **kept}
+
+
+@pytest.mark.parametrize("memory", ["dsa", "herding"])
+def test_a_run_goes_on_from_any_moment_and_gives_the_same(
+    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is on the disk at some moment is what a kill -9 at that moment would leave."""
+    whole, moments = tmp_path / "whole", (1, 3, 6, 9, 15, 20)
+    seen: list[int] = []
+    show = Progress.report
+
+    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+        seen.append(done)
+        if len(seen) in moments:
+            shutil.copytree(whole, tmp_path / str(len(seen)))
+        show(self, done, total, **figures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "report", report)
+        learn([*TINY, "--memory", memory, "--seeds", "2", "--out", str(whole)])
+    expected = results(whole)
+    assert len(expected) == 4
+    interrupted = [path for path in tmp_path.iterdir() if path != whole]
+    assert len(interrupted) >= 4
+    for folder in interrupted:
+        learn(["--resume", str(folder), "--quiet"])
+        assert results(folder) == expected, f"stopped at step {folder.name}"
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*TINY, "--memory", "random", "--head", head, "--no-distill"]
+    learn([*arguments, "--out", str(tmp_path / "run")])
+    learn([*arguments, "--out", str(tmp_path / "again")])
+    assert results(tmp_path / "run") == results(tmp_path / "again")
+    summary = results(tmp_path / "run")["summary"]
+    assert summary["memory_images"] == 60
+    assert summary["memory_bytes"] == 60 * 3 * 16 * 16
+    assert (summary["head"], summary["distill"], summary["seeds"]) == (head, False, [0])
+    matrix = summary["accuracy_matrix"]
+    assert [value is None for value in matrix[0]] == [False, *[head != "domain"] * 2]
+    assert summary["average_accuracy"][2] == pytest.approx(sum(matrix[2]) / 3)
+    kept = CondensedSet.load(tmp_path / "run" / "condensed.safetensors")
+    assert kept.class_names[::10] == ("digits 0", "inverted 0", "turned 0")
+    assert kept.labels.bincount().tolist() == [2] * 30
+    for picture in ("memory", "accuracy_matrix", "stages"):
+        with Image.open(tmp_path / "run" / f"{picture}.png") as opened:
+            assert min(opened.size) > 50
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+    printed = capsys.readouterr().out
+    assert "T3 (+ turned)" in printed
+    assert f"{tmp_path / 'run' / 'stages.png'}" in printed
+
+
+def test_seeds_share_nothing(tmp_path: Path) -> None:
+    """Else the spread over them would be too small."""
+    data = replace(tasks()[0], hflip=True)
+    made = defaults("smoke", memory="random")
+    settings = replace(made, head="domain", images_per_class=2, learner=LEARNER)
+    folder: Any = SimpleNamespace(path=tmp_path)
+    from continual.experiment import Experiment
+
+    experiment = Experiment(settings, [data], folder, torch.device("cpu"))
+    weights, chosen, seeds = [], [], []
+    for seed in (0, 1, 0):
+        strategy = experiment._strategy(seed)
+        assert strategy.augmentation == ("color", "crop", "flip")
+        weights.append(strategy.model.features.state_dict()["0.weight"].clone())
+        (experience,) = experiment.benchmark.train_stream
+        strategy.memory.post_adapt(strategy, experience)
+        chosen.append(strategy.memory.samples.images)
+        seeds.append(strategy.seed)
+    for drawn in (weights, chosen):
+        assert torch.equal(drawn[0], drawn[2])
+        assert not torch.equal(drawn[0], drawn[1])
+    assert seeds == [0, 1, 0]
+
+
+def test_a_fixed_total_of_images(tmp_path: Path) -> None:
+    learn([*TINY, "--memory", "random", "--memory-size", "70", "--out", str(tmp_path / "run")])
+    assert results(tmp_path / "run")["summary"]["memory_images"] == 60
+
+
+def test_averages_and_forgetting_by_hand() -> None:
+    matrix = [[0.8, None, None], [0.6, 0.9, None], [0.5, 0.7, 1.0]]
+    assert stage_averages(matrix) == pytest.approx([0.8, 0.75, 2.2 / 3])
+    assert forgetting(matrix) == pytest.approx((0.3 + 0.2) / 2)
+    assert forgetting([[0.5]]) == 0
+    mean, std = mean_and_std([[0.1, 0.5], [0.3, 0.5]])
+    assert mean == pytest.approx([0.2, 0.5])
+    assert std == pytest.approx([0.02**0.5, 0.0])  # n - 1
+    assert mean_and_std([[0.1]]) == ([0.1], [0.0])
+    assert mean_matrix([[[0.2, None]], [[0.4, None]]]) == [[pytest.approx(0.3), None]]
+    assert short_names(["svhn 0,1", "svhn 2,3"]) == ["0,1", "2,3"]
+    for whole in (["svhn", "mnist"], ["svhn"], ["svhn 0,1", "mnist 2,3"]):
+        assert short_names(whole) == whole
+    assert table(["a"], [0.5], [0.012]).splitlines()[1].strip() == "50.0 ± 1.2 %"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seeds", "0"], "seeds must be at least 1"),
+        (["--epochs", "0"], "epochs must be at least 1"),
+        (["--steps-per-epoch", "0"], "steps-per-epoch must be at least 1"),
+        (["--temperature", "0"], "temperature must be above 0"),
+        (["--condensing.dsa-strategy", "zoom"], "zoom"),
+        (["--condensing.ipc", "3"], "--images-per-class"),
+        (["--images-per-class", "13"], "ask for fewer"),
+        (["--memory-size", "29"], "at least 30"),
+        (["--memory-size", "500"], "ask for fewer"),
+        (["--batch-size-mem", "nan"], "batch-size-mem"),
+        (["--momentum", "-1"], "momentum must be at least 0, not -1"),
+        (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
+        (
+            ["--images-per-class", "4"],
+            "ask for fewer, or for --factor 1",
+        ),
+        (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
+        (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
+    ],
+)
+def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:  # noqa: PT012 any of them may raise
+        settings = parse(defaults, ["--preset", "smoke", *flags], PROG)
+        check_fits(settings, tasks())
+    assert "\n" not in str(caught.value)
+
+
+def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "continual.run", *arguments],
+        env={**os.environ, **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_help_is_quick_and_mistakes_are_one_line() -> None:
+    started = time.process_time()
+    began = os.times()
+    assert "--images-per-class" in command("--help").stdout
+    ended = os.times()
+    assert time.process_time() - started + ended.children_user - began.children_user < 2
+    wrong = command("--stream", "svhn-mnist", "--preset", "smoke")
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
+    assert wrong.stderr.splitlines()[-1].startswith("unknown stream 'svhn-mnist'; known: svhn")
+
+
+def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    flags = ("--preset", "smoke", "--stream", "synthdigits-mnist5k-digits", "--out", str(out))
+    places = {"CONDENSE_DATA": str(tmp_path / "data"), "CONDENSE_CACHE": str(tmp_path / "cache")}
+    made = command(*flags, "--quiet", **places)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == ""
+    assert "T3 (+ digits)" in made.stdout
+    left = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    assert left >= {"config.json", "history.csv", "summary.json", "condensed.safetensors"}
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 3
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["stream"] == "synthdigits-mnist5k-digits"
+    assert (summary["images_per_class"], summary["factor"]) == (10, 2)
+    answers = 2 * 10 * 1200
+    assert summary["memory_images"] == 1200
+    assert summary["memory_bytes"] == 300 * 3 * 32 * 32 + answers
+    config = json.loads((out / "config.json").read_text())
+    assert [data["name"] for data in config["data"]] == ["synthdigits", "mnist5k", "digits"]
+    again = command(*flags, "--quiet", **places)
+    assert again.returncode == 2
+    assert len(again.stderr.splitlines()) == 1
+
+
+def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
+    write_images(tmp_path, "fashionmnist", (28, 28))
+    flags = ("--preset", "smoke", "--stream", "split-fashionmnist", "--memory", "random")
+    places = {"CONDENSE_DATA": str(tmp_path), "CONDENSE_CACHE": str(tmp_path / "cache")}
+    out = tmp_path / "run"
+    made = command(*flags, "--images-per-class", "3", "--out", str(out), "--quiet", **places)
+    assert made.returncode == 0, made.stderr
+    assert "class head" in made.stdout
+    assert "T5 (+ 8,9)" in made.stdout
+    summary, config = (
+        json.loads((out / f"{name}.json").read_text()) for name in ("summary", "config")
+    )
+    assert (summary["head"], config["settings"]["head"]) == ("class", "class")
+    assert (summary["images_per_class"], summary["memory_images"]) == (3, 30)
+    assert summary["memory_bytes"] == 30 * 28 * 28
+    assert [row.count(None) for row in summary["accuracy_matrix"]] == [4, 3, 2, 1, 0]
+    kept = CondensedSet.load(out / "condensed.safetensors")
+    assert kept.class_names[1] == "fashionmnist 0,1 Trouser"
+
+
+def test_what_a_memory_has_by_default() -> None:
+    chosen, ours = defaults("cpu", "herding"), defaults("cpu", "dsa")
+    assert rehearsal(chosen) == rehearsal(defaults("paper")) == EEIL_REPLAY
+    assert rehearsal(defaults("cpu", "forgetting")) == EEIL_REPLAY  # real images too
+    assert rehearsal(ours) == BALANCED_REPLAY
+    assert ours == defaults("cpu", "dsa", "no such stream")
+    split = defaults("cpu", "dsa", "split-cifar10")
+    assert rehearsal(split) == SPLIT_REPLAY
+    assert {name: getattr(split.condensing, name) for name in TWO_CLASS_LRS} == TWO_CLASS_LRS
+    assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
+    assert defaults("cpu", "dm", "split-cifar10").condensing == defaults("cpu", "dm").condensing
+
+
+@pytest.mark.parametrize(("factor", "depth", "rate"), [(1, 3, 3), (2, 2, 1), (3, 2, 1), (4, 1, 1)])
+def test_smaller_images_are_condensed_by_a_shallower_network(factor, depth, rate) -> None:
+    condensing = defaults("cpu", "dsa", factor=str(factor)).condensing
+    assert (condensing.network.depth, condensing.lr_img) == (depth, rate)
+    assert defaults("cpu", "dm", factor=factor).condensing == METHODS["dm"].preset("cpu")
+    published = condensing_preset("dsa", "paper", factor)
+    assert (published.network.depth, published.lr_img) == (depth, 0.1)
+    flags = ["--preset", "cpu", "--factor", str(factor), "--condensing.network.depth", "3"]
+    assert parse(defaults, flags, PROG).condensing.network.depth == 3
+
+
+def test_what_is_no_formation_is_told_in_a_line() -> None:
+    for value in ("0", "two"):
+        with pytest.raises(UserError, match="factor"):
+            parse(defaults, ["--preset", "cpu", "--factor", value], PROG)
+
+
+def rehearsal(settings: ContinualConfig) -> ReplayConfig:
+    learner = settings.learner
+    return ReplayConfig(
+        settings.factor, settings.store_logits, learner.batch_size_mem, learner.er_ace
+    )

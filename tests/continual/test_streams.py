@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from condense import Classifier, UserError, build, generator, load
+from continual import HEADS, STREAMS, StreamSpec, TaskSpec, make_benchmark, with_heads
+from continual.exemplars import Samples, as_dataset, read
+from continual.loading import BatchLoader, RehearsalLoader
+from continual.settings import ContinualConfig
+from continual.tasks import augmentation, load_tasks, prepare
+from tests.helpers.split_images import write_images
+from tests.helpers.tiny_streams import LEARNER, learner, tasks
+
+
+@pytest.mark.parametrize(
+    ("head", "task_labels", "offsets"),
+    [
+        ("domain", [0, 0, 0], [0, 0, 0]),
+        ("task", [0, 1, 2], [0] * 3),
+        ("class", [0] * 3, [0, 10, 20]),
+    ],
+)
+def test_labels_and_task_labels(head: str, task_labels: list[int], offsets: list[int]) -> None:
+    benchmark = make_benchmark(tasks(), head)
+    for stream, split in ((benchmark.train_stream, "train"), (benchmark.test_stream, "test")):
+        for number, experience in enumerate(stream):
+            labels = getattr(tasks()[number], f"y_{split}") + offsets[number]
+            assert torch.equal(experience.samples.labels, labels)
+            assert list(experience.dataset.targets) == labels.tolist()
+            assert set(experience.dataset.targets_task_labels) == {task_labels[number]}
+            assert experience.task_label == task_labels[number]
+            assert experience.current_experience == number
+            assert experience.classes_in_this_experience == set(labels.tolist())
+
+
+def test_the_dataset_is_the_tensors_normalised() -> None:
+    experience = make_benchmark(tasks(), "task").train_stream[2]
+    found, expected = read(experience.dataset), experience.samples
+    torch.testing.assert_close(found.images, expected.inputs())
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.tasks, expected.tasks)
+
+
+def test_one_shape_and_one_normalisation_for_all_tasks() -> None:
+    data = tasks()[0]
+    split = StreamSpec((TaskSpec("digits", (0, 1)), TaskSpec("digits", (5, 3, 8))), size=12)
+    first, second = prepare(split, [data, data])
+    assert first.shape == second.shape == (3, 12, 12)
+    assert first.mean == second.mean == data.mean
+    assert (first.name, second.name) == ("digits 0,1", "digits 5,3,8")
+    assert second.class_names == ("5", "3", "8")
+    assert second.classes == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "shape", "mean"),
+    [
+        ("fashionmnist", (28, 28), (1, 28, 28), (0.2861,)),
+        ("cifar10", (32, 32, 3), (3, 32, 32), (0.4914, 0.4822, 0.4465)),
+    ],
+)
+def test_split_streams_are_two_classes_a_task_as_they_are_in_the_set(
+    name: str,
+    stored: tuple[int, ...],
+    shape: tuple[int, ...],
+    mean: tuple[float, ...],
+    tmp_path: Path,
+) -> None:
+    write_images(tmp_path, name, stored)
+    found, split = load_tasks(f"split-{name}", tmp_path)
+    whole = load(name, tmp_path)
+    assert found == f"split-{name}"
+    assert [task.name for task in split] == [f"{name} {k},{k + 1}" for k in range(0, 10, 2)]
+    names = [class_name for task in split for class_name in task.class_names]
+    assert tuple(names) == whole.class_names
+    assert len({task.fingerprint() for task in split}) == 5
+    for number, task in enumerate(split):
+        assert (task.shape, task.mean, task.classes) == (shape, mean, 2)
+        for label in range(2):
+            ours, theirs = task.y_train == label, whole.y_train == 2 * number + label
+            assert torch.equal(task.x_train[ours], whole.x_train[theirs])
+    assert augmentation(split) == ("color", "crop", "flip")
+    assert augmentation([*split, tasks()[0]]) == ("color", "crop")
+
+
+def test_the_head_follows_the_stream_unless_one_is_asked_for() -> None:
+    follows = {name: ContinualConfig().on(stream).head for name, stream in STREAMS.items()}
+    assert follows == {
+        "svhn-mnist-usps": "domain",
+        "synthdigits-mnist5k-digits": "domain",
+        "split-fashionmnist": "class",
+        "split-cifar10": "class",
+    }
+    for head in ("domain", "task", "class"):
+        assert {ContinualConfig(head=head).on(stream).head for stream in STREAMS.values()} == {head}
+
+
+def test_an_unknown_stream_names_the_known() -> None:
+    with pytest.raises(UserError, match="unknown stream 'svhn-mnist'; known: svhn-mnist-usps"):
+        load_tasks("svhn-mnist")
+
+
+def samples(count: int, scale: torch.dtype = torch.uint8) -> Samples:
+    images = torch.randint(256, (count, 1, 2, 2), generator=generator(count))
+    images = images.to(torch.uint8) if scale == torch.uint8 else images / 255
+    return Samples(images, torch.arange(count), torch.zeros(count).long(), (0.5,), (0.25,))
+
+
+def test_an_epoch_visits_everything_once_and_the_next_in_another_order() -> None:
+    loader = BatchLoader([samples(7), samples(4, torch.float32)], 4, generator(0, "order"))
+    epochs = [[labels for _, labels, _ in loader] for _ in range(2)]
+    assert [len(labels) for labels in epochs[0]] == [4, 4, 3]
+    assert len(loader) == 3
+    for epoch in epochs:
+        assert sorted(torch.cat(epoch).tolist()) == sorted([*range(7), *range(4)])
+    assert not torch.equal(torch.cat(epochs[0]), torch.cat(epochs[1]))
+
+
+def test_batches_hold_what_the_sources_do_whatever_their_scale() -> None:
+    images = samples(5)
+    floats = Samples(images.images / 255, images.labels, images.tasks, images.mean, images.std)
+    loader = BatchLoader([images, floats], 4, generator(0))
+    for batch, labels, _ in loader:
+        torch.testing.assert_close(batch, images[labels].inputs())
+    (batch, labels, _), *_ = BatchLoader([images], 3)
+    assert labels.tolist() == [0, 1, 2]
+    torch.testing.assert_close(batch, (images.images[:3] / 255 - 0.5) / 0.25)
+
+
+def test_each_batch_has_its_share_of_the_memory() -> None:
+    new, memory = samples(10), replace(samples(3), tasks=torch.ones(3).long())
+    loader = RehearsalLoader(new, memory, 2, 5, generator(0))
+    batches = list(loader)
+    assert len(loader) == len(batches) == 4
+    assert [int(old.sum()) for _, _, old in batches] == [2, 2, 2, 2]
+    images, labels, old = (torch.cat(column) for column in zip(*batches, strict=True))
+    assert sorted(labels[old == 0].tolist()) == list(range(10))
+    assert sorted(labels[old == 1].bincount().tolist()) == [2, 3, 3]
+    torch.testing.assert_close(images[old == 1], memory[labels[old == 1]].inputs())
+    many = replace(samples(20), tasks=torch.ones(20).long())
+    loader = RehearsalLoader(samples(10), many, 8, 10, generator(0))
+    orders = [torch.cat([labels[old == 1] for _, labels, old in loader]).tolist() for _ in "ab"]
+    assert orders[0] != orders[1], "the memory is shuffled too"
+
+
+@pytest.mark.parametrize(("memory", "steps"), [(3, 2), (40, 2), (40, None)])
+def test_a_share_of_a_small_or_large_memory_in_few_updates(memory: int, steps: int | None) -> None:
+    loader = RehearsalLoader(samples(7), samples(memory), 1, 4, generator(0), steps)
+    sizes = [len(labels) for _, labels, _ in loader]
+    assert sizes == [4, 4, 2][: len(loader)]
+    assert len(loader) == (steps or 3)
+
+
+def test_an_epoch_of_few_updates_visits_a_random_part() -> None:
+    loader = BatchLoader([samples(100)], 10, generator(0), steps=3)
+    seen = [torch.cat([labels for _, labels, _ in loader]).tolist() for _ in range(2)]
+    assert len(loader) == 3
+    assert len(set(seen[0])) == 30
+    assert set(seen[0]) != set(seen[1])
+
+
+def test_samples_of_a_dataset_with_task_labels() -> None:
+    dataset = as_dataset(samples(3))
+    image, label, task = dataset[2]
+    assert (label, task) == (2, 0)
+    torch.testing.assert_close(image, samples(3).inputs()[2])
+
+
+def test_task_heads_answer_with_the_head_of_the_task() -> None:
+    strategy = learner("task")
+    strategy.train(make_benchmark(tasks()[:2], "task").train_stream, eval_streams=[])
+    model, images = strategy.model, torch.randn(4, 3, 16, 16)
+    with torch.no_grad():
+        first, second = model.logits(images)
+        scores = model(images, torch.tensor([1, 0, 0, 1]))
+    torch.testing.assert_close(scores, torch.stack([second[0], first[1], first[2], second[3]]))
+    with pytest.raises(UserError, match="need task labels"):
+        model(images)
+
+
+def test_a_task_that_grows_has_no_head_for_it() -> None:
+    strategy = learner("task")
+    with pytest.raises(
+        UserError, match="task 0 has a head of 10 classes and cannot learn class 19"
+    ):
+        strategy.train(make_benchmark(tasks()[:2], "class").train_stream, eval_streams=[])
+
+
+def test_streams_that_make_no_sense() -> None:
+    with pytest.raises(UserError, match="unknown head 'clas'; known: class"):
+        make_benchmark(tasks(), "clas")
+    with pytest.raises(UserError, match="one image shape"):
+        make_benchmark([tasks()[0], tasks()[1].resized(8, 3)])
+
+
+def test_class_heads_grow_and_a_shared_head_does_not() -> None:
+    stream = make_benchmark(tasks(), "class").train_stream
+    growing, shared = learner("class").model.train(), learner("domain").model.train()
+    for count, experience in enumerate(stream, 1):
+        growing.adaptation(experience)
+        assert growing.sizes == [10] * count
+        assert growing.newest == count - 1
+        assert growing(torch.randn(2, 3, 16, 16)).shape == (2, 10 * count)
+    shared.adaptation(stream[0])
+    shared.adaptation(stream[0])
+    assert shared.sizes == [10]
+    with pytest.raises(UserError, match="cannot learn class 19"):
+        shared.adaptation(stream[1])
+
+
+def test_classes_out_of_the_order_of_their_labels_are_refused() -> None:
+    growing = learner("class").model.train()
+    growing.adaptation(SimpleNamespace(classes_in_this_experience={0, 1, 2}))
+    growing.adaptation(SimpleNamespace(classes_in_this_experience={1, 3, 4}))
+    assert growing.sizes == [3, 2]
+    with pytest.raises(UserError, match="class 5 has not come yet, but class 6 has: growing heads"):
+        growing.adaptation(SimpleNamespace(classes_in_this_experience={6}))
+    assert growing.sizes == [3, 2]
+
+
+def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:
+    experience = make_benchmark(tasks(), "class").train_stream[0]
+    heads = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(len(heads))
+        model = with_heads("class", _network(), seed)
+        model.eval()
+        model.adaptation(experience)
+        assert not model.sizes
+        model.train()
+        model.adaptation(experience)
+        heads.append(model.heads[0].weight)
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def _network() -> Classifier:
+    return build(LEARNER.network, (3, 16, 16), 10, generator(0))
+
+
+def test_an_unknown_head_names_the_known() -> None:
+    with pytest.raises(UserError, match="unknown kind of head 'clas'; known: class"):
+        with_heads("clas", _network())
+    assert set(HEADS) == {"domain", "task", "class"}

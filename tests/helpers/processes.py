@@ -1,0 +1,44 @@
+"""Running Python as users do: in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+"""The checkout."""
+
+HANGS = 1800.0
+"""Seconds after which a process hangs, however busy the machine is."""
+
+
+def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+
+
+def workers_of(process: int) -> list[int]:
+    """The worker processes of a search."""
+    found = []
+    for child in Path(f"/proc/{process}/task/{process}/children").read_text().split():
+        try:
+            if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
+                found.append(int(child))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def in_session(*leaders: int) -> list[int]:
+    """The processes of the sessions that these have started, zombies aside."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        if int(fields[3]) in leaders and fields[0] != "Z":
+            found.append(int(stat.parent.name))
+    return found

@@ -1,0 +1,44 @@
+"""A small stream for tests: real 8×8 digits, upright, inverted and transposed, as 16×16 RGB."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+
+from condense import ImageData, Network, build, generator, load
+from continual import EEIL, EEILConfig, RandomBuffer, with_heads
+
+LEARNER = EEILConfig(
+    epochs_first=2,
+    epochs=2,
+    steps_per_epoch=3,
+    batch_size=32,
+    finetune_epochs=3,
+    network=Network(width=8, depth=2),
+)
+
+
+@cache
+def tasks() -> tuple[ImageData, ...]:
+    data = load("digits")
+    rows = torch.cat([rows[:12] for rows in data.train_indices_by_class()])
+    data = replace(
+        data.train_subset(rows), x_test=data.x_test[:60], y_test=data.y_test[:60]
+    ).resized(16, 3)
+    inverted = replace(data, name="inverted", x_train=255 - data.x_train, x_test=255 - data.x_test)
+    turned = replace(data, name="turned", x_train=data.x_train.mT, x_test=data.x_test.mT)
+    return data, inverted, turned
+
+
+def learner(head: str = "domain", **changes: Any) -> EEIL:
+    network = build(LEARNER.network, (3, 16, 16), 10, generator(0, "network"))
+    arguments: dict[str, Any] = {
+        "model": with_heads(head, network),
+        "memory": RandomBuffer(images_per_class=2),
+        "learner": LEARNER,
+        "evaluator": None,
+    }
+    return EEIL(**{**arguments, **changes})

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import nas.objective
+from condense import CondensedSet, ImageData, Network, UserError, condense
+from nas import (
+    GroundTruth,
+    Row,
+    Space,
+    Table,
+    Training,
+    TrialResult,
+    make_proxy,
+    proxy_set,
+)
+from nas.objective import count_parameters, objective, schedule_of, with_test_images
+from nas.report import _below, regret
+from nas.table import rows_of
+from tests.helpers.images import blobs
+
+SPACE = Space([Network(depth=1, width=8), Network(depth=4, width=8), Network(depth=1, width=16)])
+BRIEF = Training(epochs=40, batch_size=30, augment=False)
+
+
+def whole(data: ImageData, training: Training = BRIEF) -> TrialResult:
+    return objective(SPACE, 0, make_proxy("whole", data, None, training, 0), data, training, 0)
+
+
+def test_an_architecture_learns_and_the_seed_decides(data: ImageData) -> None:
+    found, again = whole(data), whole(data)
+    assert found.score is not None
+    assert found.score > 0.6
+    assert (found.score, found.steps) == (again.score, 80)
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    assert objective(SPACE, 2, proxy, data, BRIEF, 0).parameters != found.parameters
+
+
+def test_several_networks_are_averaged(data: ImageData) -> None:
+    few = Training(steps=6, batch_size=30, networks=2)
+    scores = []
+    test = nas.objective.test_accuracy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            nas.objective, "test_accuracy", lambda *a: scores.append(test(*a)) or scores[-1]
+        )
+        found = whole(data, few)
+    assert len(scores) == 2
+    assert found.score == pytest.approx(sum(scores) / 2)
+    assert found.steps == 12
+
+
+def test_what_goes_wrong_is_the_outcomes_reason(data: ImageData) -> None:
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    small = objective(SPACE, 1, proxy, data, BRIEF, 0)
+    assert small.score is None
+    assert small.reason is not None
+    assert "too small for the network" in small.reason
+    wild = objective(
+        SPACE, 0, proxy, data, Training(steps=30, lr=1e6, batch_size=30, augment=False), 0
+    )
+    assert wild.reason == "diverged: its weights are not finite"
+    huge = Space(
+        [10**7, 5], build=lambda n, s, c: nn.Sequential(nn.Flatten(), nn.Linear(64, n * n))
+    )
+    found = objective(huge, 0, proxy, data, BRIEF, 0)
+    assert found.reason is not None
+    assert found.reason.startswith("out of memory: ")
+    assert "\n" not in found.reason
+
+
+def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
+    training = Training(steps=16, batch_size=30, networks=2)
+    proxy = make_proxy("whole", data, None, training, 0)
+    space = Space([Network(depth=1, width=8, norm="batch")])  # another network when it is tested
+    seen: list[tuple[int, float]] = []
+
+    def watch(updates: int, accuracy: float) -> bool:
+        seen.append((updates, accuracy))
+        return False
+
+    watched = objective(space, 0, proxy, data, training, 0, watch)
+    assert [updates for updates, _ in seen] == [2, 4, 8]
+    assert all(0 <= accuracy <= 1 for _, accuracy in seen)
+    assert watched.score == objective(space, 0, proxy, data, training, 0).score, "only looked at"
+    stopped = objective(space, 0, proxy, data, training, 0, lambda updates, _: updates == 4)
+    assert (stopped.pruned, stopped.score, stopped.steps) == (True, None, 4)
+
+
+def test_schedules() -> None:
+    assert schedule_of(Training(), 100).steps == 300
+    assert schedule_of(Training(epochs=100), 50_000).steps == 50_000
+    assert schedule_of(Training(steps=300), 50_000).steps == 300
+    assert schedule_of(Training(), 100).milestones == (0.5,)
+
+
+def test_proxies(data: ImageData, tmp_path: Path) -> None:
+    some = make_proxy("whole", data, None, Training(images=7, epochs=1), 0)
+    assert some.images is not None
+    assert len(some.images) == some.stored == 7
+    brief = make_proxy("early-stopping", data, None, Training(steps=3, batch_size=5), 0)
+    assert brief.images is not None
+    assert (len(brief.images), brief.stored) == (60, 15)
+    assert make_proxy("parameters", data, None, BRIEF, 0).images is None
+    assert proxy_set("whole", data, None, 0) is None
+    made = condense(data, "random", ipc=2)
+    made.save(tmp_path / "set.safetensors")
+    found = proxy_set(str(tmp_path / "set.safetensors"), data, None, 0)
+    assert isinstance(found, CondensedSet)
+    proxy = make_proxy("set", data, found, BRIEF, 0)
+    assert proxy.images is not None
+    assert torch.allclose(proxy.images, made.normalised(data))
+    with pytest.raises(UserError, match="for the classes"):
+        proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
+    unranked = objective(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0)
+    assert unranked.score == unranked.parameters > 0
+
+
+def test_a_proxy_does_not_know_the_truths_draws(data: ImageData) -> None:
+    """Early stopping is no prefix of the ground truth's own training."""
+    names = ("whole", "early-stopping", "early-stopping")
+    proxies = [make_proxy(name, data, None, BRIEF, 0) for name in names]
+    weights = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.objective, "_train", lambda network, *_: weights.append(network))
+        for proxy in proxies:
+            objective(SPACE, 0, proxy, data, BRIEF, 0)
+    ground_truth, first, again = (network.classifier.weight for network in weights)
+    assert torch.equal(first, again)
+    assert not torch.equal(ground_truth, first)
+
+
+def test_regret_by_hand() -> None:
+    ground_truth = GroundTruth({"a": 0.5, "b": 0.75}, 1.0, steps=8)
+    assert regret(ground_truth, 0.5, None) == 0.25
+    assert regret(ground_truth, 1.0, 8) == -0.25
+    assert regret(ground_truth, 1.0, 200) is None, "trained otherwise, it says nothing"
+    assert regret(ground_truth, None, None) is None
+    assert regret(GroundTruth({}, 0.0, 0), 0.5, None) is None
+    assert regret(None, 0.5, None) is None
+
+
+def test_the_pick_is_compared_only_with_a_truth_of_as_many_updates() -> None:
+    found = {"regret": None, "ground_truth": {"steps": 8}, "retrained_steps": 200}
+    assert _below(found) == " in 200 steps; the 8 of the ground truth do not compare"
+    assert _below({**found, "regret": 0.25}) == ", 25.0 % below the best known"
+    assert _below({**found, "ground_truth": None}) == ""
+
+
+def test_counting_takes_no_memory(data: ImageData) -> None:
+    """The weights of this one would take six gigabytes."""
+    space = Space([Network(depth=2, width=13_000)])
+    assert count_parameters(space, 0, data) > 1.5 * 10**9
+
+
+def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
+    hard = condense(data, "random", ipc=4)
+    turned = torch.eye(3)[(hard.labels + 1) % 3]
+    proxy = make_proxy("set", data, replace(hard, labels=turned), BRIEF, 0)
+    assert proxy.labels is not None
+    assert torch.equal(proxy.labels, turned)
+    training = Training(epochs=40, batch_size=6, lr=0.05)
+    misled = objective(SPACE, 0, proxy, data, training, 0).score
+    taught = objective(SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0).score
+    assert misled is not None
+    assert taught is not None
+    assert misled + 0.3 < taught
+
+
+def test_test_images_are_the_same_for_all(data: ImageData) -> None:
+    one, other = with_test_images(data, 9), with_test_images(data, 9)
+    assert len(one.x_test) == 9
+    assert torch.equal(one.x_test, other.x_test)
+    assert with_test_images(data, None) is data
+    assert with_test_images(data, 1000) is data
+
+
+def table(proxy: str = "whole", sha: str = "abc") -> Table:
+    done = {
+        0: TrialResult(10, 0.5, 20, 1.25),
+        2: TrialResult(12, None, 3, 0.5, pruned=True),
+        1: TrialResult(0, reason="too small, alas"),
+    }
+    return Table(rows_of(SPACE, done), proxy, "blobs", sha)
+
+
+def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
+    import pandas
+
+    written = table().with_ground_truth({SPACE.names[0]: 0.75})
+    written.write(tmp_path / "architectures.csv")
+    frame = pandas.read_csv(tmp_path / "architectures.csv")
+    assert frame["status"].tolist() == ["complete", "failed", "pruned"]
+    assert frame["depth"].tolist() == [1, 4, 1]
+    assert frame["ground_truth"][0] == 0.75
+    assert math.isnan(frame["accuracy"][1])
+    for path in (tmp_path, tmp_path / "architectures.csv"):
+        read = Table.read(path)
+        assert (read.proxy, read.dataset, read.images_sha256) == ("whole", "blobs", "abc")
+        assert [row.reason for row in read.rows] == ["", "too small, alas", ""]
+        assert read.rows[0] == Row(
+            **{**vars(written.rows[0]), "factors": {"width": "8", "depth": "1"}}
+        )
+
+
+def test_a_truth_is_of_these_images(tmp_path: Path) -> None:
+    path = tmp_path / "architectures.csv"
+    table().write(path)
+    ground_truth = GroundTruth.read(path, "abc", "blobs")
+    assert ground_truth == GroundTruth({SPACE.names[0]: 0.5}, 1.75, 20)
+    with pytest.raises(UserError, match=r"other images \(blobs, not mnist\)"):
+        GroundTruth.read(path, "def", "mnist")
+    table("dsa").write(path)
+    with pytest.raises(UserError, match="no ground_truth, it was measured on the proxy dsa"):
+        GroundTruth.read(path, "abc", "blobs")
+    for content in ("", "a,b\n1,2\n", path.read_text().replace("0.5", "half")):
+        path.write_text(content)
+        with pytest.raises(UserError, match=r"architectures\.csv") as caught:
+            GroundTruth.read(path, "abc", "blobs")
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="cannot read"):
+        GroundTruth.read(tmp_path / "none.csv", "abc", "blobs")

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from nas import Row, Table, rank
+from nas.ranking import (
+    Correlation,
+    correlation,
+    kendall,
+    order,
+    spearman,
+    top,
+    top_count,
+)
+from nas.report import agreement
+
+TIED = ([0.3, 0.5, 0.5, 0.7, 0.1, 0.5], [0.2, 0.6, 0.4, 0.8, 0.2, 0.4])
+
+
+def ranks(values: list[float]) -> list[float]:
+    """Mean ranks, by counting."""
+    return [
+        sum(other < value for other in values) + (values.count(value) + 1) / 2 for value in values
+    ]
+
+
+def test_correlations_of_rankings_with_ties_by_hand() -> None:
+    x, y = TIED
+    assert spearman(x, y) == pytest.approx(np.corrcoef(ranks(x), ranks(y))[0, 1])
+    pairs = [(i, j) for i in range(6) for j in range(i)]
+    signs = [(np.sign(x[i] - x[j]), np.sign(y[i] - y[j])) for i, j in pairs]
+    agree = sum(a * b for a, b in signs)
+    untied = [sum(bool(side) for side in sides) for sides in zip(*signs, strict=True)]
+    assert kendall(x, y) == pytest.approx(agree / (untied[0] * untied[1]) ** 0.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=3, max_size=20))
+def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
+    x, y = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
+    if len(set(x)) == 1 or len(set(y)) == 1:
+        assert np.isnan(spearman(x, y))
+        assert np.isnan(kendall(x, y))
+        return
+    assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
+    assert kendall(x, y) == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_the_top_is_the_proxys() -> None:
+    """Where the proxy is right about its best and wrong about the rest, the top shows it."""
+    scores = [float(100 - place) for place in range(100)]
+    ground_truth = [float(-place) for place in range(10)] + [
+        float(place - 200) for place in range(90)
+    ]
+    found = rank(scores, ground_truth, top_fraction=0.1)
+    assert found.spearman_top.n == 10
+    assert found.spearman_top.value == pytest.approx(1)
+    assert found.spearman_all.n == 100
+    assert found.spearman_all.value is not None
+    assert found.spearman_all.value < 0
+    assert top_count(720, 0.05) == 36
+    assert [top_count(n, 0.05) for n in (0, 1, 36, 100)] == [0, 1, 2, 5]
+
+
+def test_top_k_and_ties() -> None:
+    assert order([0.5, 0.9, 0.5, 0.9]) == [1, 3, 0, 2]
+    found = top([0.9, 0.8, 0.7, 0.6], [0.2, 0.5, 0.9, 0.7], k=2)
+    assert found.overlap == 0
+    assert found.best == 0.5
+    assert set(rank(*TIED).top) == {5}
+
+
+def test_the_interval_holds_the_value_and_narrows_with_n() -> None:
+    draws = np.random.default_rng(0)
+
+    def interval(n: int) -> Correlation:
+        x = draws.normal(size=n)
+        return correlation(spearman, x.tolist(), (x + draws.normal(size=n)).tolist())
+
+    few, many = interval(15), interval(200)
+    for found in (few, many):
+        assert found.low is not None
+        assert found.value is not None
+        assert found.high is not None
+        assert found.low < found.value < found.high
+    assert few.high - few.low > 2 * (many.high - many.low)  # type: ignore[operator]
+    assert str(Correlation(0.5, 0.25, 0.75, 36)) == "0.50 [0.25, 0.75] (n = 36)"
+
+
+def test_too_few_or_all_the_same_have_no_correlation() -> None:
+    assert correlation(spearman, [1.0, 2.0], [1.0, 2.0]) == Correlation(None, None, None, 2)
+    assert correlation(kendall, [1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]).value is None
+    assert str(Correlation(None, None, None, 2)) == "– (n = 2)"
+
+
+def test_only_what_is_complete_and_known_is_compared() -> None:
+    def row(index: int, score: float | None, ground_truth: float | None) -> Row:
+        return Row(
+            index, f"a{index}", score=score, ground_truth=ground_truth, parameters=10 - index
+        )
+
+    rows = [row(0, 0.1, 0.1), row(1, 0.2, 0.2), row(2, None, 0.3), row(3, 0.4, None)]
+    rows += [row(4, 0.5, 0.5), row(5, 0.6, 0.4)]
+    found = agreement(Table(rows, "dsa", "blobs", "0"), 0.5)
+    assert found["spearman_all_n"] == 4
+    assert found["spearman_all"] == pytest.approx(0.8)
+    assert found["baseline_parameters"]["spearman_all"] == pytest.approx(-0.8)
+    assert agreement(Table(rows[3:4], "dsa", "blobs", "0"), 0.5)["spearman_all"] is None

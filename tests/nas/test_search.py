@@ -1,0 +1,386 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+from optuna.trial import FrozenTrial
+from PIL import Image
+
+from condense import (
+    Checkpoint,
+    Checkpointer,
+    CondensedSet,
+    ImageData,
+    Network,
+    Progress,
+    UserError,
+    condense,
+    load,
+)
+from nas import SharedStudy, Space, TrialResult, compare, search, space_named
+from nas.experiment import Experiment
+from nas.settings import UNCONDENSED, Search, training_preset
+from nas.storage import database_storage
+from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
+
+OWN = """
+from torch import nn
+from nas import Space
+
+def build(activation, shape, classes):
+    return nn.Sequential(nn.Flatten(), {"relu": nn.ReLU}[activation](), nn.Linear(64, classes))
+
+space = Space(["relu", "tanh"], build=build)
+"""
+
+
+def run(*arguments: str) -> None:
+    search.run([*QUICK, *arguments])
+
+
+def results(run: str) -> dict[str, Any]:
+    """What must come out the same; so, less times and where the proxy was found."""
+    apart = ("seconds", "from_cache")
+    kept = {k: v for k, v in summary(run).items() if not any(word in k for word in apart)}
+    table = pandas.read_csv(Path(run, "architectures.csv")).drop(columns="seconds")
+    return {
+        "summary": kept,
+        "table": table.to_csv(),
+        "history": Path(run, "history.csv").read_text(),
+    }
+
+
+def test_truth_proxies_and_their_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ("--space", "own_space:some_too_deep", "--n-trials", "7")
+    run("--proxy", "whole", *own, "--out", "ground_truth")
+    ground_truth = summary("ground_truth")
+    assert ground_truth["spearman_all"] == pytest.approx(1)
+    assert ground_truth["regret"] == 0
+    assert (ground_truth["n_complete"], ground_truth["failed"]) == (6, 1), (
+        "8×8 is too small for four poolings"
+    )
+    rows = pandas.read_csv("ground_truth/architectures.csv")
+    assert rows["reason"].dropna().str.contains("too small").all()
+    for proxy in ("random", "parameters"):
+        run("--proxy", proxy, *own, "--ground-truth", "ground_truth", "--out", proxy)
+        found = summary(proxy)
+        wanted = {
+            *("dataset", "proxy", "n_complete", "top_fraction", "spearman_top", "spearman_all"),
+            *(
+                "kendall_all",
+                "best",
+                "best_accuracy",
+                "seconds_search",
+                "seconds_ground_truth",
+                "images",
+            ),
+            *("device", "preset"),
+        }
+        assert wanted <= found.keys()
+        assert found["images"] == (100 if proxy == "random" else 0)
+        ranked = pandas.read_csv(f"{proxy}/architectures.csv").dropna(subset="score")
+        best = ranked.sort_values("score", ascending=False, kind="stable").iloc[0]
+        assert (found["best"], found["best_accuracy"]) == (
+            best["architecture"],
+            best["ground_truth"],
+        )
+        assert found["regret"] == pytest.approx(rows["accuracy"].max() - best["ground_truth"])
+        assert found["spearman_all_n"] == len(ranked)
+        for picture in ("scatter", "ranking"):
+            with Image.open(f"{proxy}/{picture}.png") as opened:
+                assert min(opened.size) > 200
+    assert found["spearman_all"] == found["baseline_parameters"]["spearman_all"]
+    compare.run(["random", "parameters", "ground_truth", "--out", "both.png"])
+    printed = capsys.readouterr().out
+    table = printed[printed.index("\nproxy ") + 1 :].splitlines()
+    assert [line.split()[0] for line in table[1:4]] == ["random", "parameters", "whole"]
+    assert found["best"] in table[2]
+    with Image.open("both.png") as opened:
+        assert opened.size[0] > 3 * opened.size[1]
+
+
+def test_a_run_goes_on_from_any_moment_and_gives_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is on the disk at some moment is what a kill -9 at that moment would leave."""
+    seen: list[int] = []
+    show = Progress.report
+
+    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+        seen.append(done)
+        if len(seen) in (1, 4):
+            shutil.copytree("run", f"moment-{len(seen)}")
+        show(self, done, total, **figures)
+
+    monkeypatch.setattr(Progress, "report", report)
+    train, trained = Experiment.train, []
+
+    def watched(self: Experiment, study: SharedStudy, trial: FrozenTrial) -> TrialResult:
+        trained.append(study.index(trial))
+        if len(trained) == 3 and not Path("amid").exists():
+            shutil.copytree("run", "amid")
+        return train(self, study, trial)
+
+    monkeypatch.setattr(Experiment, "train", watched)
+    run("--space", "own_space:quick", "--proxy", "dsa", "--n-trials", "6", "--out", "run")
+    expected, everything = results("run"), list(trained)
+    assert len(set(everything)) == 6
+    assert len(list(Path("cache").glob("*.safetensors"))) == 1
+    assert not summary("run")["proxy_from_cache"]
+    for moment in ("moment-1", "moment-4", "amid"):
+        trained.clear()
+        search.run(["--resume", moment, "--quiet"])
+        assert results(moment) == expected
+        if moment == "amid":
+            assert trained == everything[2:]
+        if moment == "moment-4":
+            assert len(trained) < 6
+            assert set(trained) < set(everything)
+    with pytest.raises(UserError, match="is finished"):
+        search.run(["--resume", "run", "--quiet"])
+
+
+def test_pruning_saves_updates_and_the_budget_ends_it() -> None:
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "12")
+    longer = ("--training.steps", "16")
+    run(*own, *longer, "--prune", "--out", "pruned")
+    found = summary("pruned")
+    assert found["pruned"] + found["n_complete"] == 12
+    assert found["pruned"] >= 4
+    assert 0.2 < found["steps_saved"] < 0.9
+    assert compare.read(Path("pruned")).name == "early-stopping, pruned"
+    run(*own, "--timeout", "0.012", "--out", "brief")
+    found = summary("brief")
+    assert 1 <= found["n_complete"] < 12
+    assert found["n_remaining"] == 12 - found["n_complete"]
+    run(*own, "--out", "whole")
+    more = ("--timeout", "540", "--workers", "1", "--quiet")
+    search.run(["--resume", "brief", *more])
+    assert results("brief") == results("whole")
+
+
+def test_two_machines_share_a_database() -> None:
+    """The second finds everything done, and trains nothing."""
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "4")
+    storage = ("--storage", "sqlite:///study.db")
+    run(*own, *storage, "--out", "one")
+    run(*own, *storage, "--out", "two")
+    first, second = (pandas.read_csv(f"{each}/architectures.csv") for each in ("one", "two"))
+    assert first.equals(second), "to the very seconds"
+    assert not Path("one/study.log").exists()
+
+
+def test_a_condensed_set_from_a_file() -> None:
+    run("--space", "own_space:quick", "--proxy", "herding", "--n-trials", "3", "--out", "made")
+    shutil.copy("made/condensed.safetensors", "mine.safetensors")
+    run(
+        "--space",
+        "own_space:quick",
+        "--proxy",
+        "mine.safetensors",
+        "--n-trials",
+        "3",
+        "--out",
+        "its",
+    )
+    its = CondensedSet.load("its/condensed.safetensors")
+    assert its.ipc == 10
+    assert summary("its")["best"] == summary("made")["best"]
+
+
+def test_no_two_studies_that_differ_have_one_name() -> None:
+    """Else a database would give one's results as the other's."""
+    data = load("digits")
+    settings = replace(search.defaults("smoke", "random"), dataset="digits", n_trials=3)
+    training, condensing = settings.training, settings.condensing
+    made = condense(data, "random", ipc=2)
+    made.save("one.safetensors")
+    replace(made, labels=made.labels.roll(2)).save("two.safetensors")
+    replace(made, mean=(0.25,)).save("three.safetensors")
+
+    def name(settings: Search, data: ImageData = data) -> str:
+        folder = Path("of", settings.proxy)
+        if settings.proxy not in UNCONDENSED:
+            folder.mkdir(parents=True, exist_ok=True)
+            of = settings.proxy if "." in settings.proxy else "one.safetensors"
+            shutil.copy(of, folder / "condensed.safetensors")
+        return Experiment(settings, data, space_named("own_space:quick"), folder)._name()
+
+    files = [f"{number}.safetensors" for number in ("one", "two", "three")]
+    different = [
+        settings,
+        replace(settings, training=replace(training, lr=0.5)),
+        replace(settings, condensing=replace(condensing, ipc=2)),
+        replace(settings, prune=True),
+        replace(settings, common=replace(settings.common, seed=1)),
+        *(replace(settings, proxy=file, condensing=None) for file in files),
+        *(replace(settings, proxy=proxy, condensing=None) for proxy in UNCONDENSED),
+    ]
+    names = [name(each) for each in different]
+    names += [name(settings, data.resized(6, 1))]
+    assert len(set(names)) == len(names)
+    alike = (replace(settings, workers=3), replace(settings, timeout=1.0))
+    assert {name(each) for each in alike} == {name(settings)}
+
+
+def test_clocks_that_differ_lose_and_double_nothing() -> None:
+    told: list[dict[str, float]] = []
+
+    class Kept(Checkpointer):
+        def report(self, done: int, total: int, **figures: float) -> None:
+            told.append({"done": done, **figures})
+
+        def save(self, checkpoint: Checkpoint) -> None:
+            pass
+
+    class Study:
+        def done(self) -> dict[int, TrialResult]:
+            return found
+
+    reporter = search.Reporter(Study(), Kept(), 3, None)  # type: ignore[arg-type]
+    found = {5: TrialResult(1, 0.5)}
+    reporter()
+    found = {7: TrialResult(1, 0.25), 5: TrialResult(1, 0.5), 6: TrialResult(1, 0.75)}
+    reporter()
+    assert told == [
+        {"done": 1, "index": 5, "score": 0.5, "best": 0.5},
+        {"done": 2, "index": 7, "score": 0.25, "best": 0.5},
+        {"done": 3, "index": 6, "score": 0.75, "best": 0.75},
+    ]
+
+
+def test_a_password_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("nas.storage.database_storage", opened.append)
+    monkeypatch.setattr("nas.study.database_storage", lambda _: database_storage("sqlite:///s.db"))
+    url = "postgresql://me:secret@host/study?sslpassword=secret&user=me"
+    run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--storage", url,
+        "--out", "run")  # fmt: skip
+    assert opened == [url]
+    config = Path("run/config.json").read_text()
+    assert "secret" not in config
+    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study?…"
+    with pytest.raises(UserError, match="give --storage again"):
+        database_storage(json.loads(config)["settings"]["storage"])
+
+
+def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
+    Path("own_networks.py").write_text(OWN)
+    run("--space", "own_networks:space", "--proxy", "random", "--out", "run")
+    rows = pandas.read_csv("run/architectures.csv")
+    assert list(rows["status"]) == ["complete", "failed"]
+    assert rows["reason"].iloc[1] == "KeyError: 'tanh'"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--proxy", "dssa"], "unknown proxy 'dssa'; known: dsa"),
+        (["--proxy", "none.safetensors"], "no such file"),
+        (["--dataset", "digit"], "unknown data set 'digit'"),
+        (["--proxy", "other.safetensors"], "choose a set that was made from images of that size"),
+        (["--ground-truth", "other.csv"], "is the ground_truth of other images"),
+        (["--storage", "sqlite:///none/study.db"], "cannot be reached"),
+        (["--space", "own_space:slow"], "no space own_space:slow"),
+        (["--space", "own_space:"], "unknown space 'own_space:'"),
+        (["--space", "nas:Space"], "no space nas:Space"),
+        (["--training.momentum", "-1"], "momentum must be at least 0"),
+        (["--proxy", "whole", "--ground-truth", "other.csv"], "its own ground_truth"),
+        (["--training.images", "5"], "training.images is for proxies of real images"),
+        (["--sampel", "3"], "--sampel"),
+        (["--n-trials", "0"], "n-trials must be at least 1"),
+        (["--training.networks", "0"], "networks must be at least 1"),
+        (["--top-fraction", "0"], "top-fraction must"),
+        (["--timeout", "-1"], "timeout must"),
+        (["--timeout", "1e300"], "timeout must be at most"),
+        (["--timeout", "nan"], "timeout must be above 0"),
+        (["--top-fraction", "nan"], "top-fraction must"),
+        (["--n-trials", "9" * 40], "n-trials must be at most"),
+        (["--n-trials", "9" * 4000], "n-trials must be at most"),
+        (["--workers", "100000"], "workers must be at most 1024"),
+        (["--image-size", "2147483648"], "image-size must be at most"),
+        (["--image-size", "1", "--proxy", "dsa"], "too small"),
+        (["--training.batch-size", "9" * 31], "batch-size must be at most"),
+        (["--training.lr", "1e300"], "lr must be at most"),
+        (["--training.lr", "inf"], "lr must be at least 0"),
+        (["--training.weight-decay", "1e300"], "weight-decay must be at most"),
+        (["--retraining.momentum", "1e300"], "momentum must be at most"),
+        (["--retraining.networks", "9" * 20], "networks must be at most"),
+        (["--proxy", "x" * 3000], "cannot read xxx.*: File name too long"),
+        (["--proxy", "x" * 3000 + ".safetensors"], "cannot read xxx.*: File name too long"),
+        (["--proxy", "~nosuchuser/x"], "unknown proxy '~nosuchuser/x'"),
+        (["--proxy", "a\nb"], "unknown proxy"),
+        (["--proxy", "a\udcff"], "--proxy holds bytes that are not UTF-8"),
+        (
+            ["--ground-truth", "x" * 3000],
+            "--ground-truth: xxx.* cannot be used: File name too long",
+        ),
+        (["--ground-truth", "/dev/zero"], "cannot read /dev/zero: it is no file"),
+        (["--ground-truth", "a\udcff"], "--ground-truth holds bytes that are not UTF-8"),
+        (
+            ["--storage", "sqlite:///me:secret\udcff"],
+            "^--storage holds bytes that are not UTF-8: choose another name$",
+        ),
+        (["--storage", "x" * 3000], "cannot be reached"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:
+    other = load("digits").resized(6, 1)
+    condense(other, "random", ipc=1).save("other.safetensors")
+    from nas import Table
+    from nas.table import rows_of
+
+    rows = rows_of(Space([Network()]), {0: TrialResult(1, 0.5)})
+    Table(rows, "whole", "mnist", "0").write(Path("other.csv"))
+    with pytest.raises(UserError, match=message) as caught:
+        run("--proxy", "random", *flags, "--out", "run")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+    assert not Path("run").exists()
+
+
+def test_compare_refuses_what_it_cannot_compare() -> None:
+    own = ("--space", "own_space:quick", "--proxy", "parameters", "--n-trials", "3")
+    run(*own, "--retraining.networks", "0", "--out", "one")
+    run(*own, "--retraining.networks", "0", "--image-size", "6", "--out", "two")
+    with pytest.raises(UserError, match="of different images"):
+        compare.run(["one", "two"])
+    with pytest.raises(UserError, match="no finished run"):
+        compare.run(["one", "three"])
+    compare.run(["one", "--out", "one.png"])
+    assert summary("one")["best_accuracy"] is None
+
+
+def test_presets_are_the_published_values() -> None:
+    paper = search.defaults("paper", "dsa")
+    assert (paper.n_trials, paper.image_size, paper.top_fraction) == (None, None, 0.05)
+    assert (paper.training.epochs, paper.training.batch_size) == (300, 100)
+    assert training_preset("paper", "early-stopping").steps == 300
+    assert training_preset("paper", "whole").epochs == 100
+    assert search.defaults("paper", "whole").condensing is None
+    assert search.defaults("cpu", "dsa").n_trials == 36
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_help_is_quick_and_mistakes_exit_with_2() -> None:
+    began = os.times()
+    assert "--timeout" in command("nas.search", "--help").stdout
+    ended = os.times()
+    assert ended.children_user - began.children_user < 2
+    wrong = command("nas.search", "--proxy", "dssa", "--preset", "smoke", "--device", "cpu")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert len(wrong.stderr.splitlines()) == 1
+    assert wrong.stderr.startswith("unknown proxy 'dssa'; known: dsa, ")

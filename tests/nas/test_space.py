@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from condense import Network, UserError, generator
+from nas import Space, convnets, space_named, stratified_order
+from nas.objective import count_parameters, make_network
+from tests.helpers.images import blobs
+
+
+def published_parameters(network: Network, channels: int, side: int, classes: int) -> int:
+    """The count of the published networks, whose layer norm is over elements, not over channels."""
+    total = 0
+    for _ in range(network.depth):
+        total += channels * 9 * network.width + network.width
+        scales = {"none": 0, "layer": network.width * side**2}.get(network.norm, network.width)
+        total += 2 * scales
+        channels = network.width
+        side //= 1 if network.pooling == "none" else 2
+    return total + channels * side * side * classes + classes
+
+
+def test_the_720_have_the_published_numbers_of_parameters() -> None:
+    space = convnets()
+    assert len(space) == 720
+    assert len(set(space.names)) == 720
+    images = blobs(classes=10, per_class=1, shape=(3, 32, 32))
+    for index, network in enumerate(space.architectures):
+        expected = published_parameters(network, 3, 32, 10)
+        assert count_parameters(space, index, images) == expected, space.names[index]
+
+
+def test_so_have_those_with_layer_norm_on_grey_images_that_are_seen_larger() -> None:
+    space = convnets()
+    layer_norm = [i for i, network in enumerate(space.architectures) if network.norm == "layer"]
+    assert len(layer_norm) == 144
+    images = blobs(classes=10, per_class=1, shape=(1, 28, 28))
+    for index in layer_norm:
+        expected = published_parameters(space.architectures[index], 1, 32, 10)
+        assert count_parameters(space, index, images) == expected, space.names[index]
+
+
+def test_index_and_name_are_stable() -> None:
+    space = convnets()
+    assert space.names[0] == "d1-w32-sigmoid-none-none"
+    assert space.names[719] == "d4-w256-leakyrelu-group-avg"
+    assert space.names.index("d3-w128-relu-instance-avg") == 476
+    levels = {name: len(set(column)) for name, column in space.factors.items()}
+    assert levels == {"depth": 4, "width": 4, "activation": 3, "norm": 5, "pooling": 3}
+
+
+def test_a_stratified_part_of_the_720_runs_forward_and_backward() -> None:
+    space = convnets()
+    images = blobs(classes=10, per_class=1, shape=(3, 16, 16))
+    x, y = images.normalise(images.x_train[:4]), images.y_train[:4]
+    for index in space.order()[:36]:
+        network = make_network(space, index, images, generator(0, "test"))
+        logits = network(x)
+        assert logits.shape == (4, 10)
+        F.cross_entropy(logits, y).backward()
+        for name, parameter in network.named_parameters():
+            assert parameter.grad is not None, (space.names[index], name)
+            assert parameter.grad.isfinite().all()
+
+
+def test_every_beginning_of_the_order_has_the_levels_evenly() -> None:
+    space = convnets()
+    order = space.order()
+    assert sorted(order) == list(range(720))
+    assert order == convnets().order()
+    for column in space.factors.values():
+        counts = Counter(dict.fromkeys(column, 0))
+        for index in order[:100]:
+            counts[column[index]] += 1
+            assert max(counts.values()) - min(counts.values()) <= 1
+    for one, other in combinations(space.factors.values(), 2):
+        pairs = Counter((one[index], other[index]) for index in order[:60])
+        assert len(pairs) == len(set(one)) * len(set(other))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from("ab")), min_size=1, max_size=40))
+def test_any_space_has_an_order(levels: list[tuple[int, str]]) -> None:
+    order = stratified_order([[a for a, _ in levels], [b for _, b in levels]])
+    assert sorted(order) == list(range(len(levels)))
+
+
+def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_nets.py").write_text(
+        "from torch import nn\n"
+        "from condense import Network\n"
+        "from nas import Space\n"
+        "networks = (Network(depth=depth) for depth in (1, 2))\n"
+        "def build(hidden, shape, classes):\n"
+        "    inputs = shape[0] * shape[1] * shape[2]\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.ReLU(),\n"
+        "                         nn.Linear(hidden, classes))\n"
+        "def mlps():\n"
+        "    return Space([4, 16], build)\n"
+        "number = 7\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
+    assert space_named("my_nets:networks").factors == {"depth": (1, 2)}
+    mlps = space_named("my_nets:mlps")
+    assert mlps.factors == {"architecture": ("4", "16")}
+    images = blobs()
+    assert count_parameters(mlps, 1, images) == 64 * 16 + 16 + 16 * 3 + 3
+    before = torch.random.get_rng_state()
+    one, same = (make_network(mlps, 0, images, generator(3, "a")) for _ in range(2))
+    other = make_network(mlps, 0, images, generator(4, "a"))
+    weights = [next(network.parameters()) for network in (one, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert torch.equal(before, torch.random.get_rng_state())
+    for wrong in ("my_nets:number", "my_nets:none", "no_such_module:x", "convnet"):
+        with pytest.raises(UserError) as caught:
+            space_named(wrong)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("a:b:c", "no space a:b:c: No module named 'a'"),
+        (".:x", r"no space \.:x"),
+        ("a\nb:x", "no space"),
+        ("x" * 3000 + ":x", "No module named"),
+        ("odd_nets:" + "x" * 3000, "has no attribute"),
+        ("odd_nets", "unknown space"),
+        ("odd_nets:endless", "has more than 100000 architectures"),
+        ("odd_nets:fails", r"ZeroDivisionError: division by zero \(.*odd_nets.py:4\)"),
+        ("odd_nets:ends", r"SystemExit: 5 \(.*odd_nets.py:6\)"),
+        ("odd_nets:surrogates", "an architecture holds bytes that are not UTF-8"),
+        ("odd_nets:long", "is no condense.Network"),
+        ("no_python:x", "SyntaxError"),
+        ("no_import:x", r"RuntimeError: no,\\nno \(.*no_import.py:1\)"),
+    ],
+)
+def test_spaces_that_cannot_be_had(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "odd_nets.py").write_text(
+        "import itertools, sys\n"
+        "from nas import Space\n"
+        "endless = itertools.count()\n"
+        "def fails(): 1 / 0\n"
+        "def ends():\n"
+        "    sys.exit(5)\n"
+        "def surrogates(): return Space(['a\\udcff'], build=print)\n"
+        "long = ['x\\n' * 3000]\n"
+    )
+    (tmp_path / "no_python.py").write_text("def (")
+    (tmp_path / "no_import.py").write_text("raise RuntimeError('no,\\nno')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for module in ("odd_nets", "no_python", "no_import"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(UserError, match=message) as caught:
+        space_named(name)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 500
+
+
+def test_spaces_that_make_no_sense() -> None:
+    with pytest.raises(UserError, match="at least one"):
+        Space([])
+    with pytest.raises(UserError, match="twice: d3"):
+        Space([Network(), Network()])
+    with pytest.raises(UserError, match="function `build`"):
+        Space(["resnet"])

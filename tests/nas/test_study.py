@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import optuna
+import pytest
+from filelock import FileLock, Timeout
+from optuna.trial import TrialState
+
+import nas.liveness
+import nas.storage
+from nas import TrialResult
+from nas.storage import JOURNAL
+from nas.study import ATTEMPTS
+from tests.helpers.tiny_studies import outcome, shared
+
+
+@pytest.fixture(params=["journal", "sqlite"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    return None if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
+
+
+def test_each_is_trained_once_in_the_order_wanted(tmp_path: Path, url: str | None) -> None:
+    one, other = shared(tmp_path, url), shared(tmp_path, url)
+    assert one.fill()
+    assert other.fill()
+    claimed = []
+    for study in (one, other, other, one):
+        trial = study.ask()
+        assert trial is not None
+        claimed.append(study.index(trial))
+        study.tell(trial, outcome(study.index(trial) / 10))
+    assert claimed == [3, 0, 5, 1]
+    assert one.ask() is None
+    assert not other.fill()
+    assert one.done() == {index: outcome(index / 10) for index in claimed}
+    assert list(one.done()) == claimed
+
+
+def test_many_threads_claim_each_once(tmp_path: Path, url: str | None) -> None:
+    def work(_: int) -> list[int]:
+        study = shared(tmp_path, url, wanted=tuple(range(6)))
+        study.fill()
+        claimed = []
+        while (trial := study.ask()) is not None:
+            claimed.append(study.index(trial))
+            study.tell(trial, outcome(0.1))
+        return claimed
+
+    with ThreadPoolExecutor(4) as threads:
+        claimed = [index for indices in threads.map(work, range(4)) for index in indices]
+    assert Counter(claimed) == Counter(range(6))
+
+
+def test_one_claims_at_a_time(tmp_path: Path, url: str | None) -> None:
+    """SQLite would let two read that a trial waits before either writes that it runs."""
+    study = shared(tmp_path, url)
+    lock = tmp_path / (".workers/claim" if url is None else "study.db.lock")
+    with study._leases.claiming(), pytest.raises(Timeout):
+        FileLock(lock, timeout=0).acquire()
+    FileLock(lock, timeout=0).acquire().lock.release()
+
+
+def test_what_a_dead_worker_leaves_is_taken_again(tmp_path: Path) -> None:
+    dead, alive = shared(tmp_path), shared(tmp_path)
+    dead.fill()
+    left, kept = dead.ask(), alive.ask()
+    assert left is not None
+    assert kept is not None
+    alive.fill()
+    remaining = [alive.ask() for _ in range(2)]
+    assert all(remaining)
+    assert alive.ask() is None
+    alive.fill()
+    assert alive.ask() is None, "its worker is alive"
+    dead._leases._own.release()  # type: ignore[attr-defined]  # as the system does at its death
+    alive.fill()
+    again = alive.ask()
+    assert again is not None
+    assert alive.index(again) == alive.index(left)
+    for trial in (kept, again, *remaining):
+        assert trial is not None
+        alive.tell(trial, outcome(0.5))
+    dead.tell(left, outcome(0.9))  # somebody thought dead comes back: too late
+    assert not alive.fill()
+    assert {found.score for found in alive.done().values()} == {0.5}
+    assert list((tmp_path / ".workers").glob("*.lock")) == [
+        alive._leases._path(alive._leases._name)
+    ]  # type: ignore[attr-defined]
+
+
+def test_a_worker_not_heard_of_is_dead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nas.storage, "GRACE_SECONDS", 1)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    dead, alive = shared(tmp_path, url, (2,)), shared(tmp_path, url, (2,))
+    dead.fill()
+    assert dead.ask() is not None
+    alive.fill()
+    assert alive.ask() is None
+    time.sleep(3)
+    alive.fill()
+    assert alive.ask() is not None
+
+
+def test_a_worker_that_is_heard_of_is_left_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nas.storage, "GRACE_SECONDS", 2)
+    monkeypatch.setattr(nas.liveness, "HEARTBEAT_SECONDS", 0.2)
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    slow, other = shared(tmp_path, url, (2,)), shared(tmp_path, url, (2,))
+    slow.fill()
+    trial = slow.ask()
+    assert trial is not None
+    with slow.holding(trial):
+        time.sleep(5)
+        other.fill()
+        assert other.ask() is None
+    slow.tell(trial, outcome(0.5))
+    assert [found.score for found in other.done().values()] == [0.5]
+
+
+def test_what_was_killed_is_next_again(tmp_path: Path) -> None:
+    killed = shared(tmp_path)
+    killed.fill()
+    assert killed.ask() is not None
+    killed.close()
+    again = shared(tmp_path)
+    again.fill()
+    claimed = [again.ask() for _ in range(4)]
+    assert [trial and again.index(trial) for trial in claimed] == [3, 0, 5, 1]
+
+
+def test_deaths_before_this_session_are_forgiven(tmp_path: Path, url: str | None) -> None:
+    """Ctrl-C leaves what a death does; whoever goes on means to have it tried again."""
+    for _ in range(ATTEMPTS):
+        study = shared(tmp_path, url, (4,))
+        study.fill()
+        trial = study.ask()
+        assert trial is not None
+        study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    assert shared(tmp_path, url, (4,), since=datetime.now()).fill()
+
+
+def test_an_architecture_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
+    for _ in range(ATTEMPTS):
+        study = shared(tmp_path, wanted=(4,))
+        assert study.fill()
+        assert study.ask() is not None
+        study.close()
+    study = shared(tmp_path, wanted=(4,))
+    assert not study.fill()
+    (found,) = study.done().values()
+    assert found.score is None
+    assert found.reason is not None
+    assert found.reason.startswith("killed: 5 workers died on it")
+
+
+def test_of_two_enqueued_at_once_the_first_counts(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url, (1, 2))
+    study.fill()
+    for index in (2, 1, 2):
+        study._enqueue(index, given_up=False)
+    trials = [study.ask() for _ in range(2)]
+    assert study.ask() is None
+    for trial in trials:
+        assert trial is not None
+        study.tell(trial, outcome(0.3))
+    assert not study.fill()
+    assert sorted(study.done()) == [1, 2]
+
+
+def test_failures_and_prunings_are_done_with(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url, (0, 1))
+    study.fill()
+    failed, pruned = study.ask(), study.ask()
+    assert failed is not None
+    assert pruned is not None
+    study.tell(failed, TrialResult(parameters=1, reason="diverged"))
+    study.tell(pruned, TrialResult(parameters=1, pruned=True, steps=4))
+    assert not study.fill()
+    assert study.done()[0] == TrialResult(parameters=1, reason="diverged")
+    assert study.done()[1] == TrialResult(parameters=1, pruned=True, steps=4)
+
+
+def test_the_pruner_stops_the_worse_half(tmp_path: Path) -> None:
+    study = shared(tmp_path, first_rung=2)
+    study.fill()
+    trials = [study.ask() for _ in range(4)]
+    stopped = []
+    for trial, accuracy in zip(trials, (0.5, 0.6, 0.2, 0.7), strict=True):
+        assert trial is not None
+        stopped.append(study.report(trial, 2, accuracy))
+    assert stopped == [False, False, True, False]
+
+
+@pytest.mark.parametrize("killed", range(6))
+def test_pruning_goes_on_as_if_nothing_had_been_killed(tmp_path: Path, killed: int) -> None:
+    accuracies = (0.5, 0.9, 0.6, 0.8, 0.7, 0.4)
+
+    def kept(folder: Path, killed: int | None = None) -> list[int]:
+        study, found = shared(folder, None, tuple(range(6)), first_rung=2), []
+        study.fill()
+        while (trial := study.ask()) is not None:
+            index = study.index(trial)
+            stopped = study.report(trial, 2, accuracies[index])
+            if index == killed:
+                killed = None
+                study.close()
+                study = shared(folder, None, tuple(range(6)), first_rung=2)
+                study.fill()
+                continue
+            if not stopped:
+                found.append(index)
+            score = None if stopped else accuracies[index]
+            study.tell(trial, TrialResult(7, score, 2, pruned=stopped))
+        return found
+
+    assert kept(tmp_path / "whole") == kept(tmp_path / "killed", killed) == [0, 1, 3]
+
+
+def test_optuna_reads_the_study(tmp_path: Path, url: str | None) -> None:
+    study = shared(tmp_path, url)
+    study.fill()
+    trial = study.ask()
+    assert trial is not None
+    study.tell(trial, outcome(0.25))
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL))
+    storage = url or optuna.storages.JournalStorage(backend)
+    loaded = optuna.load_study(study_name="test", storage=storage)
+    assert loaded.best_params == {"depth": 2, "width": 8}
+    assert loaded.best_trial.user_attrs["architecture"] == "d2-w8-relu-instance-avg"
+    assert [trial.state for trial in loaded.trials] == [
+        TrialState.COMPLETE,
+        *[TrialState.WAITING] * 3,
+    ]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+
+from nas import space_named
+from tests.helpers.processes import HANGS, workers_of
+from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_workers_killed_again_and_again_lose_nothing_and_double_nothing() -> None:
+    """As a user runs it; one of the workers is killed -9 three times."""
+    flags = ("--space", "own_space:quick", "--proxy", "dsa", "--n-trials", "12")
+    more = ("--workers", "3", "--training.epochs", "60", "--out", "run")
+    searching = subprocess.Popen(
+        [sys.executable, "-m", "nas.search", *QUICK, *flags, *more],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killed, choose, journal = 0, random.Random(0), Path("run/study.log")
+    while searching.poll() is None:
+        time.sleep(0.02)
+        done = journal.read_text().count('"score"') if journal.is_file() else 0
+        workers = workers_of(searching.pid)
+        if workers and killed < min(done, 3):  # once one is done, they are at work
+            os.kill(choose.choice(workers), signal.SIGKILL)
+            killed += 1
+    _, errors = searching.communicate()
+    assert searching.returncode == 0, errors
+    assert killed >= 2
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    trials = storage.get_all_trials(storage.get_all_studies()[0]._study_id)
+    complete = Counter(
+        trial.user_attrs["index"] for trial in trials if trial.state == TrialState.COMPLETE
+    )
+    assert complete == Counter(space_named("own_space:quick").order()[:12])
+    abandoned = [trial for trial in trials if trial.state == TrialState.FAIL]
+    assert len(trials) == 12 + len(abandoned)
+    assert len(abandoned) <= killed
+    assert len(Path("run/history.csv").read_text().splitlines()) == 13
+    assert summary("run")["n_complete"] == 12
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process is there and is not only waiting for someone to ask how it ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < HANGS
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("moment", ["beginning", "training"])
+def test_workers_end_with_a_parent_that_is_killed(moment: str) -> None:
+    """Else they would train on for hours beside the search that is gone on with."""
+    flags = ("--space", "own_space:quick", "--proxy", "random", "--n-trials", "4", "--out", "run")
+    endless = ("--workers", "2", "--training.epochs", "2000000000")
+    searching = subprocess.Popen(
+        [sys.executable, "-m", "nas.search", *QUICK, *flags, *endless],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    workers: list[int] = []
+    try:
+        wait_until(lambda: len(workers_of(searching.pid)) == 2 or searching.poll() is not None)
+        workers = workers_of(searching.pid)
+        claimed = f'"state":{TrialState.RUNNING.value}'
+        if moment == "training":
+            wait_until(lambda: Path("run/study.log").read_text().count(claimed) == 2)
+        assert all(map(is_alive, workers))
+        searching.kill()
+        searching.wait()
+        wait_until(lambda: not any(map(is_alive, workers)))
+    finally:
+        searching.kill()
+        for worker in filter(is_alive, workers):
+            os.kill(worker, signal.SIGKILL)

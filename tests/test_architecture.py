@@ -1,0 +1,113 @@
+"""The layers of the packages, and words that are no names here."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.processes import ROOT
+
+LAYERS = (
+    ("benchmarks",),
+    ("continual", "nas"),
+    ("condense.__main__",),
+    ("condense.api",),
+    ("condense.zoo",),
+    ("condense.cli",),
+    ("condense.methods",),
+    ("condense.evaluation",),
+    ("condense.gradients", "condense.training"),
+    ("condense.augment", "condense.models"),
+    ("condense.condensed_set",),
+    ("condense.data",),
+    ("condense.config",),
+    ("condense.runs",),
+    ("condense.system",),
+    ("condense.validation",),
+    ("condense.errors", "condense.seeds"),
+)
+"""From the top. A module imports from its own part or from layers below."""
+
+
+def part_of(module: str) -> str | None:
+    """The longest name in `LAYERS` that the module is, or is in."""
+    named = [part for layer in LAYERS for part in layer]
+    found = [part for part in named if module == part or module.startswith(f"{part}.")]
+    return max(found, key=len, default=None)
+
+
+def depth_of(part: str) -> int:
+    return next(depth for depth, layer in enumerate(LAYERS) if part in layer)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in ("condense", "continual", "nas", "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if part_of(whole) != part_of(node.module) else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+
+
+def test_every_module_is_in_a_layer() -> None:
+    names = [name for name, _ in modules() if name != "condense"]
+    assert len(names) > 100
+    assert [name for name in names if part_of(name) is None] == []
+
+
+def test_no_module_imports_from_above() -> None:
+    upward = []
+    for name, path in modules():
+        own = part_of(name)
+        for imported in imports(path):
+            other = part_of(imported)
+            if own is None or other is None or other == own:
+                continue
+            if depth_of(other) <= depth_of(own):
+                upward.append(f"{name} imports {imported}")
+    assert upward == []
+
+
+def test_no_module_is_in_a_circle() -> None:
+    known = dict(modules())
+    graph = {
+        name: {found for found in imports(path) if found in known and found != name}
+        for name, path in known.items()
+    }
+    done: set[str] = set()
+
+    def visit(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, f"a circle: {' -> '.join((*above, name))}"
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("package", ["condense", "continual", "nas", "benchmarks"])
+def test_files_and_functions_are_short(package: str) -> None:
+    long = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        if source.count("\n") > 400:
+            long.append(str(path))
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 60 and not ast.get_docstring(node):
+                    long.append(f"{path}: {node.name} has {lines} lines")
+    assert long == []
