@@ -59,6 +59,10 @@ class LayerNorm(LazyModuleMixin, nn.LayerNorm):
         return F.group_norm(images, 1, eps=self.eps) * self.weight + self.bias
 
 
+WIDEST_PRODUCT = 256
+"""Pixels of a row up to which `AveragePool` is a product: the matrix grows with their square."""
+
+
 class AveragePool(nn.Module):
     """2×2 average pooling, the same values as `nn.AvgPool2d(2)`.
 
@@ -69,7 +73,7 @@ class AveragePool(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """[..., h, w] -> [..., h / 2, w / 2]."""
         *rest, height, width = images.shape
-        if images.device.type != "cpu" or height % 2 or width % 2:
+        if images.device.type != "cpu" or height % 2 or width % 2 or width > WIDEST_PRODUCT:
             return F.avg_pool2d(images, 2)
         pairs_of_rows = images.reshape(*rest, height // 2, 2 * width)
         return pairs_of_rows @ _pooling_matrix(width, images.dtype)

@@ -6,6 +6,7 @@ from torch import nn
 
 from condense.config.network import Network
 from condense.errors import UserError
+from condense.models import layers
 from condense.models.build import ARCHITECTURES, build, initialise
 from condense.models.layers import (
     ACTIVATIONS,
@@ -91,6 +92,12 @@ def test_pooling_is_pytorchs_own(size):
         gradients.append(torch.autograd.grad((pooled * weight).sum(), images)[0])
         torch.testing.assert_close(pooled, nn.functional.avg_pool2d(images, 2), rtol=1e-6, atol=0)
     torch.testing.assert_close(*gradients, rtol=1e-6, atol=0)
+
+
+def test_wide_images_are_pooled_without_a_matrix(monkeypatch):
+    monkeypatch.setattr(layers, "_pooling_matrix", None)
+    images = torch.randn(2, 3, 4, 2 * layers.WIDEST_PRODUCT, generator=generator(0))
+    assert torch.equal(AveragePool()(images), nn.AvgPool2d(2)(images))
 
 
 def test_the_weights_follow_from_the_generator_alone():
