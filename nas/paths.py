@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from condense import UserError
+from condense.runs.io import is_text
 
 
 def exists(path: Path) -> bool:
@@ -49,11 +50,9 @@ def check_text(name: str, text: object) -> None:
     Raises:
         UserError: it contains bytes that are not UTF-8, as some old file names do.
     """
-    try:
-        str(text).encode()
-    except UnicodeEncodeError as error:
+    if not is_text(str(text)):
         # The text is not quoted: it may contain a password.
-        raise UserError(f"{name} holds bytes that are not UTF-8") from error
+        raise UserError(f"{name} holds bytes that are not UTF-8")
 
 
 @contextmanager

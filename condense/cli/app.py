@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from condense.errors import UserError, unknown
 from condense.runs.io import (
@@ -18,9 +18,6 @@ from condense.runs.run_dir import Interrupted
 from condense.system.allocator import keep_freed_memory
 from condense.system.openmp import bound_spinning
 from condense.system.terminal import end_on_signals, exit_code, usable_streams
-
-if TYPE_CHECKING:
-    pass
 
 
 def dispatch(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from condense.cli.common import Common
 from condense.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import torch
-from condense.cli.common import Common
 
 
 def choose_device(name: str) -> torch.device:

@@ -34,8 +34,10 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from condense.cli.common import Settings
+from condense.cli.device import choose_device, set_determinism
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
@@ -45,11 +47,6 @@ from condense.runs.io import (
     read_json,
 )
 from condense.runs.paths import user_path
-
-if TYPE_CHECKING:
-    pass
-from condense.cli.common import Settings
-from condense.cli.device import choose_device, set_determinism
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import dataclasses
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from condense.cli.common import Settings
 from condense.config.serialization import overrides, record
 from condense.errors import UserError
 from condense.runs.run_dir import RunFolder
-
-if TYPE_CHECKING:
-    pass
-from condense.cli.common import Settings
 
 _NOT_KEPT = ("out", "resume", "quiet")
 

@@ -18,16 +18,13 @@ import os
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from condense.runs.checkpoint import Checkpoint
 from condense.runs.csv_log import CSVLog
 from condense.runs.io import (
     is_file,
 )
-
-if TYPE_CHECKING:
-    pass
-from condense.runs.checkpoint import Checkpoint
 
 CheckpointerT = TypeVar("CheckpointerT", bound="Checkpointer")
 

@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
+
+from tests.helpers.closing import Closing
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 """A fork has no threads but its own, so the server must never have started others."""
@@ -98,7 +99,7 @@ class Running:
         return self._out, self._err
 
 
-class ForkServer:
+class ForkServer(Closing):
     """A fork server of its own process.
 
     Args:
@@ -154,14 +155,3 @@ class ForkServer:
         self._process.stdin.close()
         self._process.wait()
         self._spoken.cleanup()
-
-    def __enter__(self) -> ForkServer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from tests.forkserver.client import Command, Ended, ForkServer
+from tests.helpers.closing import Closing
 
 from . import bases, files, lines, runs
 from .case import KINDS, Case, Name, environment
@@ -41,7 +41,7 @@ class Failure:
         return (shown + again).encode("utf-8", "backslashreplace").decode()
 
 
-class Session:
+class Session(Closing):
     """Fork servers and runs to be mutated, for as many cases as one likes.
 
     Args:
@@ -117,17 +117,6 @@ class Session:
                 memory=MOST_MEMORY + SOME,
             )
         )
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _copy(folder: Path, to: Path) -> None:

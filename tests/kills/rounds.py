@@ -12,10 +12,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from tests.forkserver.client import Command, ForkServer, Running
+from tests.helpers.closing import Closing
 from tests.helpers.processes import workers_of
 from tests.helpers.results import differences, results, rows
 
@@ -55,7 +55,7 @@ class Round:
         return f"{self.job} {self.number}: {killed}: {self.fault or 'the same'}"
 
 
-class Killing:
+class Killing(Closing):
     """Fork servers, and the undisturbed runs to compare with, made when they are first needed.
 
     Args:
@@ -151,17 +151,6 @@ class Killing:
             wall_seconds=MOST_SECONDS,
         )
         return self._servers[job.server].start(command)
-
-    def __enter__(self) -> Killing:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _wait(running: Running, reached: Any) -> bool:
