@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 # Before torch is imported: several of these processes share the machine, and their networks are
@@ -17,7 +17,7 @@ import pytest
 from condense.data.image_data import ImageData
 from condense.methods.gradient_matching import Matcher
 from tests.helpers.images import blobs
-from tests.helpers.processes import HANGS
+from tests.helpers.modules import run_module
 
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("no clock", deadline=None)
@@ -51,7 +51,7 @@ def iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.fixture
-def command(tmp_path: Path):
+def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `python -m …` in an empty folder with folders of its own for data and cache."""
     environment = {
         **os.environ,
@@ -60,14 +60,7 @@ def command(tmp_path: Path):
     }
 
     def run(*arguments: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=tmp_path,
-            env={**environment, **more},
-            capture_output=True,
-            text=True,
-            timeout=HANGS,
-        )
+        done = run_module(*arguments, folder=tmp_path, environment={**environment, **more})
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

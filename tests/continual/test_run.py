@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,6 +35,7 @@ from continual.settings import (
     StreamSpec,
     condensing_preset,
 )
+from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import LEARNER, tasks
@@ -195,28 +194,24 @@ def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> No
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "continual.run", *arguments],
-        env={**os.environ, **environment},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
+    return run_module(
+        "continual.run",
+        *arguments,
+        folder=ROOT,
+        environment={**os.environ, **environment},
+        server="learning",
     )
 
 
-def test_help_is_quick_and_mistakes_are_one_line() -> None:
-    started = time.process_time()
-    began = os.times()
-    assert "--images-per-class" in command("--help").stdout
-    ended = os.times()
-    assert time.process_time() - started + ended.children_user - began.children_user < 2
+@pytest.mark.xdist_group("kills")
+def test_an_unknown_stream_is_one_line() -> None:
     wrong = command("--stream", "svhn-mnist", "--preset", "smoke")
     assert wrong.returncode == 2
     assert wrong.stdout == ""
     assert wrong.stderr.splitlines()[-1].startswith("unknown stream 'svhn-mnist'; known: svhn")
 
 
+@pytest.mark.xdist_group("kills")  # which have a server with Avalanche
 def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
     flags = ("--preset", "smoke", "--stream", "synthdigits-mnist5k-digits", "--out", str(out))
@@ -241,6 +236,7 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     assert len(again.stderr.splitlines()) == 1
 
 
+@pytest.mark.xdist_group("kills")
 def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
     write_images(tmp_path, "fashionmnist", (28, 28))
     flags = ("--preset", "smoke", "--stream", "split-fashionmnist", "--memory", "random")

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import select
@@ -155,3 +157,11 @@ class ForkServer(Closing):
         self._process.stdin.close()
         self._process.wait()
         self._spoken.cleanup()
+
+
+@functools.cache
+def shared_server(kind: Literal["engine", "learning"]) -> ForkServer:
+    """The server of this kind for all tests of a process: it takes seconds to start."""
+    server = ForkServer(kind)
+    atexit.register(server.close)
+    return server

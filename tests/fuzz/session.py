@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tests.forkserver.client import Command, Ended, ForkServer
+from tests.forkserver.client import Command, Ended, ForkServer, shared_server
 from tests.helpers.closing import Closing
 
 from . import bases, files, lines, runs
@@ -61,7 +61,7 @@ class Session(Closing):
         try:
             kinds: tuple[Literal["engine", "learning"], ...] = ("engine", "learning")
             for kind in kinds[: 1 + learning]:
-                server = self._stack.enter_context(ForkServer(kind))
+                server = shared_server(kind)
                 self._servers[kind] = server
                 bases.make(server, self._folder, kind)
             self._flags = lines.Flags(self._servers["engine"], self._folder)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.forkserver.client import Command, ForkServer, Running
+from tests.forkserver.client import Command, Running, shared_server
 from tests.helpers.closing import Closing
 from tests.helpers.processes import workers_of
 from tests.helpers.results import differences, results, rows
@@ -66,7 +66,6 @@ class Killing(Closing):
         self._seed = seed
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="kills-")))
-        self._servers: dict[str, ForkServer] = {}
         self._whole: dict[str, Whole] = {}
         self._environment = {
             **os.environ,
@@ -137,8 +136,6 @@ class Killing(Closing):
 
     def _start(self, job: Job, out: str, every_seconds: float | None) -> Running:
         """Starts a run, or goes on with the one that is there."""
-        if job.server not in self._servers:
-            self._servers[job.server] = self._stack.enter_context(ForkServer(job.server))
         arguments = [*job.arguments, "--out", out]
         if (self._folder / out / "config.json").exists():
             arguments = [*job.resume, "--resume", out, "--quiet"]
@@ -150,7 +147,7 @@ class Killing(Closing):
             every_seconds=every_seconds,
             wall_seconds=MOST_SECONDS,
         )
-        return self._servers[job.server].start(command)
+        return shared_server(job.server).start(command)
 
 
 def _wait(running: Running, reached: Any) -> bool:
