@@ -1,6 +1,6 @@
 """The documents' tables and a figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in docs/results.md, and draws figure3.png like
+Prints the tables, writes them between their marks in docs/results.md, and plots figure3.png like
 `python -m benchmarks.paper.figure3`. Tables contain measurements only: a cell without a
 measurement stays empty. README.md quotes some of the numbers.
 """
@@ -189,18 +189,18 @@ def _table(header: list[str], rows: Iterable[list[str]]) -> str:
 
 @dataclass(frozen=True)
 class Tables:
-    """Print the documents' tables, write them into the documents, and draw figure 3."""
+    """Print the documents' tables, write them into the documents, and plot figure 3."""
 
 
 def run(argv: list[str]) -> None:
-    """Print, fill in and draw."""
+    """Print, fill in and plot."""
     read_flags(Tables, argv, "python -m benchmarks.tables")
     kept = results()
     for document in DOCUMENTS:
         text = filled(document.read_text(encoding="utf-8"), kept)
         with atomic_write(document) as aside:
             aside.write_text(text, encoding="utf-8")
-    figure3.draw(kept, figure3.PATH)
+    figure3.plot(kept, figure3.PATH)
     for name, table in TABLES.items():
         print(f"{name}\n{table(kept)}\n")
 

@@ -114,15 +114,15 @@ def finish(
     outcomes: Sequence[SeedResult],
     device: str,
 ) -> None:
-    """Write the pictures and the summary; print the results and the paths of the files."""
+    """Write the figures and the summary; print the results and the paths of the files."""
     from continual import report
 
     names = report.short_names([task.name for task in tasks])
     averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
     mean, std = report.mean_and_std(averages)
     matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])
-    report.draw_matrix(folder.path / "accuracy_matrix.png", names, matrix)
-    report.draw_stages(folder.path / "stages.png", names, mean, std, settings.memory)
+    report.plot_matrix(folder.path / "accuracy_matrix.png", names, matrix)
+    report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
     folder.write_summary({**summary(settings, stream, tasks, outcomes), **about})
     folder.remove_checkpoint()

@@ -13,6 +13,7 @@ import tyro
 from condense import UserError
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.runs.plots import new_figure, save
 from nas.paths import exists
 from nas.settings import label
 
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> None:
     compared = [read(path) for path in settings.runs]
     compared = with_common_ground_truth(compared, settings.ground_truth)
     print(text_table(compared))
-    draw(settings.out, compared)
+    plot(settings.out, compared)
     print(f"  {settings.out}")
 
 
@@ -149,19 +150,17 @@ def text_table(runs: Sequence[Compared]) -> str:
     )
 
 
-def draw(path: Path, runs: Sequence[Compared]) -> None:
-    """Draw one scatter plot per run, and one plot with the rankings of all runs."""
-    from matplotlib.figure import Figure
-
+def plot(path: Path, runs: Sequence[Compared]) -> None:
+    """Write one scatter plot per run, and one plot with the rankings of all runs, as a PNG file."""
     from nas import report
 
-    figure = Figure(figsize=(3.6 * (len(runs) + 1), 3.6), layout="constrained")
+    figure = new_figure(3.6 * (len(runs) + 1), 3.6)
     places = figure.subplots(1, len(runs) + 1, squeeze=False)[0]
     for axes, each in zip(places, runs, strict=False):
         rows = report.ranked(each.table)
         report.scatter(axes, rows, each.summary["top_fraction"], each.name)
         report.ranking(places[-1], rows, each.name)
-    report.write(figure, path)
+    save(figure, path)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from condense import atomic_write
+from condense.runs.plots import new_figure, save
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
 from nas.table import GroundTruth, Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def ranked(table: Table) -> list[Row]:
@@ -105,11 +104,11 @@ def _left_out(summary: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def draw_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
+def plot_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
     """Write the scatter plot of a search as a PNG file."""
-    figure = Figure(figsize=(4.5, 3.8), layout="constrained")
+    figure = new_figure(4.5, 3.8)
     scatter(figure.add_subplot(), ranked(table), top_fraction, label)
-    write(figure, path)
+    save(figure, path)
 
 
 def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) -> None:
@@ -143,12 +142,12 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     axes.grid(alpha=0.3)
 
 
-def draw_ranking(path: Path, table: Table, label: str) -> None:
+def plot_ranking(path: Path, table: Table, label: str) -> None:
     """Write the plot of `ranking` as a PNG file."""
-    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    figure = new_figure(4.5, 3.2)
     axes = figure.add_subplot()
     ranking(axes, ranked(table), label)
-    write(figure, path)
+    save(figure, path)
 
 
 def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
@@ -166,12 +165,6 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def write(figure: Figure, path: Path) -> None:
-    """Write a PNG file atomically; the same figure gives the same bytes."""
-    with atomic_write(path) as aside:
-        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
 
 
 def _literal(label: str) -> str:

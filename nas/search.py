@@ -174,8 +174,8 @@ def finish(
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
         raise UserError(f"none of {len(rows)} architectures came to a score{reason}")
     name = label(settings.proxy)
-    report.draw_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
-    report.draw_ranking(folder.path / "ranking.png", table, name)
+    report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
+    report.plot_ranking(folder.path / "ranking.png", table, name)
     summary = summarise(experiment, table, ground_truth)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
     folder.write_summary(summary)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.pictures import write
 from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.runs.plots import new_figure, save
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
@@ -56,28 +56,26 @@ def title(about: dict[str, Any]) -> str:
     return name if accuracy is None else f"{name}, {100 * accuracy:.1f} %"
 
 
-def draw(sets: Sequence[CondensedSet], path: Path) -> None:
-    """Draw all sets side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.5 * len(sets), 4.8), dpi=200, layout="constrained")
-    for plot, condensed in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+def plot(sets: Sequence[CondensedSet], path: Path) -> None:
+    """Plot all sets side by side."""
+    figure = new_figure(4.5 * len(sets), 4.8, dpi=200)
+    for axes, condensed in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         picture = condensed.grid()
         row = picture.height / condensed.classes
-        plot.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        plot.set_title(title(condensed.provenance))
-        plot.set_xticks([])
-        plot.set_yticks([(index + 0.5) * row for index in range(condensed.classes)])
-        plot.set_yticklabels(condensed.class_names)
-        plot.tick_params(length=0)
-        plot.spines[:].set_visible(False)
-    write(figure, path, [condensed.provenance for condensed in sets])
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title(condensed.provenance))
+        axes.set_xticks([])
+        axes.set_yticks([(index + 0.5) * row for index in range(condensed.classes)])
+        axes.set_yticklabels(condensed.class_names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    save(figure, path, [condensed.provenance for condensed in sets])
 
 
 def run(argv: list[str]) -> None:
-    """Draw the sets."""
+    """Plot the sets."""
     settings = read_flags(Figure2, argv, "python -m benchmarks.paper.figure2")
-    draw(load(settings.sets), settings.out)
+    plot(load(settings.sets), settings.out)
     print(settings.out)
 
 

@@ -26,7 +26,7 @@ from condense.cli.flags import read_flags
 from condense.config.serialization import record
 from condense.errors import UserError
 from condense.runs.io import read_json
-from nas.compare import Compared, draw, read, with_common_ground_truth
+from nas.compare import Compared, plot, read, with_common_ground_truth
 from nas.search import defaults
 from nas.settings import PROXIES
 
@@ -264,7 +264,7 @@ def _rounded(value: float | None) -> float | None:
 
 
 def run(argv: list[str]) -> None:
-    """Read the runs, save and print the tables, and draw the figure."""
+    """Read the runs, save and print the tables, and plot the figure."""
     settings = read_flags(Table6, argv, "python -m benchmarks.paper.table6")
     from nas.table import GroundTruth
 
@@ -275,7 +275,7 @@ def run(argv: list[str]) -> None:
     write_rows(settings.results / "table6.csv", rows)
     write_rows(settings.results / "table6-architectures.csv", architectures(runs, ground_truth))
     proxies = [x for x in runs if x.name != "whole" and not x.summary["pruned"]]
-    draw(settings.results / "figure4.png", proxies or runs)
+    plot(settings.results / "figure4.png", proxies or runs)
     print("\n".join(lines(rows)))
 
 
