@@ -15,18 +15,19 @@ from pathlib import Path
 from benchmarks.continual import split_streams
 from benchmarks.continual.main_job import CONDENSING, REHEARSALS
 from benchmarks.paper import figure3, table1, table2, table3, table4, table5
-from benchmarks.paper.cells import Cell, lines, row_of
+from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
     Result,
     learnt,
     results,
 )
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
+from benchmarks.rows import RESULTS, Row, read_rows, spread
 from benchmarks.speed.tables import speed_table, speedup_table
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import atomic_write
+from condense.runs.report import markdown_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -64,7 +65,7 @@ def mnist_table(kept: list[Result]) -> str:
         values = [100 * value for summary in found for value in summary["accuracies"]]
         return f"{spread(values)} ({len(found)} × {len(values) // len(found)})" if found else ""
 
-    return _table(
+    return markdown_table(
         ["images per class", "tested with augmentation", *NAMES.values()],
         (
             [str(ipc), "yes" if augmented else "no", *(cell(m, ipc, augmented) for m in NAMES)]
@@ -87,7 +88,7 @@ def continual_table(kept: list[Result]) -> str:
         yield str(len(runs) or "")
 
     stages = ["T1", "T2", "T3", "n"]
-    return _table(
+    return markdown_table(
         ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
         (
             [NAMES[memory], PARTS[part], *found]
@@ -108,7 +109,7 @@ def heads_table(kept: list[Result]) -> str:
 
     ways = (("herding", "plain"), ("dsa", "rehearsed"))
     rows = [row(head, *way) for head in ("task", "class") for way in ways]
-    return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
+    return markdown_table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 
 def search_table(rows: list[Row]) -> str:
@@ -126,7 +127,7 @@ def search_table(rows: list[Row]) -> str:
         "below the best",
         f"Spearman, top {100 * top:.0f} %",
     ]
-    return _table(
+    return markdown_table(
         [*heads, "Spearman, all", "Kendall, all", "minutes"],
         (
             [
@@ -155,7 +156,7 @@ def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
     """A table of the paper, with the cells measured at a preset."""
     rows = read_rows(RESULTS / f"{name}.csv")
     filled = [cell for cell in cells if row_of(cell, rows, preset)]
-    return "\n".join(lines(filled, rows, preset)) if filled else ""
+    return markdown(filled, rows, preset) if filled else ""
 
 
 TABLES: dict[str, Callable[[list[Result]], str]] = {
@@ -181,10 +182,6 @@ def filled(text: str, kept: list[Result]) -> str:
         return f"<!-- {mark[1]} -->\n{TABLES[mark[1]](kept)}\n<!-- end -->"
 
     return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
-
-
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    return "\n".join(markdown(header, rows))
 
 
 @dataclass(frozen=True)

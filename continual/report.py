@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from condense.runs.plots import new_figure, save
+from condense.runs.report import text_table
 
 Row = Sequence[float | None]
 Matrix = Sequence[Row]
@@ -60,11 +61,7 @@ def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> 
     """Table of the stage averages in percent, one column per stage."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
     cells = [f"{100 * m:.1f} ± {100 * s:.1f} %" for m, s in zip(mean, std, strict=True)]
-    widths = [max(map(len, column)) for column in zip(heads, cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (heads, cells)
-    )
+    return text_table([heads, cells])
 
 
 def plot_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:

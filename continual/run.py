@@ -13,6 +13,7 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.runs.report import list_files
 from continual.settings import (
     EEIL_REPLAY,
     LEARNERS_OWN,
@@ -133,9 +134,7 @@ def finish(
         f"far\n{report.table(names, mean, std)}\n"
         f"in {sum(outcome.seconds for outcome in outcomes):.0f} s"
     )
-    for path in sorted(folder.path.iterdir()):
-        if not path.name.startswith("."):
-            print(f"  {path}")
+    print(list_files(folder.path))
 
 
 def summary(

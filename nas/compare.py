@@ -14,6 +14,7 @@ from condense import UserError
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.plots import new_figure, save
+from condense.runs.report import text_table
 from nas.paths import exists
 from nas.settings import label
 
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> None:
         raise UserError("out must be the name of a picture")
     compared = [read(path) for path in settings.runs]
     compared = with_common_ground_truth(compared, settings.ground_truth)
-    print(text_table(compared))
+    print(table(compared))
     plot(settings.out, compared)
     print(f"  {settings.out}")
 
@@ -118,7 +119,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     return found
 
 
-def text_table(runs: Sequence[Compared]) -> str:
+def table(runs: Sequence[Compared]) -> str:
     """A line for each run."""
     from nas.report import correlation_of, per_cent
 
@@ -143,11 +144,7 @@ def text_table(runs: Sequence[Compared]) -> str:
                 str(summary["images"]),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
+    return text_table(cells)
 
 
 def plot(path: Path, runs: Sequence[Compared]) -> None:

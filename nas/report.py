@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from condense.runs.plots import new_figure, save
+from condense.runs.report import indented, text_table
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
 from nas.table import GroundTruth, Row, Table
 
@@ -60,27 +61,29 @@ def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
 def lines(summary: Mapping[str, Any]) -> str:
     """A summary as text."""
     evaluated, space = summary["n_complete"], summary["space_size"]
-    said = [
-        f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
-        f"ranked" + _left_out(summary),
-        f"  best by the proxy           {summary['best']}",
-        f"  retrained on the whole set  {per_cent(summary['best_accuracy'])}" + _below(summary),
+    rows = [
+        ("best by the proxy", summary["best"]),
+        ("retrained on the whole set", per_cent(summary["best_accuracy"]) + _below(summary)),
     ]
     if "baseline_parameters" in summary:
-        top = summary["top_fraction"]
-        said += [
-            f"  Spearman, top {100 * top:.0f} %          {correlation_of(summary, 'spearman_top')}",
-            f"  Spearman, all               {correlation_of(summary, 'spearman_all')}",
-            f"  Kendall, all                {correlation_of(summary, 'kendall_all')}",
+        top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"
+        baseline = summary["baseline_parameters"]
+        rows += [
+            (top, str(correlation_of(summary, "spearman_top"))),
+            ("Spearman, all", str(correlation_of(summary, "spearman_all"))),
+            ("Kendall, all", str(correlation_of(summary, "kendall_all"))),
+            ("Spearman of size alone", str(correlation_of(baseline, "spearman_all"))),
         ]
-        size = correlation_of(summary["baseline_parameters"], "spearman_all")
-        said.append(f"  Spearman of size alone      {size}")
-    said.append(
-        f"  {summary['seconds_search']:.0f} s of training, {summary['seconds_proxy']:.0f} s to "
+    first = (
+        f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
+        f"ranked{_left_out(summary)}"
+    )
+    last = (
+        f"{summary['seconds_search']:.0f} s of training, {summary['seconds_proxy']:.0f} s to "
         f"make the proxy{', which was in the cache' if summary['proxy_from_cache'] else ''}, "
         f"{summary['seconds_wall']:.0f} s in all; {summary['images']} images"
     )
-    return "\n".join(said)
+    return f"{first}\n{indented(text_table(rows))}\n{indented(last)}"
 
 
 def per_cent(accuracy: float | None) -> str:

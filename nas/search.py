@@ -13,6 +13,7 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.runs.report import list_files
 from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
 
 if TYPE_CHECKING:
@@ -182,9 +183,7 @@ def finish(
     if not summary["n_remaining"]:
         folder.remove_checkpoint()
     print(report.lines(summary))
-    for path in sorted(folder.path.iterdir()):
-        if not path.name.startswith("."):
-            print(f"  {path}")
+    print(list_files(folder.path))
 
 
 def summarise(

@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.commands import machine
 from benchmarks.continual.main_job import MEMORIES, flags
 from benchmarks.result_files import NAMES
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
 from condense.errors import unknown
 from condense.runs.io import read_json
+from condense.runs.report import markdown_table
 from condense.runs.run_dir import provenance
 from condense.validation import at_least
 from continual import run as continual_run
@@ -260,7 +261,7 @@ def table(rows: list[Row]) -> str:
         (stream, images, *_), found = item
         return stream, int(images), -fmean(column(found, "final_average"))
 
-    lines = markdown(
+    return markdown_table(
         ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
         (
             [
@@ -273,7 +274,6 @@ def table(rows: list[Row]) -> str:
             for about, found in sorted(groups.items(), key=order)
         ),
     )
-    return "\n".join(lines)
 
 
 def notes(memories: Sequence[str]) -> str:

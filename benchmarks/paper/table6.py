@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from benchmarks.commands import cores, machine
-from benchmarks.rows import RESULTS, Row, markdown, write_rows
+from benchmarks.rows import RESULTS, Row, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.serialization import record
 from condense.errors import UserError
 from condense.runs.io import read_json
+from condense.runs.report import markdown_table
 from nas.compare import Compared, plot, read, with_common_ground_truth
 from nas.search import defaults
 from nas.settings import PROXIES
@@ -162,14 +163,14 @@ def is_papers(row: Row) -> bool:
     )
 
 
-def lines(rows: Sequence[Row]) -> Iterator[str]:
+def markdown(rows: Sequence[Row]) -> str:
     """The table in Markdown, our results beside the paper's."""
     heads = (
         *("proxy", "measured", "accuracy (%)", "paper", "difference", "regret"),
         *("Spearman, top", "paper", "Spearman, all", "Kendall", "minutes", "paper"),
         *("images", "paper"),
     )
-    return markdown(heads, map(_cells, rows))
+    return markdown_table(heads, map(_cells, rows))
 
 
 def architectures(runs: Sequence[Compared], ground_truth: GroundTruth) -> list[Row]:
@@ -276,7 +277,7 @@ def run(argv: list[str]) -> None:
     write_rows(settings.results / "table6-architectures.csv", architectures(runs, ground_truth))
     proxies = [x for x in runs if x.name != "whole" and not x.summary["pruned"]]
     plot(settings.results / "figure4.png", proxies or runs)
-    print("\n".join(lines(rows)))
+    print(markdown(rows))
 
 
 if __name__ == "__main__":
