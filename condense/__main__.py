@@ -25,7 +25,7 @@ from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
 from condense.runs.progress import Progress
 from condense.runs.report import list_files, text_table
-from condense.runs.run_dir import RunFolder
+from condense.runs.run_dir import CONDENSED, RunFolder
 from condense.validation import at_least
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
-SET = "condensed.safetensors"
 METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
 
 
@@ -118,7 +117,7 @@ def run(argv: list[str]) -> None:
                 accuracy_std=accuracy.std,
                 evaluation=plain(asdict(settings.evaluation)),
             )
-            condensed.save(folder.path / SET)
+            condensed.save(folder.path / CONDENSED)
         _finish(folder, settings, condensed, accuracy, seconds, from_cache=from_cache)
 
 
@@ -204,7 +203,7 @@ def _condensed(
     from condense.condensed_set import CondensedSet
     from condense.runs.cache import Cache
 
-    common, path = settings.common, folder.path / SET
+    common, path = settings.common, folder.path / CONDENSED
     cache = Cache() if common.cache else None
     with folder.journal(show=_bar("condensing", common)) as journal:
         done = journal.restore() if is_file(path) else None

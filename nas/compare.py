@@ -15,6 +15,7 @@ from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.plots import new_figure, save
 from condense.runs.report import text_table
+from condense.runs.run_dir import SUMMARY
 from nas.paths import exists
 from nas.settings import label
 
@@ -68,7 +69,7 @@ def read(path: Path) -> Compared:
     Raises:
         UserError: the run is not finished, or its files are damaged.
     """
-    from nas.summary import SUMMARY, read_summary
+    from nas.summary import read_summary
     from nas.table import TABLE, Table
 
     if not exists(path / SUMMARY):

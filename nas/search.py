@@ -14,6 +14,7 @@ from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
 from condense.runs.report import list_files
+from condense.runs.run_dir import CONDENSED
 from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def keep_set(
 ) -> None:
     """Save the condensed set of the proxy, if it needs one, in the run folder."""
     from condense import Cache
-    from nas.experiment import CONDENSED
     from nas.proxies import proxy_set
 
     path = folder.path / CONDENSED

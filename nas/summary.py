@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NewType, TypedDict
 
 from condense import UserError
+from condense.runs.run_dir import SUMMARY
 from nas.paths import check_text, read_text
 
-SUMMARY = "summary.json"
 Count = NewType("Count", int)
 Amount = NewType("Amount", float)
 Fraction = NewType("Fraction", float)

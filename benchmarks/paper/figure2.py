@@ -17,11 +17,10 @@ from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.plots import new_figure, save
+from condense.runs.run_dir import CONDENSED
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
-
-FILE = "condensed.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def load(paths: Sequence[Path]) -> list[CondensedSet]:
 
     if not paths:
         return [load_named(name) for name in zoo_names() if name.endswith("-dsa-10")]
-    return [CondensedSet.load(path / FILE if path.is_dir() else path) for path in paths]
+    return [CondensedSet.load(path / CONDENSED if path.is_dir() else path) for path in paths]
 
 
 def title(about: dict[str, Any]) -> str:

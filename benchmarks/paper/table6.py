@@ -27,6 +27,7 @@ from condense.config.serialization import record
 from condense.errors import UserError
 from condense.runs.io import read_json
 from condense.runs.report import markdown_table
+from condense.runs.run_dir import CONFIG
 from nas.compare import Compared, plot, read, with_common_ground_truth
 from nas.search import defaults
 from nas.settings import PROXIES
@@ -271,7 +272,7 @@ def run(argv: list[str]) -> None:
 
     runs = read_runs(settings.runs)
     ground_truth = next(GroundTruth.of(each.table) for each in runs if each.name == "whole")
-    configs = [read_json(path / "config.json") for path in settings.runs]
+    configs = [read_json(path / CONFIG) for path in settings.runs]
     rows = [row(each, config, ground_truth) for each, config in zip(runs, configs, strict=True)]
     write_rows(settings.results / "table6.csv", rows)
     write_rows(settings.results / "table6-architectures.csv", architectures(runs, ground_truth))

@@ -47,6 +47,7 @@ from condense.runs.io import (
     read_json,
 )
 from condense.runs.paths import user_path
+from condense.runs.run_dir import CONFIG
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
 
@@ -184,9 +185,9 @@ def _kept(
         flag = argument.partition("=")[0].replace("_", "-")
         if flag.startswith("--") and flag[2:] not in allowed:
             raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
-    path = run / "config.json"
+    path = run / CONFIG
     if not is_file(path):
-        raise UserError(f"{run} holds no run to resume (no config.json)")
+        raise UserError(f"{run} holds no run to resume (no {CONFIG})")
     config = read_json(path)
     if config.get("command") != prog:
         raise UserError(
