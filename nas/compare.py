@@ -13,10 +13,10 @@ import tyro
 from condense import UserError
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.runs.paths import exists
 from condense.runs.plots import new_figure, save
 from condense.runs.report import text_table
 from condense.runs.run_dir import SUMMARY
-from nas.paths import exists
 from nas.settings import label
 
 if TYPE_CHECKING:

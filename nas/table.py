@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from condense import UserError, atomic_write
+from condense.runs.io import read_text
+from condense.runs.paths import is_folder
 from nas.objective import TrialResult
-from nas.paths import is_folder, read_text
 from nas.space import Space
 from nas.summary import MOST
 

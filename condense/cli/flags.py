@@ -42,8 +42,8 @@ from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
 from condense.runs.io import (
+    check_text,
     is_file,
-    is_text,
     read_json,
 )
 from condense.runs.paths import user_path
@@ -119,10 +119,7 @@ def read_flags(
 def _check_text(argv: Sequence[str]) -> None:
     """Raise UserError if an argument cannot be written to config.json or to a terminal."""
     for before, argument in zip(["an argument", *argv], argv, strict=False):
-        if not is_text(argument):
-            # The value is not quoted: that of --storage may contain a password.
-            flag = argument.partition("=")[0] if argument.startswith("--") else before
-            raise UserError(f"{flag} holds bytes that are not UTF-8: choose another name")
+        check_text(argument.partition("=")[0] if argument.startswith("--") else before, argument)
 
 
 def _with_paths(settings: FlagsT) -> FlagsT:
