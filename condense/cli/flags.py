@@ -145,6 +145,8 @@ def _unboxed(box: str) -> str:
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:
     """The last value of `--flag VALUE` or `--flag=VALUE` in `argv`; None if there is none."""
+    # tyro.extras.overridable_config_cli chooses defaults by a subcommand: it has no flag on which
+    # the defaults of other flags depend, and one subcommand for each combination would be needed.
     found = None
     for position, argument in enumerate(argv):
         name, equals, value = argument.partition("=")

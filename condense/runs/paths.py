@@ -44,16 +44,6 @@ def exists(path: Path) -> bool:
         return path.exists()
 
 
-def is_folder(path: Path) -> bool:
-    """Whether the folder exists.
-
-    Raises:
-        UserError: the operating system rejects the path.
-    """
-    with reading(path):
-        return path.is_dir()
-
-
 def _look_at(path: Path) -> None:
     """Raise OSError or ValueError if the path is invalid; it need not exist."""
     try:
