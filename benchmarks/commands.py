@@ -13,6 +13,7 @@ from typing import Any
 
 from condense.errors import UserError
 from condense.runs.io import read_json
+from condense.runs.run_dir import CONFIG, SUMMARY
 
 
 def run_to_the_end(
@@ -32,8 +33,8 @@ def run_to_the_end(
     Raises:
         UserError: the command fails.
     """
-    if not (out / "summary.json").exists():
-        resume = (out / "config.json").exists()
+    if not (out / SUMMARY).exists():
+        resume = (out / CONFIG).exists()
         place = ["--resume", str(out)] if resume else [*flags, "--out", str(out)]
         done = subprocess.run(
             [sys.executable, "-m", *command, *place, "--quiet"],
@@ -44,7 +45,7 @@ def run_to_the_end(
         )
         if done.returncode:
             raise UserError(f"{out}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
-    return read_json(out / "config.json"), read_json(out / "summary.json")
+    return read_json(out / CONFIG), read_json(out / SUMMARY)
 
 
 def machine(threads: int) -> dict[str, str | int]:

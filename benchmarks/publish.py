@@ -15,6 +15,7 @@ from condense.cli.flags import read_flags
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
 from condense.methods.registry import method_named
+from condense.runs.run_dir import CONDENSED
 from condense.zoo import HERE
 
 
@@ -37,7 +38,7 @@ def shelve(run: Path, zoo: Path = HERE) -> bool:
         UserError: the set was not tested, or with other settings than the one in the zoo, or its
             images are real.
     """
-    made = CondensedSet.load(run / "condensed.safetensors")
+    made = CondensedSet.load(run / CONDENSED)
     about = made.provenance
     if not method_named(str(about.get("method"))).synthetic:  # must not be redistributed
         raise UserError(f"{run} holds images of the data set itself: they stay where they are")

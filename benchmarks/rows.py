@@ -1,10 +1,10 @@
-"""Measurements as CSV files with one row each, always written as a whole; and their formatting."""
+"""Measurements as CSV files with one row each, always written as a whole; means in a cell."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -39,9 +39,3 @@ def spread(values: Sequence[float]) -> str:
     if not values:
         return ""
     return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
-
-
-def markdown(header: Sequence[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
-    """A table in Markdown, line by line."""
-    for line in (header, ["---"] * len(header), *rows):
-        yield f"| {' | '.join(line)} |"

@@ -1,6 +1,6 @@
 """The documents' tables and a figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in docs/results.md, and draws figure3.png like
+Prints the tables, writes them between their marks in docs/results.md, and plots figure3.png like
 `python -m benchmarks.paper.figure3`. Tables contain measurements only: a cell without a
 measurement stays empty. README.md quotes some of the numbers.
 """
@@ -15,18 +15,19 @@ from pathlib import Path
 from benchmarks.continual import split_streams
 from benchmarks.continual.main_job import CONDENSING, REHEARSALS
 from benchmarks.paper import figure3, table1, table2, table3, table4, table5
-from benchmarks.paper.cells import Cell, lines, row_of
+from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
     Result,
     learnt,
     results,
 )
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread
+from benchmarks.rows import RESULTS, Row, read_rows, spread
 from benchmarks.speed.tables import speed_table, speedup_table
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import atomic_write
+from condense.runs.report import markdown_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -64,7 +65,7 @@ def mnist_table(kept: list[Result]) -> str:
         values = [100 * value for summary in found for value in summary["accuracies"]]
         return f"{spread(values)} ({len(found)} × {len(values) // len(found)})" if found else ""
 
-    return _table(
+    return markdown_table(
         ["images per class", "tested with augmentation", *NAMES.values()],
         (
             [str(ipc), "yes" if augmented else "no", *(cell(m, ipc, augmented) for m in NAMES)]
@@ -87,7 +88,7 @@ def continual_table(kept: list[Result]) -> str:
         yield str(len(runs) or "")
 
     stages = ["T1", "T2", "T3", "n"]
-    return _table(
+    return markdown_table(
         ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
         (
             [NAMES[memory], PARTS[part], *found]
@@ -108,7 +109,7 @@ def heads_table(kept: list[Result]) -> str:
 
     ways = (("herding", "plain"), ("dsa", "rehearsed"))
     rows = [row(head, *way) for head in ("task", "class") for way in ways]
-    return _table(["head", "memory", "T1", "T2", "T3", "n"], rows)
+    return markdown_table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 
 def search_table(rows: list[Row]) -> str:
@@ -126,7 +127,7 @@ def search_table(rows: list[Row]) -> str:
         "below the best",
         f"Spearman, top {100 * top:.0f} %",
     ]
-    return _table(
+    return markdown_table(
         [*heads, "Spearman, all", "Kendall, all", "minutes"],
         (
             [
@@ -155,7 +156,7 @@ def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
     """A table of the paper, with the cells measured at a preset."""
     rows = read_rows(RESULTS / f"{name}.csv")
     filled = [cell for cell in cells if row_of(cell, rows, preset)]
-    return "\n".join(lines(filled, rows, preset)) if filled else ""
+    return markdown(filled, rows, preset) if filled else ""
 
 
 TABLES: dict[str, Callable[[list[Result]], str]] = {
@@ -183,24 +184,20 @@ def filled(text: str, kept: list[Result]) -> str:
     return re.sub(rf"<!-- ({'|'.join(TABLES)}) -->.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
-def _table(header: list[str], rows: Iterable[list[str]]) -> str:
-    return "\n".join(markdown(header, rows))
-
-
 @dataclass(frozen=True)
 class Tables:
-    """Print the documents' tables, write them into the documents, and draw figure 3."""
+    """Print the documents' tables, write them into the documents, and plot figure 3."""
 
 
 def run(argv: list[str]) -> None:
-    """Print, fill in and draw."""
+    """Print, fill in and plot."""
     read_flags(Tables, argv, "python -m benchmarks.tables")
     kept = results()
     for document in DOCUMENTS:
         text = filled(document.read_text(encoding="utf-8"), kept)
         with atomic_write(document) as aside:
             aside.write_text(text, encoding="utf-8")
-    figure3.draw(kept, figure3.PATH)
+    figure3.plot(kept, figure3.PATH)
     for name, table in TABLES.items():
         print(f"{name}\n{table(kept)}\n")
 

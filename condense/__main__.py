@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,7 +24,8 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
 from condense.runs.progress import Progress
-from condense.runs.run_dir import RunFolder
+from condense.runs.report import list_files, text_table
+from condense.runs.run_dir import CONDENSED, RunFolder
 from condense.validation import at_least
 
 if TYPE_CHECKING:
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
-SET = "condensed.safetensors"
 METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
 
 
@@ -116,7 +117,7 @@ def run(argv: list[str]) -> None:
                 accuracy_std=accuracy.std,
                 evaluation=plain(asdict(settings.evaluation)),
             )
-            condensed.save(folder.path / SET)
+            condensed.save(folder.path / CONDENSED)
         _finish(folder, settings, condensed, accuracy, seconds, from_cache=from_cache)
 
 
@@ -160,17 +161,17 @@ def show(argv: list[str]) -> None:
 
     condensed = CondensedSet.load(settings.set)
     condensed.grid(settings.out)
-    for key in ("dataset", "method", "ipc", "network", "seed", "accuracy", "version"):
-        if key in condensed.provenance:
-            print(f"{key:9} {condensed.provenance[key]}")
-    print(f"picture   {settings.out}")
+    about = condensed.provenance
+    keys = ("dataset", "method", "ipc", "network", "seed", "accuracy", "version")
+    rows = [(key, str(about[key])) for key in keys if key in about]
+    print(text_table([*rows, ("picture", str(settings.out))]))
 
 
 def methods(argv: list[str]) -> None:
     """List the methods."""
     read_flags(Methods, argv, f"{PROG} methods")
-    for name, method in METHODS.items():
-        print(f"{name:10}  {method.summary} ({method.source})")
+    about = ((name, f"{method.summary} ({method.source})") for name, method in METHODS.items())
+    print(text_table(about))
 
 
 def zoo(argv: list[str]) -> None:
@@ -179,17 +180,19 @@ def zoo(argv: list[str]) -> None:
     from condense.zoo import load_named, zoo_names
 
     if settings.name is None:
-        for name in zoo_names():
-            about = load_named(name).provenance
-            accuracy, std = 100 * about["accuracy"], 100 * about["accuracy_std"]
-            tests = about["evaluation"]
-            augmented = "as it is" if tests["augment"] == "none" else "augmented"
-            tested = f"{tests['num_eval']} networks, {augmented}"
-            print(f"{name:24} {accuracy:.1f} ± {std:.1f} % ({tested})  {about['network']}")
+        print(text_table((name, *_tested(load_named(name).provenance)) for name in zoo_names()))
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)
     print(out)
+
+
+def _tested(about: Mapping[str, Any]) -> tuple[str, str]:
+    """The accuracy of a set in the zoo and how it was measured; the network of the set."""
+    accuracy, std, tests = 100 * about["accuracy"], 100 * about["accuracy_std"], about["evaluation"]
+    augmented = "as it is" if tests["augment"] == "none" else "augmented"
+    how = f"{tests['num_eval']} networks, {augmented}"
+    return f"{accuracy:.1f} ± {std:.1f} % ({how})", str(about["network"])
 
 
 def _condensed(
@@ -200,7 +203,7 @@ def _condensed(
     from condense.condensed_set import CondensedSet
     from condense.runs.cache import Cache
 
-    common, path = settings.common, folder.path / SET
+    common, path = settings.common, folder.path / CONDENSED
     cache = Cache() if common.cache else None
     with folder.journal(show=_bar("condensing", common)) as journal:
         done = journal.restore() if is_file(path) else None
@@ -285,9 +288,7 @@ def _finish(
         folder.remove_checkpoint(name)
     print(f"{about.get('dataset')}, {about.get('method')}, {condensed.ipc} per class: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
-    for path in sorted(folder.path.iterdir()):
-        if not path.name.startswith("."):
-            print(f"  {path}")
+    print(list_files(folder.path))
 
 
 COMMANDS = {

@@ -1,4 +1,4 @@
-"""Results on a stream: stage averages, forgetting, a table and two pictures.
+"""Results on a stream: stage averages, forgetting, a table and two figures.
 
 An accuracy matrix has one row per stage and one column per task. Accuracies are from 0 to 1, or
 None if the heads cannot be tested, as on a task that has no head yet.
@@ -10,10 +10,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from condense import atomic_write
+from condense.runs.plots import new_figure, save
+from condense.runs.report import text_table
 
 Row = Sequence[float | None]
 Matrix = Sequence[Row]
@@ -63,16 +61,12 @@ def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> 
     """Table of the stage averages in percent, one column per stage."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
     cells = [f"{100 * m:.1f} ± {100 * s:.1f} %" for m, s in zip(mean, std, strict=True)]
-    widths = [max(map(len, column)) for column in zip(heads, cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in (heads, cells)
-    )
+    return text_table([heads, cells])
 
 
-def draw_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
+def plot_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
     """Plot the accuracy matrix to a PNG file."""
-    figure = Figure(figsize=(1.6 + len(tasks), 1.2 + 0.8 * len(tasks)), layout="constrained")
+    figure = new_figure(1.6 + len(tasks), 1.2 + 0.8 * len(tasks))
     axes = figure.add_subplot()
     axes.imshow(
         [[float("nan") if value is None else value for value in row] for row in matrix],
@@ -89,14 +83,14 @@ def draw_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
             if value is not None:
                 colour = "white" if value < 0.6 else "black"
                 axes.text(task, stage, f"{100 * value:.1f}", ha="center", va="center", c=colour)
-    _write(figure, path)
+    save(figure, path)
 
 
-def draw_stages(
+def plot_stages(
     path: Path, tasks: Sequence[str], mean: Sequence[float], std: Sequence[float], label: str
 ) -> None:
     """Plot the average over the tasks so far after each stage to a PNG file."""
-    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    figure = new_figure(4.5, 3.2)
     axes = figure.add_subplot()
     stages = range(1, len(tasks) + 1)
     axes.errorbar(
@@ -111,12 +105,7 @@ def draw_stages(
     axes.set_ylabel("accuracy over the tasks so far (%)")
     axes.grid(alpha=0.3)
     axes.legend()
-    _write(figure, path)
-
-
-def _write(figure: Figure, path: Path) -> None:
-    with atomic_write(path) as aside:
-        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
+    save(figure, path)
 
 
 def _known(values: Sequence[float | None]) -> list[float]:

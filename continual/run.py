@@ -13,6 +13,7 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.runs.report import list_files
 from continual.settings import (
     EEIL_REPLAY,
     LEARNERS_OWN,
@@ -114,15 +115,15 @@ def finish(
     outcomes: Sequence[SeedResult],
     device: str,
 ) -> None:
-    """Write the pictures and the summary; print the results and the paths of the files."""
+    """Write the figures and the summary; print the results and the paths of the files."""
     from continual import report
 
     names = report.short_names([task.name for task in tasks])
     averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
     mean, std = report.mean_and_std(averages)
     matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])
-    report.draw_matrix(folder.path / "accuracy_matrix.png", names, matrix)
-    report.draw_stages(folder.path / "stages.png", names, mean, std, settings.memory)
+    report.plot_matrix(folder.path / "accuracy_matrix.png", names, matrix)
+    report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
     folder.write_summary({**summary(settings, stream, tasks, outcomes), **about})
     folder.remove_checkpoint()
@@ -133,9 +134,7 @@ def finish(
         f"far\n{report.table(names, mean, std)}\n"
         f"in {sum(outcome.seconds for outcome in outcomes):.0f} s"
     )
-    for path in sorted(folder.path.iterdir()):
-        if not path.name.startswith("."):
-            print(f"  {path}")
+    print(list_files(folder.path))
 
 
 def summary(

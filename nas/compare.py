@@ -13,7 +13,10 @@ import tyro
 from condense import UserError
 from condense.cli.app import main
 from condense.cli.flags import read_flags
-from nas.paths import exists
+from condense.runs.paths import exists
+from condense.runs.plots import new_figure, save
+from condense.runs.report import text_table
+from condense.runs.run_dir import SUMMARY
 from nas.settings import label
 
 if TYPE_CHECKING:
@@ -55,8 +58,8 @@ def run(argv: list[str]) -> None:
         raise UserError("out must be the name of a picture")
     compared = [read(path) for path in settings.runs]
     compared = with_common_ground_truth(compared, settings.ground_truth)
-    print(text_table(compared))
-    draw(settings.out, compared)
+    print(table(compared))
+    plot(settings.out, compared)
     print(f"  {settings.out}")
 
 
@@ -66,7 +69,7 @@ def read(path: Path) -> Compared:
     Raises:
         UserError: the run is not finished, or its files are damaged.
     """
-    from nas.summary import SUMMARY, read_summary
+    from nas.summary import read_summary
     from nas.table import TABLE, Table
 
     if not exists(path / SUMMARY):
@@ -117,7 +120,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     return found
 
 
-def text_table(runs: Sequence[Compared]) -> str:
+def table(runs: Sequence[Compared]) -> str:
     """A line for each run."""
     from nas.report import correlation_of, per_cent
 
@@ -142,26 +145,20 @@ def text_table(runs: Sequence[Compared]) -> str:
                 str(summary["images"]),
             )
         )
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
+    return text_table(cells)
 
 
-def draw(path: Path, runs: Sequence[Compared]) -> None:
-    """Draw one scatter plot per run, and one plot with the rankings of all runs."""
-    from matplotlib.figure import Figure
-
+def plot(path: Path, runs: Sequence[Compared]) -> None:
+    """Write one scatter plot per run, and one plot with the rankings of all runs, as a PNG file."""
     from nas import report
 
-    figure = Figure(figsize=(3.6 * (len(runs) + 1), 3.6), layout="constrained")
+    figure = new_figure(3.6 * (len(runs) + 1), 3.6)
     places = figure.subplots(1, len(runs) + 1, squeeze=False)[0]
     for axes, each in zip(places, runs, strict=False):
         rows = report.ranked(each.table)
         report.scatter(axes, rows, each.summary["top_fraction"], each.name)
         report.ranking(places[-1], rows, each.name)
-    report.write(figure, path)
+    save(figure, path)
 
 
 if __name__ == "__main__":

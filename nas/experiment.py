@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from condense import CondensedSet, ImageData, load, load_or_embedded
 from condense.cli.device import choose_device
+from condense.runs.run_dir import CONDENSED
 from nas.objective import (
     RUNGS,
     TrialResult,
@@ -28,7 +29,6 @@ from nas.study import SharedStudy
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-CONDENSED = "condensed.safetensors"
 
 
 def load_images(settings: Search) -> ImageData:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from condense import atomic_write
+from condense.runs.plots import new_figure, save
+from condense.runs.report import indented, text_table
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
 from nas.table import GroundTruth, Row, Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 def ranked(table: Table) -> list[Row]:
@@ -61,27 +61,29 @@ def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
 def lines(summary: Mapping[str, Any]) -> str:
     """A summary as text."""
     evaluated, space = summary["n_complete"], summary["space_size"]
-    said = [
-        f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
-        f"ranked" + _left_out(summary),
-        f"  best by the proxy           {summary['best']}",
-        f"  retrained on the whole set  {per_cent(summary['best_accuracy'])}" + _below(summary),
+    rows = [
+        ("best by the proxy", summary["best"]),
+        ("retrained on the whole set", per_cent(summary["best_accuracy"]) + _below(summary)),
     ]
     if "baseline_parameters" in summary:
-        top = summary["top_fraction"]
-        said += [
-            f"  Spearman, top {100 * top:.0f} %          {correlation_of(summary, 'spearman_top')}",
-            f"  Spearman, all               {correlation_of(summary, 'spearman_all')}",
-            f"  Kendall, all                {correlation_of(summary, 'kendall_all')}",
+        top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"
+        baseline = summary["baseline_parameters"]
+        rows += [
+            (top, str(correlation_of(summary, "spearman_top"))),
+            ("Spearman, all", str(correlation_of(summary, "spearman_all"))),
+            ("Kendall, all", str(correlation_of(summary, "kendall_all"))),
+            ("Spearman of size alone", str(correlation_of(baseline, "spearman_all"))),
         ]
-        size = correlation_of(summary["baseline_parameters"], "spearman_all")
-        said.append(f"  Spearman of size alone      {size}")
-    said.append(
-        f"  {summary['seconds_search']:.0f} s of training, {summary['seconds_proxy']:.0f} s to "
+    first = (
+        f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
+        f"ranked{_left_out(summary)}"
+    )
+    last = (
+        f"{summary['seconds_search']:.0f} s of training, {summary['seconds_proxy']:.0f} s to "
         f"make the proxy{', which was in the cache' if summary['proxy_from_cache'] else ''}, "
         f"{summary['seconds_wall']:.0f} s in all; {summary['images']} images"
     )
-    return "\n".join(said)
+    return f"{first}\n{indented(text_table(rows))}\n{indented(last)}"
 
 
 def per_cent(accuracy: float | None) -> str:
@@ -105,11 +107,11 @@ def _left_out(summary: Mapping[str, Any]) -> str:
     return f" ({', '.join(said)})" if said else ""
 
 
-def draw_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
+def plot_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
     """Write the scatter plot of a search as a PNG file."""
-    figure = Figure(figsize=(4.5, 3.8), layout="constrained")
+    figure = new_figure(4.5, 3.8)
     scatter(figure.add_subplot(), ranked(table), top_fraction, label)
-    write(figure, path)
+    save(figure, path)
 
 
 def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) -> None:
@@ -143,12 +145,12 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     axes.grid(alpha=0.3)
 
 
-def draw_ranking(path: Path, table: Table, label: str) -> None:
+def plot_ranking(path: Path, table: Table, label: str) -> None:
     """Write the plot of `ranking` as a PNG file."""
-    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    figure = new_figure(4.5, 3.2)
     axes = figure.add_subplot()
     ranking(axes, ranked(table), label)
-    write(figure, path)
+    save(figure, path)
 
 
 def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
@@ -166,12 +168,6 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def write(figure: Figure, path: Path) -> None:
-    """Write a PNG file atomically; the same figure gives the same bytes."""
-    with atomic_write(path) as aside:
-        FigureCanvasAgg(figure).print_png(aside, metadata={"Software": None})
 
 
 def _literal(label: str) -> str:

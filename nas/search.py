@@ -13,6 +13,8 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.runs.report import list_files
+from condense.runs.run_dir import CONDENSED
 from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
 
 if TYPE_CHECKING:
@@ -85,7 +87,6 @@ def keep_set(
 ) -> None:
     """Save the condensed set of the proxy, if it needs one, in the run folder."""
     from condense import Cache
-    from nas.experiment import CONDENSED
     from nas.proxies import proxy_set
 
     path = folder.path / CONDENSED
@@ -174,17 +175,15 @@ def finish(
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
         raise UserError(f"none of {len(rows)} architectures came to a score{reason}")
     name = label(settings.proxy)
-    report.draw_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
-    report.draw_ranking(folder.path / "ranking.png", table, name)
+    report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
+    report.plot_ranking(folder.path / "ranking.png", table, name)
     summary = summarise(experiment, table, ground_truth)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
     folder.write_summary(summary)
     if not summary["n_remaining"]:
         folder.remove_checkpoint()
     print(report.lines(summary))
-    for path in sorted(folder.path.iterdir()):
-        if not path.name.startswith("."):
-            print(f"  {path}")
+    print(list_files(folder.path))
 
 
 def summarise(

@@ -14,7 +14,8 @@ import tyro
 
 from condense import METHODS, GradientMatching, UserError, at_least, at_most, unknown
 from condense.cli.common import Common
-from nas.paths import check_text, exists
+from condense.runs.io import check_text
+from condense.runs.paths import exists
 
 MOST_WORKERS = 1024
 LONGEST_TIMEOUT = 10**9
@@ -165,7 +166,7 @@ class Search:
 
     def __post_init__(self) -> None:
         for name in ("dataset", "proxy", "space", "ground_truth", "storage"):
-            check_text(name, getattr(self, name))
+            check_text(name, str(getattr(self, name)))
         check_proxy(self.proxy)
         if self.condensing is not None and self.proxy in METHODS:
             METHODS[self.proxy].check(self.condensing)

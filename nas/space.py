@@ -17,7 +17,7 @@ from itertools import combinations, islice, product
 from typing import TYPE_CHECKING, Any
 
 from condense import Network, UserError
-from nas.paths import check_text
+from condense.runs.io import check_text
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NewType, TypedDict
 
 from condense import UserError
-from nas.paths import check_text, read_text
+from condense.runs.io import check_text, read_json
+from condense.runs.run_dir import SUMMARY
 
-SUMMARY = "summary.json"
 Count = NewType("Count", int)
 Amount = NewType("Amount", float)
 Fraction = NewType("Fraction", float)
@@ -78,13 +77,7 @@ def read_summary(folder: Path) -> dict[str, Any]:
     import cattrs
 
     path = folder / SUMMARY
-    text = read_text(path)
-    try:
-        found = json.loads(text)
-        if not isinstance(found, dict):
-            raise ValueError("a JSON object was expected")
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+    found = read_json(path)
     try:
         return dict(_converter().structure(found, _Summary))
     except Exception as error:  # cattrs raises many classes, in exception groups

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from condense import UserError, atomic_write
+from condense.runs.io import read_text, reading
 from nas.objective import TrialResult
-from nas.paths import is_folder, read_text
 from nas.space import Space
 from nas.summary import MOST
 
@@ -107,7 +107,8 @@ class Table:
         Raises:
             UserError: there is no such file, or it is not such a table.
         """
-        path = path / TABLE if is_folder(path) else path
+        with reading(path):
+            path = path / TABLE if path.is_dir() else path
         try:
             records = list(csv.DictReader(io.StringIO(read_text(path), newline="")))
         except csv.Error as error:

@@ -22,13 +22,14 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.commands import machine
 from benchmarks.continual.main_job import MEMORIES, flags
 from benchmarks.result_files import NAMES
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
 from condense.errors import unknown
 from condense.runs.io import read_json
-from condense.runs.run_dir import provenance
+from condense.runs.report import markdown_table
+from condense.runs.run_dir import CONFIG, SUMMARY, provenance
 from condense.validation import at_least
 from continual import run as continual_run
 from continual.settings import STREAMS
@@ -188,13 +189,13 @@ def _ours(settings: SplitStreams, images: str, memory: str, seed: int) -> Row:
     parts = settings.stream, memory, settings.images_per_class, settings.preset, images[:8]
     out = settings.runs / f"{'-'.join(map(str, parts))}-s{seed}"
     root = ["--data-root", str(settings.data_root)] if settings.data_root else []
-    if not (out / "config.json").exists():
+    if not (out / CONFIG).exists():
         more = ["--images-per-class", str(settings.images_per_class), "--seed", str(seed)]
         more += ["--device", settings.device, "--out", str(out), *root, "--quiet"]
         continual_run.run([*_flags(settings, memory), *more])
-    elif not (out / "summary.json").exists():
+    elif not (out / SUMMARY).exists():
         continual_run.run(["--resume", str(out), *root, "--quiet"])
-    summary, config = (read_json(out / f"{name}.json") for name in ("summary", "config"))
+    summary, config = (read_json(out / name) for name in (SUMMARY, CONFIG))
     return {**summary, "memory": memory, "commit": config["commit"]}
 
 
@@ -260,7 +261,7 @@ def table(rows: list[Row]) -> str:
         (stream, images, *_), found = item
         return stream, int(images), -fmean(column(found, "final_average"))
 
-    lines = markdown(
+    return markdown_table(
         ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
         (
             [
@@ -273,7 +274,6 @@ def table(rows: list[Row]) -> str:
             for about, found in sorted(groups.items(), key=order)
         ),
     )
-    return "\n".join(lines)
 
 
 def notes(memories: Sequence[str]) -> str:

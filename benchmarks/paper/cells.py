@@ -6,17 +6,18 @@ selects cells. A measurement is a row of results/TABLE.csv and is not repeated.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal, NoReturn
 
 from benchmarks.commands import cores, machine, run_to_the_end
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
 from condense.cli import app
 from condense.cli.flags import read_flags
 from condense.errors import UserError, unknown
+from condense.runs.report import markdown_table
 from condense.validation import at_least
 
 OFFICIAL = {
@@ -123,10 +124,10 @@ def is_papers(row: Row, cell: Cell) -> bool:
     return cell.alike and row["preset"] == "paper" and whole and images
 
 
-def lines(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> Iterator[str]:
+def markdown(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> str:
     """The table in Markdown: our result, the paper's, and the difference if comparable."""
     header = [*cells[0].axes, "ours", "measured", "paper", "difference"]
-    return markdown(header, (shown(cell, row_of(cell, rows, preset)) for cell in cells))
+    return markdown_table(header, (shown(cell, row_of(cell, rows, preset)) for cell in cells))
 
 
 def shown(cell: Cell, row: Row | None) -> list[str]:
@@ -169,7 +170,7 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
         rows.append(measure(table, cell, settings))
         write_rows(path, rows)
         print(f"{cell.name}: {rows[-1]['value']} % in {rows[-1]['seconds']} s", flush=True)
-    print("\n".join(lines(wanted, read_rows(path), settings.preset)))
+    print(markdown(wanted, read_rows(path), settings.preset))
 
 
 def main(table: str, settings: type[Cells], cells: Iterable[Cell]) -> NoReturn:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from benchmarks.pictures import write
 from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.runs.plots import new_figure, save
+from condense.runs.run_dir import CONDENSED
 
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
-
-FILE = "condensed.safetensors"
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def load(paths: Sequence[Path]) -> list[CondensedSet]:
 
     if not paths:
         return [load_named(name) for name in zoo_names() if name.endswith("-dsa-10")]
-    return [CondensedSet.load(path / FILE if path.is_dir() else path) for path in paths]
+    return [CondensedSet.load(path / CONDENSED if path.is_dir() else path) for path in paths]
 
 
 def title(about: dict[str, Any]) -> str:
@@ -56,28 +55,26 @@ def title(about: dict[str, Any]) -> str:
     return name if accuracy is None else f"{name}, {100 * accuracy:.1f} %"
 
 
-def draw(sets: Sequence[CondensedSet], path: Path) -> None:
-    """Draw all sets side by side."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.5 * len(sets), 4.8), dpi=200, layout="constrained")
-    for plot, condensed in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+def plot(sets: Sequence[CondensedSet], path: Path) -> None:
+    """Plot all sets side by side."""
+    figure = new_figure(4.5 * len(sets), 4.8, dpi=200)
+    for axes, condensed in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         picture = condensed.grid()
         row = picture.height / condensed.classes
-        plot.imshow(picture, cmap="gray", vmin=0, vmax=255)
-        plot.set_title(title(condensed.provenance))
-        plot.set_xticks([])
-        plot.set_yticks([(index + 0.5) * row for index in range(condensed.classes)])
-        plot.set_yticklabels(condensed.class_names)
-        plot.tick_params(length=0)
-        plot.spines[:].set_visible(False)
-    write(figure, path, [condensed.provenance for condensed in sets])
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+        axes.set_title(title(condensed.provenance))
+        axes.set_xticks([])
+        axes.set_yticks([(index + 0.5) * row for index in range(condensed.classes)])
+        axes.set_yticklabels(condensed.class_names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    save(figure, path, [condensed.provenance for condensed in sets])
 
 
 def run(argv: list[str]) -> None:
-    """Draw the sets."""
+    """Plot the sets."""
     settings = read_flags(Figure2, argv, "python -m benchmarks.paper.figure2")
-    draw(load(settings.sets), settings.out)
+    plot(load(settings.sets), settings.out)
     print(settings.out)
 
 

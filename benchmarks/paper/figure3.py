@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.pictures import write
 from benchmarks.result_files import Result, learnt, results
 from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.runs.plots import new_figure, save
 
 STAGES = ("T1", "T2", "T3")
 MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
@@ -54,13 +54,11 @@ def curve(kept: list[Result], memory: str, distill: bool, part: str = "plain") -
     )
 
 
-def draw(kept: list[Result], path: Path) -> None:
-    """Draw T1 to T3 by memory, without and with distillation."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-    plots = figure.subplots(1, 2, sharey=True)
-    for plot, distill in zip(plots, (False, True), strict=True):
+def plot(kept: list[Result], path: Path) -> None:
+    """Plot T1 to T3 by memory, without and with distillation."""
+    figure = new_figure(9.5, 3.6)
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, distill in zip(panels, (False, True), strict=True):
         for number, (memory, name) in enumerate(MEMORIES.items()):
             colour = f"C{number}"
             for part, line in LINES.items():
@@ -68,26 +66,26 @@ def draw(kept: list[Result], path: Path) -> None:
                 if found:
                     label = name if part == "plain" else None
                     style = {"marker": "o", "capsize": 3, "linestyle": line}
-                    plot.errorbar(STAGES, *found, **style, label=label, color=colour)
+                    axes.errorbar(STAGES, *found, **style, label=label, color=colour)
             if memory in PAPER and not distill:
-                plot.scatter(["T3"], [PAPER[memory]], 60, marker="*", color=colour)
-        plot.set_title("with distillation" if distill else "without distillation")
-        plot.set_xlabel("learning stage")
-        plot.grid(alpha=0.3)
-    plots[0].set_ylabel("test accuracy (%)")
-    plots[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
-    plots[0].plot([], [], ":", color="grey", label="so, and condensed like whole images")
-    plots[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
+                axes.scatter(["T3"], [PAPER[memory]], 60, marker="*", color=colour)
+        axes.set_title("with distillation" if distill else "without distillation")
+        axes.set_xlabel("learning stage")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("test accuracy (%)")
+    panels[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
+    panels[0].plot([], [], ":", color="grey", label="so, and condensed like whole images")
+    panels[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
     figure.legend(
-        *plots[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"
+        *panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"
     )
-    write(figure, path)
+    save(figure, path)
 
 
 def run(argv: list[str]) -> None:
-    """Draw the saved results."""
+    """Plot the saved results."""
     out = read_flags(Figure3, argv, "python -m benchmarks.paper.figure3").out
-    draw(results(), out)
+    plot(results(), out)
     print(out)
 
 

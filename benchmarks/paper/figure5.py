@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.condensations import Condensations, about, kept_at, load_images
-from benchmarks.pictures import write
 from benchmarks.rows import Row, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.serialization import overrides
 from condense.methods.registry import method_named
+from condense.runs.plots import new_figure, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,39 +125,37 @@ def spread(found: Magnitudes, t: int) -> Row:
     return row
 
 
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Draw mean and range over the classes at each step, without and with DSA."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
-    plots = figure.subplots(1, len(METHODS), sharey=True)
-    for plot, condensed in zip(plots, METHODS.values(), strict=True):
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Plot mean and range over the classes at each step, without and with DSA."""
+    figure = new_figure(8, 3.2)
+    panels = figure.subplots(1, len(METHODS), sharey=True)
+    for axes, condensed in zip(panels, METHODS.values(), strict=True):
         mine = [row for row in rows if row["condensed"] == condensed]
         steps = [row["t"] for row in mine]
         for side in SIDES:
             mean, low, high = (
                 [float(row[f"{side}_{name}"]) for row in mine] for name in ("mean", "min", "max")
             )
-            plot.plot(steps, mean, marker="o", label=f"{side} images")
-            plot.fill_between(steps, low, high, alpha=0.2)
-        plot.set_title(condensed)
-        plot.set_xlabel(f"step of the inner loop at k = {mine[0]['k']}")
-        plot.set_xticks(steps)
-        plot.set_yscale("log")
-        plot.grid(alpha=0.3)
-    plots[0].set_ylabel("norm of the gradient")
-    plots[0].legend(loc="lower left")
-    write(figure, path)
+            axes.plot(steps, mean, marker="o", label=f"{side} images")
+            axes.fill_between(steps, low, high, alpha=0.2)
+        axes.set_title(condensed)
+        axes.set_xlabel(f"step of the inner loop at k = {mine[0]['k']}")
+        axes.set_xticks(steps)
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("norm of the gradient")
+    panels[0].legend(loc="lower left")
+    save(figure, path)
 
 
 def run(argv: list[str]) -> None:
-    """Measure, save and draw."""
+    """Measure, save and plot."""
     settings = read_flags(Figure5, argv, PROG)
     data = load_images(settings)
     measured = about(settings, data, PROG, argv)
     rows = [{**row, **measured} for method in METHODS for row in measure(settings, data, method)]
     write_rows(settings.results / "figure5.csv", rows)
-    draw(rows, settings.results / "figure5.png")
+    plot(rows, settings.results / "figure5.png")
     for row in rows:
         print(f"{row['condensed']}, t = {row['t']}: real {row['real_mean']}", end=", ")
         print(f"synthetic {row['synthetic_mean']}")

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from benchmarks.condensations import Condensations, about, kept_at, load_images
-from benchmarks.pictures import write
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError, unknown
 from condense.methods.registry import method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
+from condense.runs.plots import new_figure, save
 from condense.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -103,30 +103,28 @@ def tiles(data: ImageData, evolved: Evolution, labels: Sequence[int]) -> Tensor:
     return picture
 
 
-def draw(
+def plot(
     data: ImageData, evolutions: Sequence[Evolution], settings: Figure6, path: Path, said: object
 ) -> None:
-    """Draw a plot per initialisation, in the order of `STARTS`; `said` is the file's metadata."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4.8), dpi=200, layout="constrained")
+    """Plot a panel per initialisation, in the order of `STARTS`; `said` is the file's metadata."""
+    figure = new_figure(9, 4.8, dpi=200)
     names, labels = list(settings.classes), [data.class_names.index(c) for c in settings.classes]
-    plots = figure.subplots(1, len(STARTS))
-    for plot, title, evolved in zip(plots, STARTS.values(), evolutions, strict=True):
+    panels = figure.subplots(1, len(STARTS))
+    for axes, title, evolved in zip(panels, STARTS.values(), evolutions, strict=True):
         picture = tiles(data, evolved, labels)
         row, column = picture.shape[1] / len(names), picture.shape[2] / len(evolved)
-        plot.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
-        plot.set_title(title)
-        plot.set_xlabel("outer iterations")
-        plot.set_xticks([(place + 0.5) * column for place in range(len(evolved))], list(evolved))
-        plot.set_yticks([(place + 0.5) * row for place in range(len(names))], names)
-        plot.tick_params(length=0)
-        plot.spines[:].set_visible(False)
-    write(figure, path, said)
+        axes.imshow(picture.permute(1, 2, 0).numpy(), interpolation="nearest")
+        axes.set_title(title)
+        axes.set_xlabel("outer iterations")
+        axes.set_xticks([(place + 0.5) * column for place in range(len(evolved))], list(evolved))
+        axes.set_yticks([(place + 0.5) * row for place in range(len(names))], names)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    save(figure, path, said)
 
 
 def run(argv: list[str]) -> None:
-    """Condense from both initialisations, and draw.
+    """Condense from both initialisations, and plot.
 
     Raises:
         UserError: there is no such class, and as `load_images`.
@@ -140,7 +138,7 @@ def run(argv: list[str]) -> None:
             raise unknown("class", name, data.class_names)
     evolutions = [evolution(settings, data, start) for start in STARTS]
     path = settings.results / "figure6.png"
-    draw(data, evolutions, settings, path, about(settings, data, PROG, argv))
+    plot(data, evolutions, settings, path, about(settings, data, PROG, argv))
     print(path)
 
 

@@ -20,13 +20,15 @@ from typing import TYPE_CHECKING, Any
 import tyro
 
 from benchmarks.commands import cores, machine
-from benchmarks.rows import RESULTS, Row, markdown, write_rows
+from benchmarks.rows import RESULTS, Row, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.serialization import record
 from condense.errors import UserError
 from condense.runs.io import read_json
-from nas.compare import Compared, draw, read, with_common_ground_truth
+from condense.runs.report import markdown_table
+from condense.runs.run_dir import CONFIG
+from nas.compare import Compared, plot, read, with_common_ground_truth
 from nas.search import defaults
 from nas.settings import PROXIES
 
@@ -162,14 +164,14 @@ def is_papers(row: Row) -> bool:
     )
 
 
-def lines(rows: Sequence[Row]) -> Iterator[str]:
+def markdown(rows: Sequence[Row]) -> str:
     """The table in Markdown, our results beside the paper's."""
     heads = (
         *("proxy", "measured", "accuracy (%)", "paper", "difference", "regret"),
         *("Spearman, top", "paper", "Spearman, all", "Kendall", "minutes", "paper"),
         *("images", "paper"),
     )
-    return markdown(heads, map(_cells, rows))
+    return markdown_table(heads, map(_cells, rows))
 
 
 def architectures(runs: Sequence[Compared], ground_truth: GroundTruth) -> list[Row]:
@@ -264,19 +266,19 @@ def _rounded(value: float | None) -> float | None:
 
 
 def run(argv: list[str]) -> None:
-    """Read the runs, save and print the tables, and draw the figure."""
+    """Read the runs, save and print the tables, and plot the figure."""
     settings = read_flags(Table6, argv, "python -m benchmarks.paper.table6")
     from nas.table import GroundTruth
 
     runs = read_runs(settings.runs)
     ground_truth = next(GroundTruth.of(each.table) for each in runs if each.name == "whole")
-    configs = [read_json(path / "config.json") for path in settings.runs]
+    configs = [read_json(path / CONFIG) for path in settings.runs]
     rows = [row(each, config, ground_truth) for each, config in zip(runs, configs, strict=True)]
     write_rows(settings.results / "table6.csv", rows)
     write_rows(settings.results / "table6-architectures.csv", architectures(runs, ground_truth))
     proxies = [x for x in runs if x.name != "whole" and not x.summary["pruned"]]
-    draw(settings.results / "figure4.png", proxies or runs)
-    print("\n".join(lines(rows)))
+    plot(settings.results / "figure4.png", proxies or runs)
+    print(markdown(rows))
 
 
 if __name__ == "__main__":

@@ -187,14 +187,14 @@ def compare(settings: Speed) -> None:
 
 
 def scale(settings: Speed) -> None:
-    """Measure growing problems, save the table and draw it."""
-    from benchmarks.speed.scaling import draw, grow
+    """Measure growing problems, save the table and plot it."""
+    from benchmarks.speed.scaling import grow, plot
 
     table = grow(settings, step, SIDES, settings.minutes).assign(**about(settings))
     name = RESULTS / f"scaling-{settings.device.partition(':')[0]}"
     with atomic_write(name.with_suffix(".csv")) as aside:
         table.to_csv(aside, index=False)
-    draw(table, f"{settings.problem}; {_device_name(settings.device)}", name.with_suffix(".png"))
+    plot(table, f"{settings.problem}; {_device_name(settings.device)}", name.with_suffix(".png"))
 
 
 def _device_name(device: str) -> str:

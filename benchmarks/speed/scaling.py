@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from benchmarks.pictures import write
+from condense.runs.plots import new_figure, save
 
 AXES: Mapping[str, tuple[str, tuple[int, ...]]] = {
     "ipc": ("images per class", (1, 5, 10, 20, 50)),
@@ -62,25 +62,23 @@ def grow(
     return pd.DataFrame(rows)
 
 
-def draw(table: pd.DataFrame, title: str, path: Path) -> None:
-    """Draw time above and memory below, a column per axis; both scales are logarithmic."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    plots = figure.subplots(2, len(AXES), sharey="row", squeeze=False)
+def plot(table: pd.DataFrame, title: str, path: Path) -> None:
+    """Plot time above and memory below, a column per axis; both scales are logarithmic."""
+    figure = new_figure(12, 5)
+    panels = figure.subplots(2, len(AXES), sharey="row", squeeze=False)
     for column, (axis, (label, _)) in enumerate(AXES.items()):
-        for plot, what, unit in zip(
-            plots[:, column], ("seconds", "bytes"), (1.0, 2.0**20), strict=True
+        for axes, what, unit in zip(
+            panels[:, column], ("seconds", "bytes"), (1.0, 2.0**20), strict=True
         ):
             for side, points in table[table["axis"] == axis].groupby("side"):
-                plot.loglog(points["value"], points[what] / unit, marker="o", label=side)
+                axes.loglog(points["value"], points[what] / unit, marker="o", label=side)
             values = sorted(set(table.loc[table["axis"] == axis, "value"]))
-            plot.set_xticks(values, map(str, values))
-            plot.xaxis.minorticks_off()
-            plot.grid(alpha=0.3)
-        plots[1, column].set_xlabel(label)
-    plots[0, 0].set_ylabel("seconds per step")
-    plots[1, 0].set_ylabel("memory (MB)")
-    plots[0, 0].legend()
+            axes.set_xticks(values, map(str, values))
+            axes.xaxis.minorticks_off()
+            axes.grid(alpha=0.3)
+        panels[1, column].set_xlabel(label)
+    panels[0, 0].set_ylabel("seconds per step")
+    panels[1, 0].set_ylabel("memory (MB)")
+    panels[0, 0].legend()
     figure.suptitle(title)
-    write(figure, path)
+    save(figure, path)

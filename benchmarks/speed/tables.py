@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from benchmarks.rows import Row, markdown
+from benchmarks.rows import Row
 from benchmarks.speed.problem import Part, Speed
 from benchmarks.speed.time_to_accuracy import VARIANTS
+from condense.runs.report import markdown_table
 
 PARTS = (*get_args(Part), "outer iteration, added up")
 ALIKE = (
@@ -42,7 +43,7 @@ def speed_table(rows: Iterable[Row]) -> str:
         mine = [found.get((problem.problem, part)) for problem in PROBLEMS]
         if exact := mine[0]:
             lines.append([part, *map(_ratio, mine), f"{float(exact['roofline_ratio']):.1f}"])
-    return "\n".join(markdown(["", "exactly the same", "in bfloat16", "floor of float32"], lines))
+    return markdown_table(["", "exactly the same", "in bfloat16", "floor of float32"], lines)
 
 
 def speedup_table(rows: Iterable[Row]) -> str:
@@ -57,7 +58,7 @@ def speedup_table(rows: Iterable[Row]) -> str:
         [f"{dataset}, {ipc}, K = {outer}", *(cells.get(variant, "") for variant in VARIANTS)]
         for (dataset, ipc, outer, *_), cells in groups.items()
     ]
-    return "\n".join(markdown(["", *VARIANTS], lines))
+    return markdown_table(["", *VARIANTS], lines)
 
 
 def _ratio(row: Row | None) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import cores, machine
-from benchmarks.rows import RESULTS, Row, markdown, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, read_rows, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -25,6 +25,7 @@ from condense.config.methods import GradientMatching
 from condense.config.network import Network
 from condense.config.presets import PRESETS, preset
 from condense.config.serialization import overrides
+from condense.runs.report import markdown_table
 from condense.runs.run_dir import provenance
 from condense.validation import at_least
 
@@ -201,7 +202,7 @@ def _add(path: Path, row: Row) -> None:
     print(f"{row['variant']}: {row['seconds']} s, {row['accuracies']}", flush=True)
 
 
-def lines(rows: dict[str, Row]) -> str:
+def markdown(rows: dict[str, Row]) -> str:
     """The rows in Markdown: seconds until the goal was reached, and the speedup."""
     out = []
     for variant in [name for name in VARIANTS if name in rows]:
@@ -211,13 +212,13 @@ def lines(rows: dict[str, Row]) -> str:
             seconds += f" (not in {float(row['below_seconds']):.1f})"
         out.append([variant, row["iterations"], seconds, str(trial.accuracy), row["speedup"]])
     header = ["variant", "iterations", "seconds", "accuracy", "times as soon"]
-    return "\n".join(markdown(header, out))
+    return markdown_table(header, out)
 
 
 def run(argv: list[str]) -> None:
     """Measure the missing rows and print all."""
     settings = read_flags(TimeToAccuracy, argv, PROG)
-    print(lines(measure(settings)))
+    print(markdown(measure(settings)))
 
 
 if __name__ == "__main__":

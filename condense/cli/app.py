@@ -14,6 +14,7 @@ from condense.runs.io import (
     FULL,
     explain,
 )
+from condense.runs.report import indented, text_table
 from condense.runs.run_dir import Interrupted
 from condense.system.allocator import keep_freed_memory
 from condense.system.openmp import bound_spinning
@@ -29,11 +30,9 @@ def dispatch(
         UserError: there is no such command.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        width = max(map(len, commands))
-        print(f"usage: {prog} COMMAND [--help]\n")
-        for name, function in commands.items():
-            summary = (inspect.getdoc(function) or "").splitlines()[:1]
-            print(f"  {name:{width}}  {' '.join(summary)}")
+        docs = {name: inspect.getdoc(function) or "" for name, function in commands.items()}
+        summaries = ((name, doc.partition("\n")[0]) for name, doc in docs.items())
+        print(f"usage: {prog} COMMAND [--help]\n\n{indented(text_table(summaries))}")
         return
     if argv[0] not in commands:
         raise unknown("command", argv[0], commands)

@@ -42,11 +42,12 @@ from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
 from condense.runs.io import (
+    check_text,
     is_file,
-    is_text,
     read_json,
 )
 from condense.runs.paths import user_path
+from condense.runs.run_dir import CONFIG
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
 
@@ -118,10 +119,7 @@ def read_flags(
 def _check_text(argv: Sequence[str]) -> None:
     """Raise UserError if an argument cannot be written to config.json or to a terminal."""
     for before, argument in zip(["an argument", *argv], argv, strict=False):
-        if not is_text(argument):
-            # The value is not quoted: that of --storage may contain a password.
-            flag = argument.partition("=")[0] if argument.startswith("--") else before
-            raise UserError(f"{flag} holds bytes that are not UTF-8: choose another name")
+        check_text(argument.partition("=")[0] if argument.startswith("--") else before, argument)
 
 
 def _with_paths(settings: FlagsT) -> FlagsT:
@@ -147,6 +145,8 @@ def _unboxed(box: str) -> str:
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:
     """The last value of `--flag VALUE` or `--flag=VALUE` in `argv`; None if there is none."""
+    # tyro.extras.overridable_config_cli chooses defaults by a subcommand: it has no flag on which
+    # the defaults of other flags depend, and one subcommand for each combination would be needed.
     found = None
     for position, argument in enumerate(argv):
         name, equals, value = argument.partition("=")
@@ -184,9 +184,9 @@ def _kept(
         flag = argument.partition("=")[0].replace("_", "-")
         if flag.startswith("--") and flag[2:] not in allowed:
             raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
-    path = run / "config.json"
+    path = run / CONFIG
     if not is_file(path):
-        raise UserError(f"{run} holds no run to resume (no config.json)")
+        raise UserError(f"{run} holds no run to resume (no {CONFIG})")
     config = read_json(path)
     if config.get("command") != prog:
         raise UserError(

@@ -10,7 +10,7 @@ from typing import Any
 from condense.cli.common import Settings
 from condense.config.serialization import overrides, record
 from condense.errors import UserError
-from condense.runs.run_dir import RunFolder
+from condense.runs.run_dir import SUMMARY, RunFolder
 
 _NOT_KEPT = ("out", "resume", "quiet")
 
@@ -37,7 +37,7 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
     folder = RunFolder.open(common.resume)
     try:
         if folder.finished:
-            raise UserError(f"{folder.path} is finished: its results are in summary.json")
+            raise UserError(f"{folder.path} is finished: its results are in {SUMMARY}")
         folder.require(**entries)
     except BaseException:
         folder.close()

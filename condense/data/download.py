@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,57 +56,30 @@ def _impatient() -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _split(images: Any, labels: Any, names: list[str] | None = None) -> Split:
-    return np.asarray(images), np.asarray(labels, dtype=np.int64), names
+def _fetch(kind: str, folder: str, train: bool, *, named: bool = False) -> Split:
+    """A split of a class of torchvision with `data` and `targets`; its class names if `named`."""
+    from torchvision import datasets
+
+    split = getattr(datasets, kind)(folder, train=train, download=True)
+    return _split(split.data, split.targets, split.classes if named else None)
 
 
-def _mnist(folder: str, train: bool) -> Split:
-    from torchvision.datasets import MNIST
-
-    split = MNIST(folder, train=train, download=True)
-    return _split(split.data, split.targets)
-
-
-def _fashionmnist(folder: str, train: bool) -> Split:
-    from torchvision.datasets import FashionMNIST
-
-    split = FashionMNIST(folder, train=train, download=True)
-    return _split(split.data, split.targets, split.classes)
-
-
-def _svhn(folder: str, train: bool) -> Split:
+def _fetch_svhn(folder: str, train: bool) -> Split:
     from torchvision.datasets import SVHN
 
     split = SVHN(folder, split="train" if train else "test", download=True)
     return _split(split.data.transpose(0, 2, 3, 1), split.labels)
 
 
-def _usps(folder: str, train: bool) -> Split:
-    from torchvision.datasets import USPS
-
-    split = USPS(folder, train=train, download=True)
-    return _split(split.data, split.targets)
-
-
-def _cifar10(folder: str, train: bool) -> Split:
-    from torchvision.datasets import CIFAR10
-
-    split = CIFAR10(folder, train=train, download=True)
-    return _split(split.data, split.targets, split.classes)
-
-
-def _cifar100(folder: str, train: bool) -> Split:
-    from torchvision.datasets import CIFAR100
-
-    split = CIFAR100(folder, train=train, download=True)
-    return _split(split.data, split.targets, split.classes)
+def _split(images: Any, labels: Any, names: list[str] | None = None) -> Split:
+    return np.asarray(images), np.asarray(labels, dtype=np.int64), names
 
 
 FETCHERS: dict[str, Callable[[str, bool], Split]] = {
-    "mnist": _mnist,
-    "fashionmnist": _fashionmnist,
-    "svhn": _svhn,
-    "usps": _usps,
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
+    "mnist": partial(_fetch, "MNIST"),
+    "fashionmnist": partial(_fetch, "FashionMNIST", named=True),
+    "svhn": _fetch_svhn,
+    "usps": partial(_fetch, "USPS"),
+    "cifar10": partial(_fetch, "CIFAR10", named=True),
+    "cifar100": partial(_fetch, "CIFAR100", named=True),
 }

@@ -69,6 +69,19 @@ def writing(path: str | os.PathLike[str], chosen_by: str = OUT) -> Iterator[None
 
 
 @contextmanager
+def reading(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an error of the operating system in the block, which reads `path`, into a `UserError`.
+
+    A NUL byte in the path is such an error too, although it raises a `ValueError`.
+    """
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path}: {reason}") from error
+
+
+@contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path; it is renamed to `path` at the end of the block.
 
@@ -126,11 +139,9 @@ def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read or is not a JSON object.
     """
-    _check_readable(path)
+    text = read_text(path)
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
+        value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged: not valid JSON ({one_line(error)})") from error
     if not isinstance(value, dict):
@@ -190,17 +201,26 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     """
     from safetensors.torch import load
 
-    _check_readable(path)
+    # Read once: safetensors opens a file twice, and it may be replaced in between.
+    data = _read_bytes(path)
     try:
-        # Read once: safetensors opens a file twice, and it may be replaced in between.
-        data = Path(path).read_bytes()
         tensors = load(data)
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return tensors, dict(header.get("__metadata__") or {})
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # safetensors raises many types, some its own
         raise UserError(f"{path} is damaged or no safetensors file ({one_line(error)})") from error
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """The text of a file, with its line ends unchanged.
+
+    Raises:
+        UserError: the file cannot be read, or is not UTF-8.
+    """
+    try:
+        return _read_bytes(path).decode()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: not UTF-8 ({one_line(error)})") from error
 
 
 def is_text(text: str) -> bool:
@@ -212,6 +232,17 @@ def is_text(text: str) -> bool:
     return True
 
 
+def check_text(name: str, text: str) -> None:
+    """Check that a text can be written to a file or a terminal.
+
+    Raises:
+        UserError: it contains bytes that are not UTF-8, as some old file names do.
+    """
+    if not is_text(text):
+        # The text is not quoted: it may contain a password.
+        raise UserError(f"{name} holds bytes that are not UTF-8: choose another name")
+
+
 def is_file(path: str | os.PathLike[str]) -> bool:
     """Whether there is a regular file or a link to one; false if the path is invalid."""
     try:
@@ -220,8 +251,12 @@ def is_file(path: str | os.PathLike[str]) -> bool:
         return False
 
 
-def _check_readable(path: str | os.PathLike[str]) -> None:
-    """Raise UserError if there is no regular file, or it is larger than the free memory."""
-    if not is_file(path):
-        raise UserError(f"cannot read {path}: there is no such file")
-    check_memory(Path(path).stat().st_size, f"cannot read {path}: it")
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """The content of a regular file that is not larger than the free memory."""
+    path = Path(path)
+    with reading(path):
+        if not path.is_file():  # reading from a pipe would block
+            found = "it is no file" if path.exists() else "there is no such file"
+            raise UserError(f"cannot read {path}: {found}")
+        check_memory(path.stat().st_size, f"cannot read {path}: it")
+        return path.read_bytes()

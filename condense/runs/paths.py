@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from condense.errors import UserError
-from condense.runs.io import is_text
+from condense.runs.io import is_text, reading
 
 
 def user_path(given: str | os.PathLike[str], given_by: str) -> Path:
@@ -32,6 +32,16 @@ def user_path(given: str | os.PathLike[str], given_by: str) -> Path:
     except (ValueError, RuntimeError) as error:  # a NUL byte; the home of an unknown user
         raise UserError(f"{given_by}: {text} cannot be used: {error}") from error
     return path
+
+
+def exists(path: Path) -> bool:
+    """Whether the file or folder exists.
+
+    Raises:
+        UserError: the operating system rejects the path.
+    """
+    with reading(path):
+        return path.exists()
 
 
 def _look_at(path: Path) -> None:

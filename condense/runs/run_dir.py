@@ -33,10 +33,12 @@ from condense.runs.io import (
 )
 from condense.runs.paths import user_path
 
+CONFIG = "config.json"
+SUMMARY = "summary.json"
+HISTORY = "history.csv"
+CONDENSED = "condensed.safetensors"
+"""The condensed set of a run that makes one."""
 _LOCK = ".lock"
-_CONFIG = "config.json"
-_SUMMARY = "summary.json"
-_HISTORY = "history.csv"
 _DIFFERENCES_SHOWN = 3
 
 
@@ -75,13 +77,13 @@ class RunFolder:
         with writing(path):
             path.mkdir(parents=True, exist_ok=True)
         lock = _acquire(path)
-        new = not (path / _CONFIG).exists()
+        new = not (path / CONFIG).exists()
         try:
             if not new:
                 raise _already_there(path, plain(config))
             remove_temporaries(path)
             full = plain({**config, **provenance()})
-            write_json(path / _CONFIG, full)
+            write_json(path / CONFIG, full)
         except BaseException:
             if new:
                 _remove_if_empty(path)
@@ -99,12 +101,12 @@ class RunFolder:
             UserError: there is no run, its config is damaged, or another process uses the folder.
         """
         path = user_path(path, "--resume")
-        if not is_file(path / _CONFIG):
-            raise UserError(f"{path} holds no run to resume (no {_CONFIG})")
+        if not is_file(path / CONFIG):
+            raise UserError(f"{path} holds no run to resume (no {CONFIG})")
         lock = _acquire(path)
         try:
             remove_temporaries(path)
-            return cls(path, lock, read_json(path / _CONFIG))
+            return cls(path, lock, read_json(path / CONFIG))
         except BaseException:
             lock.release()
             raise
@@ -112,7 +114,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the summary (written last) exists, and its `n_remaining` is 0 or not set."""
-        summary = self.path / _SUMMARY
+        summary = self.path / SUMMARY
         return is_file(summary) and not read_json(summary).get("n_remaining")
 
     def require(self, **entries: Any) -> None:
@@ -144,7 +146,7 @@ class RunFolder:
         """
         made = FileCheckpointer(
             self._checkpoint(name),
-            history=self.path / _HISTORY if history else None,
+            history=self.path / HISTORY if history else None,
             show=show,
             every_seconds=every_seconds,
         )
@@ -165,7 +167,7 @@ class RunFolder:
 
         With an entry `n_remaining` that is not 0 the run is not finished and can be resumed.
         """
-        return self.write_json(_SUMMARY, summary)
+        return self.write_json(SUMMARY, summary)
 
     def close(self) -> None:
         """Flush the checkpointers and release the lock."""
@@ -206,8 +208,8 @@ class RunFolder:
 def _remove_if_empty(path: Path) -> None:
     """Remove the folder of a failed run if it contains only a config and a lock."""
     with suppress(OSError):
-        if {item.name for item in path.iterdir()} <= {_CONFIG, _LOCK}:
-            for name in (_CONFIG, _LOCK):
+        if {item.name for item in path.iterdir()} <= {CONFIG, _LOCK}:
+            for name in (CONFIG, _LOCK):
                 (path / name).unlink(missing_ok=True)
             path.rmdir()
 
@@ -253,7 +255,7 @@ def _acquire(path: Path) -> FileLock:
 
 def _check_nothing_foreign(path: Path) -> None:
     with writing(path):
-        if not path.exists() or (path / _CONFIG).exists():
+        if not path.exists() or (path / CONFIG).exists():
             return
         foreign = sorted(
             item.name
@@ -268,7 +270,7 @@ def _check_nothing_foreign(path: Path) -> None:
 
 
 def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
-    kept = read_json(path / _CONFIG)
+    kept = read_json(path / CONFIG)
     for key in provenance():
         kept.pop(key, None)
     differing = _differences(kept, config)
@@ -277,7 +279,7 @@ def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
             f"{path} holds a run with other settings: {_in_words(differing)}; "
             f"choose another --out, or go on with the run there by --resume {path}"
         )
-    if (path / _SUMMARY).is_file():
+    if (path / SUMMARY).is_file():
         return UserError(f"{path} holds this run already, and it is finished: choose another --out")
     return UserError(
         f"{path} holds this run already: go on with --resume {path}, or choose another --out"

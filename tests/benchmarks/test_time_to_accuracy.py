@@ -13,7 +13,7 @@ from benchmarks.speed.time_to_accuracy import (
     CHOICES,
     VARIANTS,
     TimeToAccuracy,
-    lines,
+    markdown,
     measure,
 )
 from condense import UserError, load
@@ -73,7 +73,7 @@ def test_a_tiny_one_runs_to_its_end_and_is_not_run_again(
     assert set(pd.read_csv(tiny.results)["seed"]) == {0}
     monkeypatch.setattr(trials, "in_a_process", lambda *_: pytest.fail("measured again"))
     assert measure(tiny) == rows
-    assert lines(rows).count("\n") == 1 + len(VARIANTS)
+    assert markdown(rows).count("\n") == 1 + len(VARIANTS)
 
 
 def test_it_goes_on_with_the_row_that_is_missing(

@@ -12,6 +12,7 @@ from condense.runs.csv_log import CSVLog
 from condense.runs.io import (
     atomic_write,
     read_json,
+    read_text,
     write_json,
     write_tensors,
 )
@@ -133,3 +134,12 @@ def test_the_same_tensors_and_metadata_give_the_same_bytes(tmp_path: Path) -> No
         assert file.metadata() == metadata
         assert torch.equal(file.get_tensor("b"), tensors["b"])
         assert torch.equal(file.get_tensor("a"), tensors["a"])
+
+
+def test_a_text_is_read_with_its_line_ends(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes("a,b\r\nü,1\n".encode())
+    assert read_text(tmp_path / "table.csv") == "a,b\r\nü,1\n"
+    (tmp_path / "table.csv").write_bytes(b"\xff")
+    for path, said in (("table.csv", "is damaged: not UTF-8"), ("x" * 300, "File name too long")):
+        with pytest.raises(UserError, match=said):
+            read_text(tmp_path / path)
