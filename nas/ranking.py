@@ -135,7 +135,7 @@ def correlation(
     value = float(measure(scores, ground_truth)) if n >= FEWEST else math.nan
     if math.isnan(value):
         return Correlation(None, None, None, n)
-    # Not scipy.stats.bootstrap: a resample of equal values, frequent if n is small, gives it NaN.
+    # scipy.stats.bootstrap gives the same interval, but NaN if a resample has equal values (n ≤ 5).
     x, y = np.asarray(scores, float), np.asarray(ground_truth, float)
     draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
     rows = draws.integers(n, size=(RESAMPLES, n))
