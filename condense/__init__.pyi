@@ -2,7 +2,7 @@ from .api import condense as condense
 from .augment.params import AugmentParams as AugmentParams
 from .augment.params import augment_batch as augment_batch
 from .augment.params import default_strategy as default_strategy
-from .augment.params import draw as draw
+from .augment.params import sample_params as sample_params
 from .condensed_set import CondensedSet as CondensedSet
 from .config.evaluation import Evaluation as Evaluation
 from .config.methods import Coreset as Coreset
@@ -27,7 +27,6 @@ from .methods.registry import method_named as method_named
 from .methods.selection import greedy_herding as greedy_herding
 from .methods.selection import require_images as require_images
 from .models.build import Classifier as Classifier
-from .models.build import blueprint as blueprint
 from .models.build import build as build
 from .models.build import initialise as initialise
 from .runs.cache import Cache as Cache

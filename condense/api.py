@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from condense.condensed_set import CondensedSet
@@ -57,20 +58,7 @@ def condense(
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
     entry.check(settings)
 
-    def make(journal: Checkpointer) -> CondensedSet:
-        made: CondensedSet = entry.implementation()(data, settings, seed, journal)
-        if not bool(made.images.isfinite().all()):
-            raise UserError("it diverged: images are not finite; take lower learning rates")
-        return made.with_provenance(
-            fingerprint=data.fingerprint(),
-            method=method,
-            ipc=settings.ipc,
-            network=str(settings.network),
-            seed=seed,
-            settings=plain(dataclasses.asdict(settings)),
-            version=version(),
-        )
-
+    make = partial(_condense, data, method, settings, seed)
     if cache is None:
         made = make(journal or Checkpointer())
     else:
@@ -82,3 +70,25 @@ def condense(
         )
     # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
     return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)
+
+
+def _condense(
+    data: ImageData, method: str, settings: Any, seed: int, journal: Checkpointer
+) -> CondensedSet:
+    """Run the method, and note in the set what it was made from.
+
+    Raises:
+        UserError: training diverges.
+    """
+    made: CondensedSet = method_named(method).implementation()(data, settings, seed, journal)
+    if not bool(made.images.isfinite().all()):
+        raise UserError("it diverged: images are not finite; take lower learning rates")
+    return made.with_provenance(
+        fingerprint=data.fingerprint(),
+        method=method,
+        ipc=settings.ipc,
+        network=str(settings.network),
+        seed=seed,
+        settings=plain(dataclasses.asdict(settings)),
+        version=version(),
+    )

@@ -14,23 +14,18 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor, nn
 
-from condense.augment.params import check_strategy, default_strategy
+from condense.augment.params import augment_batch, augment_batches, check_strategy, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset, preset_for
 from condense.data.image_data import ImageData
-from condense.models.build import build
+from condense.models.build import Classifier, build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.chunking import forward_piece, training_piece
-from condense.training.ensembles import networks_at_once, train_together
-from condense.training.loop import (
-    CHUNK,
-    in_chunks,
-    train,
-    train_at_rates,
-)
+from condense.training.chunking import max_forward_batch, max_training_batch
+from condense.training.ensembles import max_networks, train_together
+from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_at_rates
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 
@@ -92,10 +87,10 @@ def _evaluate(
 ) -> Accuracy:
     strategy = _strategy(settings, data)
     images = condensed.normalised(data).to(data.device)
-    like = build(settings.network, data.shape, data.classes)
-    piece = training_piece(like, data.shape, data.device)
-    batch = min(settings.batch_size, len(images))
-    together = networks_at_once(like, data.shape, data.device, batch)
+    like = build(settings.network, data.shape, data.classes, device="meta")
+    max_batch = max_training_batch(like, data.shape, data.device)
+    batch_size = min(settings.batch_size, len(images))
+    together = max_networks(like, data.shape, data.device, batch_size)
     before = journal.restore()
     values: list[float] = []
     if before:
@@ -103,11 +98,11 @@ def _evaluate(
     for first in range(len(values), settings.num_eval, together):
         numbers = range(first, min(first + together, settings.num_eval))
         draws = [generator(seed, "evaluation", number) for number in numbers]
-        networks = _trained(condensed, images, data, settings, strategy, draws, piece)
+        networks = _trained(condensed, images, data, settings, strategy, draws, max_batch)
         for number, network in zip(numbers, networks, strict=True):
-            values.append(test_accuracy(network, data, forward_piece(piece)))
+            values.append(test_accuracy(network, data, max_forward_batch(max_batch)))
             journal.report(number + 1, settings.num_eval, accuracy=values[-1])
-        # Only after the whole group: in another group the results would round differently.
+        # Only after all networks that are trained together: others would round differently.
         journal.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))
 
@@ -115,12 +110,12 @@ def _evaluate(
 def test_accuracy(
     network: nn.Module,
     data: ImageData,
-    chunk: int = CHUNK,  # noqa: PT028 - not a test
+    chunk_size: int = CHUNK_SIZE,  # noqa: PT028 - not a test
 ) -> float:
-    """Accuracy of `network` on the test split of `data`, computed in chunks of `chunk` images."""
+    """Accuracy of `network` on the test split of `data`, in chunks of `chunk_size` images."""
     network.eval()
     predicted = in_chunks(
-        lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk
+        lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk_size
     )
     return int((predicted == data.y_test).sum()) / len(data.y_test)
 
@@ -132,17 +127,16 @@ def _trained(
     settings: Evaluation,
     strategy: tuple[str, ...],
     draws: Sequence[torch.Generator],
-    piece: int | None,
-) -> list[nn.Module]:
+    max_batch: int | None,
+) -> list[Classifier]:
     """A new network for each generator, trained on `images`, the normalised images of the set."""
-    network = settings.network
-    networks: list[nn.Module] = [
-        build(network, data.shape, data.classes, own).to(data.device) for own in draws
+    networks = [
+        build(settings.network, data.shape, data.classes, own, device=data.device) for own in draws
     ]
     labels = condensed.labels.to(data.device)
     if condensed.distill_lrs is not None:
-        for each in networks:
-            train_at_rates(each, images, labels, condensed.classes, condensed.distill_lrs)
+        for network in networks:
+            train_at_rates(network, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
     schedule = Schedule.of_epochs(
         settings.epoch_eval_train or (1000 if strategy else 300),
@@ -153,20 +147,14 @@ def _trained(
         weight_decay=settings.weight_decay,
         milestones=(0.5,),
     )
-    alike = settings.augment == "siamese"
+    shared = settings.augment == "siamese"
     if len(networks) > 1:
-        train_together(networks, images, labels, schedule, draws, strategy=strategy, shared=alike)
+        augment = partial(augment_batches, strategy=strategy, generators=draws, shared=shared)
+        train_together(networks, images, labels, schedule, draws, augment if strategy else None)
     else:
-        train(
-            networks[0],
-            images,
-            labels,
-            schedule,
-            draws[0],
-            strategy=strategy,
-            shared=alike,
-            piece=piece,
-        )
+        augment = partial(augment_batch, strategy=strategy, generator=draws[0], shared=shared)
+        transform, step = augment if strategy else None, Step(networks[0], max_batch)
+        train(networks[0], images, labels, schedule, draws[0], transform=transform, step=step)
     return networks
 
 

@@ -67,9 +67,7 @@ class Experiment:
         self.device = device
         self.benchmark: CLScenario = make_benchmark(self.tasks, settings.head)
         self.cache = Cache() if settings.common.cache else None
-        learner = settings.learner
-        later = (len(tasks) - 1) * (learner.epochs + learner.finetune_epochs)
-        self.epochs_per_seed = learner.epochs_first + later
+        self.epochs_per_seed = self._epochs_until(len(tasks))
 
     def run(self) -> list[SeedResult]:
         """Train all seeds in sequence; resumes from the checkpoint."""
@@ -123,7 +121,7 @@ class Experiment:
         return EEIL(
             model=with_heads(settings.head, network, seed).to(self.device),
             memory=self._memory(seed),
-            learner=settings.learner,
+            config=settings.learner,
             distill=settings.distill,
             augmentation=augmentation(self.tasks),
             seed=seed,
@@ -191,11 +189,12 @@ class Experiment:
         return accuracies(strategy, stream, known)
 
     def _epochs_until(self, experiences: int) -> int:
-        learner = self.settings.learner
+        """Epochs of both stages of this number of experiences."""
+        config = self.settings.learner
         if not experiences:
             return 0
-        later = (experiences - 1) * (learner.epochs + learner.finetune_epochs)
-        return learner.epochs_first + later
+        later = (experiences - 1) * (config.epochs + config.finetune_epochs)
+        return config.epochs_first + later
 
     def _keep_memory(self, memory: RehearsalBuffer, seed: int) -> None:
         """Save the memory as a condensed set, one class per class of each task.

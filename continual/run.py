@@ -21,7 +21,7 @@ from continual.settings import (
     ContinualConfig,
     StreamSpec,
     condensing_preset,
-    learner_preset,
+    eeil_preset,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def defaults(
         memory=memory,
         factor=how.factor,
         store_logits=how.store_logits,
-        learner=learner_preset(preset, batch_size_mem=how.batch_size_mem, er_ace=how.er_ace),
+        learner=eeil_preset(preset, batch_size_mem=how.batch_size_mem, er_ace=how.er_ace),
         condensing=None
         if memory in LEARNERS_OWN
         else condensing_preset(memory, preset, how.factor, about.matching),
@@ -102,9 +102,9 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
         except UserError as error:
             hint = ", or for --factor 1" if settings.factor > 1 else ""
             raise UserError(f"{error}{hint}") from error
-    build(settings.learner.network, tasks[0].shape, tasks[0].classes)
+    build(settings.learner.network, tasks[0].shape, tasks[0].classes, device="meta")
     if settings.condensing:
-        build(settings.condensing.network, small, tasks[0].classes)
+        build(settings.condensing.network, small, tasks[0].classes, device="meta")
 
 
 def finish(

@@ -100,7 +100,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def learner_preset(name: str, **changes: Any) -> EEILConfig:
+def eeil_preset(name: str, **changes: Any) -> EEILConfig:
     """The EEIL settings of preset `name`, with `changes` applied.
 
     Raises:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 from optuna.exceptions import OptunaError
-from torch import nn
+from torch import Tensor, nn
 
 from condense import (
     ImageData,
     Schedule,
     UserError,
-    blueprint,
+    augment_batch,
     build,
     default_strategy,
     generator,
@@ -113,8 +113,10 @@ def objective(
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
     """The number of weights; networks of `condense` are built without memory (meta device)."""
     value = space.architectures[index]
-    made_by = space.build or blueprint
-    network = made_by(value, data.shape, data.classes)
+    if space.build is not None:
+        network = space.build(value, data.shape, data.classes)
+    else:
+        network = build(value, data.shape, data.classes, device="meta")
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -167,6 +169,12 @@ def _train(
     schedule = schedule_of(training, len(proxy.images))
     rungs = {max(1, schedule.steps // rung) for rung in RUNGS} if watch else set()
 
+    strategy = default_strategy(data.hflip)
+
+    def transform(images: Tensor) -> Tensor:
+        batch = images if proxy.prepare is None else proxy.prepare(images)
+        return augment_batch(batch, strategy, draws) if training.augment else batch
+
     def look(done: int) -> None:
         if done in rungs and watch is not None:
             accuracy = test_accuracy(network, data)
@@ -181,8 +189,7 @@ def _train(
         proxy.labels,
         schedule,
         draws,
-        strategy=default_strategy(data.hflip) if training.augment else (),
-        prepare=proxy.prepare,
+        transform=transform,
         before_update=look,
     )
 

@@ -31,6 +31,12 @@ LAYERS = (
 )
 """From the top. A module imports from its own part or from layers below."""
 
+PACKAGES = ("condense", "continual", "nas", "benchmarks")
+MAX_FILE_LINES = 400
+MAX_LINES = 60
+"""Of a function, its documentation included."""
+MAX_PARAMETERS = 8
+
 
 def part_of(module: str) -> str | None:
     """The longest name in `LAYERS` that the module is, or is in."""
@@ -44,7 +50,7 @@ def depth_of(part: str) -> int:
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    for package in ("condense", "continual", "nas", "benchmarks"):
+    for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             yield name.removesuffix(".__init__"), path
@@ -98,16 +104,40 @@ def test_no_module_is_in_a_circle() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("package", ["condense", "continual", "nas", "benchmarks"])
+def functions(source: str) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def parameters(arguments: ast.arguments) -> list[str]:
+    """All but the object or class of a method; `*args` and `**kwargs` count one each."""
+    named = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    rest = [one for one in (arguments.vararg, arguments.kwarg) if one is not None]
+    return [one.arg for one in [*named, *rest] if one.arg not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_files_and_functions_are_short(package: str) -> None:
     long = []
     for path in sorted((ROOT / package).rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        if source.count("\n") > 400:
+        if source.count("\n") > MAX_FILE_LINES:
             long.append(str(path))
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.FunctionDef) and node.end_lineno is not None:
-                lines = node.end_lineno - node.lineno + 1
-                if lines > 60 and not ast.get_docstring(node):
-                    long.append(f"{path}: {node.name} has {lines} lines")
+        for function in functions(source):
+            lines = (function.end_lineno or 0) - function.lineno + 1
+            if lines > MAX_LINES:
+                long.append(f"{path}: {function.name} has {lines} lines")
     assert long == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_functions_have_few_parameters(package: str) -> None:
+    """More of them belong into a dataclass of settings."""
+    many = []
+    for path in sorted((ROOT / package).rglob("*.py")):
+        for function in functions(path.read_text(encoding="utf-8")):
+            names = parameters(function.args)
+            if len(names) > MAX_PARAMETERS:
+                many.append(f"{path}: {function.name} has {len(names)} parameters")
+    assert many == []

@@ -53,7 +53,7 @@ class Job:
 
     tasks: Sequence[ImageData]
     """Tasks, on the device of the computation."""
-    learner: EEILConfig
+    config: EEILConfig
     """Settings of EEIL; its fine-tuning is used only in the number of steps."""
     images_per_class: int
     seed: int
@@ -75,19 +75,19 @@ class Job:
 
 def updates(job: Job) -> list[int]:
     """Number of steps of EEIL in both stages of each experience."""
-    learner, batch = job.learner, job.learner.batch_size
+    config, batch = job.config, job.config.batch_size
     counts: list[int] = []
     remembered = 0
     for task in job.tasks:
-        epochs = learner.epochs if counts else learner.epochs_first
-        if counts and learner.batch_size_mem is not None:
-            batches = -(-len(task.x_train) // (batch - learner.batch_size_mem))
+        epochs = config.epochs if counts else config.epochs_first
+        if counts and config.batch_size_mem is not None:
+            batches = -(-len(task.x_train) // (batch - config.batch_size_mem))
         else:
             batches = -(-(len(task.x_train) + remembered) // batch)
         remembered += job.images_per_class * job.factor**2 * task.classes
         tuning = -(-remembered // batch)
-        limit = learner.steps_per_epoch or max(batches, tuning)
-        finetuned = learner.finetune_epochs if counts else 0
+        limit = config.steps_per_epoch or max(batches, tuning)
+        finetuned = config.finetune_epochs if counts else 0
         counts.append(epochs * min(batches, limit) + finetuned * min(tuning, limit))
     return counts
 
@@ -97,8 +97,8 @@ class Lessons(SupervisedPlugin):  # type: ignore[misc]
 
     def __init__(self, job: Job) -> None:
         super().__init__()
-        self.counts, self.lr = updates(job), job.learner.lr
-        self.operations = augmentation(job.tasks) if job.learner.augment else ()
+        self.counts, self.lr = updates(job), job.config.lr
+        self.operations = augmentation(job.tasks) if job.config.augment else ()
         self.draws = generator(job.seed, "competitor", "augmentation")
         self.done = 0
 
@@ -131,7 +131,7 @@ Competitor = tuple[SupervisedTemplate, Callable[[], int]]
 
 def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
     def make(job: Job) -> Competitor:
-        memory, half = buffer(job.memory), job.learner.batch_size // 2
+        memory, half = buffer(job.memory), job.config.batch_size // 2
         replay = ReplayPlugin(job.memory, half, half, storage_policy=memory)
         arguments = _arguments(job, _growing(job))
         arguments["plugins"].append(replay)
@@ -166,7 +166,7 @@ def _condensed(job: Job) -> ExemplarsBuffer:
 
 
 def _icarl(job: Job) -> Competitor:
-    network = build(job.learner.network, job.tasks[0].shape, job.classes, _draws(job))
+    network = build(job.config.network, job.tasks[0].shape, job.classes, _draws(job))
     # Avalanche's loss loads the network's state into the network of the previous experience, so
     # the classifier cannot grow. Outputs of later classes are trained towards 0.
     arguments = _arguments(job, network.to(job.tasks[0].device))
@@ -238,7 +238,7 @@ def _one_task(dataset: Any) -> TaskAwareSupervisedClassificationDataset:
 
 def _growing(job: Job) -> nn.Module:
     first = job.tasks[0]
-    network = build(job.learner.network, first.shape, first.classes, _draws(job))
+    network = build(job.config.network, first.shape, first.classes, _draws(job))
     model: nn.Module = with_heads("class", network, job.seed).to(first.device)
     return model
 
@@ -250,19 +250,19 @@ def _draws(job: Job) -> torch.Generator:
 
 def _arguments(job: Job, model: nn.Module) -> dict[str, Any]:
     """Arguments that all strategies share."""
-    learner = job.learner
+    config = job.config
     return {
         "model": model,
         "optimizer": torch.optim.SGD(
             model.parameters(),
-            learner.lr,
-            momentum=learner.momentum,
-            weight_decay=learner.weight_decay,
+            config.lr,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
         ),
-        "train_mb_size": learner.batch_size,
+        "train_mb_size": config.batch_size,
         # More epochs than steps: the plugin ends the experience.
         "train_epochs": max(updates(job)) + 1,
-        "eval_mb_size": learner.batch_size,
+        "eval_mb_size": config.batch_size,
         "device": job.tasks[0].device,
         "plugins": [Lessons(job)],
         "evaluator": evaluator(),

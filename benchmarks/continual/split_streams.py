@@ -207,8 +207,8 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
     from continual.report import forgetting, stage_averages
 
     ours = _eeil(settings, memory)
-    learner = replace(ours.learner, lr=RATES.get(memory, ours.learner.lr))
-    job = Job(tasks, learner, settings.images_per_class, seed, ours.factor, ours.condensing)
+    config = replace(ours.learner, lr=RATES.get(memory, ours.learner.lr))
+    job = Job(tasks, config, settings.images_per_class, seed, ours.factor, ours.condensing)
     outcome = learn(memory, job)
     return {
         **asdict(outcome),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD
+from torch.utils.data import TensorDataset
 
 from benchmarks.speed import reference
 from benchmarks.speed.problem import Part, Speed, make
-from condense.augment.params import AugmentParams, draw
+from condense.augment.params import AugmentParams, sample_params
 from condense.condensed_set import CondensedSet
 from condense.evaluation import evaluate
 from condense.gradients.distances import Gradients
@@ -17,7 +18,7 @@ from condense.methods.gradient_matching import Matcher
 from condense.methods.initialisation import real_images
 from condense.models.build import initialise
 from condense.seeds import generator
-from condense.training.threads import map_pieces, worker_threads
+from condense.training.threads import map_chunks, worker_threads
 
 
 class Side:
@@ -76,30 +77,30 @@ class Plain(Side):
         """Every operation on the real and synthetic images of one class, with shared parameters."""
         draws, out = generator(number, "siamese"), []
         for name in self.strategy:
-            ((_, rows),) = reference.draw((name,), draws, 1, 1)
+            ((_, rows),) = reference.sample_params((name,), draws, 1, 1)
             out += [reference.augment(x, name, rows) for x in (self.real[0], self.images[0])]
         return out
 
     def independent_augmentation(self, number: int) -> list[Tensor]:
         """Every operation on all synthetic images, with parameters per image."""
         draws = generator(number, "independent")
-        drawn = [reference.draw((name,), draws, 1, len(self.flat))[0] for name in self.strategy]
+        count = len(self.flat)
+        drawn = [reference.sample_params((name,), draws, 1, count)[0] for name in self.strategy]
         return [reference.augment(self.flat, name, rows) for name, rows in drawn]
 
     def inner_loop(self, number: int) -> list[Tensor]:
         """Train the network for some epochs on the synthetic images."""
-        learner = self._fresh()
+        network, draws = self._fresh(), generator(number, "inner")
         reference.train(
-            learner,
-            self.flat,
-            self.labels,
-            SGD(learner.parameters(), self.matching.lr_net),
+            network,
+            TensorDataset(self.flat, self.labels),
+            SGD(network.parameters(), self.matching.lr_net),
             self.settings.steps,
             self.matching.batch_train,
-            generator(number, "inner"),
-            self.strategy,
+            draws,
+            reference.transform_of(self.strategy, draws),
         )
-        return list(learner.parameters())
+        return list(network.parameters())
 
     def evaluation(self, number: int) -> list[Tensor]:
         """Train new networks on the synthetic images and test them."""
@@ -145,30 +146,30 @@ class Engine(Side):
         """As in `Plain`."""
         network, matcher = self._fixed(), self.matcher
 
-        def gradients(group: slice) -> Gradients:
-            batches, classes = self.real[group], matcher.classes[group]
+        def gradients(chunk: slice) -> Gradients:
+            batches, classes = self.real[chunk], matcher.classes[chunk]
             return stacked_class_gradients(
-                network, batches, classes, matcher.matched, matcher.chunk
+                network, batches, classes, matcher.matched, matcher.chunk_size
             )
 
-        found = list(map_pieces(gradients, matcher.groups))
+        found = list(map_chunks(gradients, matcher.class_chunks))
         return [torch.cat([part[name] for part in found]) for name in found[0]]
 
     def synthetic_side(self, _: int) -> list[Tensor]:
         """As in `Plain`."""
         network, matcher = self._fixed(), self.matcher
 
-        def gradient(group: slice) -> Tensor:
+        def gradient(chunk: slice) -> Tensor:
             return distance_gradient(
                 network,
-                self.images[group],
-                matcher.classes[group],
-                {name: target[group] for name, target in self.targets.items()},
+                self.images[chunk],
+                matcher.classes[chunk],
+                {name: target[chunk] for name, target in self.targets.items()},
                 matcher.distance,
-                matcher.piece,
+                matcher.max_images,
             )[0]
 
-        return [torch.cat(list(map_pieces(gradient, matcher.groups)))]
+        return [torch.cat(list(map_chunks(gradient, matcher.class_chunks)))]
 
     def class_sweep(self, number: int) -> list[Tensor]:
         """As in `Plain`."""
@@ -189,9 +190,9 @@ class Engine(Side):
 
     def inner_loop(self, number: int) -> list[Tensor]:
         """As in `Plain`."""
-        learner = self._fixed()
+        network = self._fixed()
         self.matcher.train_network(self.images, generator(number, "inner"))
-        return list(learner.parameters())
+        return list(network.parameters())
 
     def evaluation(self, number: int) -> list[Tensor]:
         """As in `Plain`."""
@@ -211,11 +212,11 @@ class Engine(Side):
     def _gradients(self, batches: list[Tensor]) -> Gradients:
         matcher = self.matcher
         return stacked_class_gradients(
-            self._fixed(), batches, matcher.classes, matcher.matched, matcher.chunk
+            self._fixed(), batches, matcher.classes, matcher.matched, matcher.chunk_size
         )
 
     def _omegas(self, draws: torch.Generator, rows: int) -> list[AugmentParams]:
-        return [draw((name,), draws, images=rows) for name in self.matcher.strategy]
+        return [sample_params((name,), draws, images=rows) for name in self.matcher.strategy]
 
 
 def _gradient(images: Tensor) -> list[Tensor]:

@@ -8,7 +8,7 @@ images, architectures, settings and the order of random draws, so both give the 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -81,13 +81,27 @@ def _warp(images: Tensor, theta: list[list[list[float]]]) -> Tensor:
     return F.grid_sample(images, grid, align_corners=False)
 
 
-def draw(
+def sample_params(
     strategy: Sequence[str], draws: torch.Generator, classes: int, images: int
 ) -> AugmentParams:
-    """Draw an operation for each class, and numbers for `images` images (1: shared by all)."""
+    """Sample an operation for each class, and numbers for `images` images (1: shared by all)."""
     drawn = [int(torch.randint(len(strategy), (), generator=draws)) for _ in range(classes)]
     rows = [[torch.rand(3, generator=draws).tolist() for _ in range(images)] for _ in drawn]
     return [(strategy[i], numbers) for i, numbers in zip(drawn, rows, strict=True)]
+
+
+def transform_of(
+    strategy: Sequence[str], draws: torch.Generator, shared: bool = False
+) -> Callable[[Tensor], Tensor]:
+    """Augments a batch, with numbers per image, or `shared`; no change if `strategy` is empty."""
+
+    def transform(images: Tensor) -> Tensor:
+        if not strategy:
+            return images
+        ((name, rows),) = sample_params(strategy, draws, 1, 1 if shared else len(images))
+        return augment(images, name, rows)
+
+    return transform
 
 
 def strategy_of(settings: GradientMatching | Evaluation, data: ImageData) -> Sequence[str]:
@@ -157,7 +171,7 @@ def class_sweep(
     """Add the gradient of Σ_c D to `images.grad`; images [classes, ipc, c, h, w]. Returns Σ_c D."""
     freeze_batch_norm(network, data, draws)
     batches = sample(data, settings.batch_real, draws)
-    omega = draw(strategy_of(settings, data), draws, data.classes, 1)
+    omega = sample_params(strategy_of(settings, data), draws, data.classes, 1)
     total = 0.0
     for label in range(data.classes):
         real, synthetic = batches[label], images[label]
@@ -178,29 +192,25 @@ def siamese(settings: GradientMatching) -> bool:
 
 def train(
     network: nn.Module,
-    images: Tensor,
-    labels: Tensor,
+    dataset: TensorDataset,
     optimizer: SGD,
     epochs: int,
     batch: int,
     draws: torch.Generator,
-    strategy: Sequence[str],
+    transform: Callable[[Tensor], Tensor],
     schedule: MultiStepLR | None = None,
-    shared: bool = False,
 ) -> None:
-    """Train on labelled images [n, c, h, w]; augmentation is per image, or `shared` by a batch."""
+    """Train on labelled images [n, c, h, w]; each batch goes through `transform` first."""
     network.train()
     for _ in range(epochs):
-        order = torch.randperm(len(images), generator=draws).tolist()
-        for x, y in DataLoader(TensorDataset(images, labels), batch, sampler=order):
-            if strategy:
-                x = augment(x, *draw(strategy, draws, 1, 1 if shared else len(x))[0])
+        order = torch.randperm(len(dataset), generator=draws).tolist()
+        for x, y in DataLoader(dataset, batch, sampler=order):
             optimizer.zero_grad()
-            F.cross_entropy(network(x), y).backward()
+            F.cross_entropy(network(transform(x)), y).backward()
             optimizer.step()
             if schedule:
                 schedule.step()
-    torch.randperm(len(images), generator=draws)  # the engine draws one more order than it uses
+    torch.randperm(len(dataset), generator=draws)  # the engine draws one more order than it uses
 
 
 def outer_iteration(
@@ -230,9 +240,9 @@ def outer_iteration(
         total += class_sweep(network, images, data, settings, draws)
         optimizer.step()
         if t < steps - 1:
-            learner = SGD(network.parameters(), settings.lr_net)
-            flat, batch = images.detach().flatten(0, 1), settings.batch_train
-            train(network, flat, labels, learner, epochs, batch, draws, strategy)
+            dataset = TensorDataset(images.detach().flatten(0, 1), labels)
+            sgd, batch = SGD(network.parameters(), settings.lr_net), settings.batch_train
+            train(network, dataset, sgd, epochs, batch, draws, transform_of(strategy, draws))
     return total / (steps * data.classes)
 
 
@@ -243,7 +253,7 @@ def evaluate(
     strategy = strategy_of(settings, data) if settings.augment != "none" else ()
     epochs = settings.epoch_eval_train or (1000 if strategy else 300)
     shared = settings.augment == "siamese"
-    values = []
+    values, dataset = [], TensorDataset(images, labels)
     for number in range(settings.num_eval):
         draws = generator(seed, "evaluation", number)
         network = network_of(settings.network, data.shape, data.classes, draws).to(data.device)
@@ -256,7 +266,8 @@ def evaluate(
         batch = settings.batch_size
         updates = epochs * math.ceil(len(images) / batch)
         schedule = MultiStepLR(optimizer, [round(updates / 2)])
-        train(network, images, labels, optimizer, epochs, batch, draws, strategy, schedule, shared)
+        transform = transform_of(strategy, draws, shared)
+        train(network, dataset, optimizer, epochs, batch, draws, transform, schedule)
         values.append(accuracy(network, data))
     return values
 

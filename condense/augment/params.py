@@ -56,7 +56,7 @@ class AugmentParams:
         ]
 
 
-def draw(
+def sample_params(
     strategy: tuple[str, ...], generator: torch.Generator, *, groups: int = 1, images: int = 1
 ) -> AugmentParams:
     """Sample one operation per group, and numbers for `images` images per group (1: shared)."""
@@ -69,10 +69,11 @@ def augment_batch(
     images: Tensor, strategy: tuple[str, ...], generator: torch.Generator, *, shared: bool = False
 ) -> Tensor:
     """Augment `images` [n, c, h, w]: one operation, numbers per image or `shared`."""
-    return draw(strategy, generator, images=1 if shared else len(images)).apply([images])[0]
+    count = 1 if shared else len(images)
+    return sample_params(strategy, generator, images=count).apply([images])[0]
 
 
-def augment_each(
+def augment_batches(
     batches: Tensor,
     strategy: tuple[str, ...],
     generators: Sequence[torch.Generator],
@@ -84,7 +85,8 @@ def augment_each(
     An operation is called once for all batches that use it.
     """
     count = batches.shape[1]
-    drawn = [draw(strategy, own, images=1 if shared else count) for own in generators]
+    rows = 1 if shared else count
+    drawn = [sample_params(strategy, own, images=rows) for own in generators]
     numbers = torch.cat([one.numbers for one in drawn]).to(batches.device, batches.dtype)
     numbers = numbers.expand(-1, count, -1)
     out = list(batches)

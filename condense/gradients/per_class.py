@@ -61,7 +61,7 @@ def stacked_class_gradients(
     images: Iterable[Tensor],
     classes: Tensor,
     matched: Collection[str],
-    chunk: int,
+    chunk_size: int,
 ) -> Gradients:
     """The same values as `class_gradients`, not differentiable, for many images per class.
 
@@ -74,16 +74,16 @@ def stacked_class_gradients(
             read one after the other, so only one class needs to be in memory at a time.
         classes: int64 [classes].
         matched: as in `class_gradients`.
-        chunk: images per forward pass.
+        chunk_size: images per forward pass.
     """
     parameters = dict(network.named_parameters())
     weights = [parameters[name] for name in matched]
     rows = []
-    for group, label in zip(images, classes, strict=True):
+    for own, label in zip(images, classes, strict=True):
         total = [torch.zeros_like(weight) for weight in weights]
-        for part in group.split(chunk):
+        for part in own.split(chunk_size):
             loss = F.cross_entropy(network(part), label.expand(len(part)), reduction="sum")
-            parts = torch.autograd.grad(loss / len(group), weights)
+            parts = torch.autograd.grad(loss / len(own), weights)
             torch._foreach_add_(total, parts)
         rows.append(total)
     return {
@@ -97,13 +97,14 @@ def distance_gradient(
     classes: Tensor,
     target: Gradients,
     distance: Distance,
-    piece: int,
+    max_images: int,
 ) -> tuple[Tensor, Tensor]:
     """The gradient of Σ_c D with respect to `images`, and the value of Σ_c D.
 
-    The graph of a gradient is large. If a class has more images than `piece`, the graph is kept
-    for `piece` images at a time: the gradient g of a class is the mean of the gradients of its
-    images, so ∂D/∂x follows from ∂D/∂g and the gradients of the images, which are computed twice.
+    The graph of a gradient is large. If a class has more than `max_images` images, the graph is
+    kept for `max_images` images at a time: the gradient g of a class is the mean of the gradients
+    of its images, so ∂D/∂x follows from ∂D/∂g and the gradients of the images, which are computed
+    twice.
 
     Args:
         network: as in `class_gradients`.
@@ -111,18 +112,18 @@ def distance_gradient(
         classes: int64 [classes].
         target: the gradients to match, for these classes and the matched parameters.
         distance: D.
-        piece: maximum images of a class in one graph.
+        max_images: maximum images of a class in one graph.
     """
-    if images.shape[1] <= piece:
+    if images.shape[1] <= max_images:
         images = images.detach().requires_grad_()
         value = distance(class_gradients(network, images, classes, target), target).sum()
         return torch.autograd.grad(value, images)[0], value.detach()
-    whole = stacked_class_gradients(network, images, classes, target, piece)
+    whole = stacked_class_gradients(network, images, classes, target, max_images)
     leaves = [gradient.requires_grad_() for gradient in whole.values()]
     value = distance(whole, target).sum()
     slopes = torch.autograd.grad(value, leaves)
     moved = []
-    for part in images.detach().split(piece, 1):
+    for part in images.detach().split(max_images, 1):
         part.requires_grad_()
         gradients = class_gradients(network, part, classes, target).values()
         products = [(g * slope).sum() for g, slope in zip(gradients, slopes, strict=True)]

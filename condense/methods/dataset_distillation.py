@@ -80,7 +80,8 @@ class Distiller:
     def __init__(self, data: ImageData, settings: DatasetDistillation, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
         self.classes = torch.arange(data.classes, device=data.device)
-        self.network = build(settings.network, data.shape, data.classes).to(data.device).train()
+        network = build(settings.network, data.shape, data.classes, device=data.device)
+        self.network = network.train()
 
     def initial_raw(self) -> Tensor:
         """Initial `raw`, [epochs, steps]; softplus(raw) are the learning rates, always above 0."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from condense.augment.params import check_strategy, default_strategy, draw
+from condense.augment.params import check_strategy, default_strategy, sample_params
 from condense.condensed_set import CondensedSet
 from condense.config.methods import DistributionMatching
 from condense.data.image_data import ImageData
@@ -20,9 +20,9 @@ from condense.methods.selection import require_images
 from condense.models.build import Classifier, build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.chunking import forward_piece, groups, training_piece
-from condense.training.loop import CHUNK, in_chunks
-from condense.training.threads import map_pieces, worker_threads
+from condense.training.chunking import chunks, max_forward_batch, max_training_batch
+from condense.training.loop import CHUNK_SIZE, in_chunks
+from condense.training.threads import map_chunks, worker_threads
 
 
 def condense_by_distribution_matching(
@@ -42,12 +42,12 @@ def condense_by_distribution_matching(
     require_images(data, settings.ipc)
     strategy = settings.dsa_strategy or default_strategy(data.hflip)
     check_strategy(strategy)
-    network = build(settings.network, data.shape, data.classes).to(data.device)
-    piece = training_piece(network, data.shape, data.device)
+    network = build(settings.network, data.shape, data.classes, device=data.device)
+    max_batch = max_training_batch(network, data.shape, data.device)
 
     def step(images: Tensor, velocity: Tensor, k: int) -> float:
         draws = generator(seed, "iteration", k)
-        gradient, distance = match(network, images, data, settings, strategy, draws, piece)
+        gradient, distance = match(network, images, data, settings, strategy, draws, max_batch)
         velocity.mul_(settings.mom_img).add_(gradient)
         images.sub_(velocity, alpha=settings.lr_img)
         return float(distance)
@@ -63,7 +63,7 @@ def match(
     settings: DistributionMatching,
     strategy: tuple[str, ...],
     draws: torch.Generator,
-    piece: int | None,
+    max_batch: int | None,
 ) -> tuple[Tensor, Tensor]:
     """The gradient of the embedding distance with respect to `images`, and the distance.
 
@@ -74,30 +74,30 @@ def match(
         settings: the real batch size, and whether to augment.
         strategy: the operations, one of which is sampled for each class.
         draws: for weights, real images and augmentation, in this order.
-        piece: maximum number of images in a forward pass, except that the synthetic images of a
-            class are never split. None: no limit, for batch norm: the real images of all classes
-            then share statistics, and so do the synthetic images.
+        max_batch: maximum images per forward pass, except that the synthetic images of a class are
+            never split. None: no limit, for batch norm: the real images of all classes then share
+            statistics, and so do the synthetic images.
     """
     initialise(network, draws)
     network.train()
     rows = real_rows(data, settings.batch_real, draws)
-    omega = draw(strategy, draws, groups=data.classes) if settings.augment == "siamese" else None
-    classes = data.classes if piece is None else max(1, piece // settings.ipc)
+    siamese = settings.augment == "siamese"
+    omega = sample_params(strategy, draws, groups=data.classes) if siamese else None
+    classes = data.classes if max_batch is None else max(1, max_batch // settings.ipc)
 
-    def match_classes(group: slice) -> tuple[Tensor, Tensor]:
-        part = images[group].detach().requires_grad_()
-        drawn = omega[group] if omega else None
+    def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
+        part = images[chunk].detach().requires_grad_()
+        drawn = omega[chunk] if omega else None
         distance = embedding_distance(
             network.features,
-            augmented(data, rows[group], drawn),
+            augmented(data, rows[chunk], drawn),
             torch.stack(drawn.apply(part)) if drawn else part,
-            None if piece is None else forward_piece(piece),
+            None if max_batch is None else max_forward_batch(max_batch),
         )
         return torch.autograd.grad(distance, part)[0], distance.detach()
 
-    gradients, distances = zip(
-        *map_pieces(match_classes, groups(data.classes, classes)), strict=True
-    )
+    matched = map_chunks(match_classes, chunks(data.classes, classes))
+    gradients, distances = zip(*matched, strict=True)
     return torch.cat(gradients), torch.stack(distances).sum()
 
 
@@ -105,7 +105,7 @@ def embedding_distance(
     embed: Callable[[Tensor], Tensor],
     real: Iterable[Tensor],
     synthetic: Tensor,
-    chunk: int | None = CHUNK,
+    chunk_size: int | None = CHUNK_SIZE,
 ) -> Tensor:
     """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
 
@@ -113,14 +113,14 @@ def embedding_distance(
         embed: [n, c, h, w] -> [n, d].
         real: for each class [n_class, c, h, w]; the numbers of images may differ.
         synthetic: [classes, ipc, c, h, w]; the distance is differentiable in these only.
-        chunk: real images of a class per forward pass; None: all classes in one pass.
+        chunk_size: real images of a class per forward pass; None: all classes in one pass.
     """
-    if chunk is None:
+    if chunk_size is None:
         batches = list(real)
         sizes = [len(images) for images in batches]
         embedded = in_chunks(embed, torch.cat(batches), sum(sizes)).split(sizes)
     else:
-        embedded = tuple(in_chunks(embed, images, chunk) for images in real)
+        embedded = tuple(in_chunks(embed, images, chunk_size) for images in real)
     target = torch.stack([vectors.mean(0) for vectors in embedded])
     classes, ipc = synthetic.shape[:2]
     means = embed(synthetic.flatten(0, 1)).view(classes, ipc, -1).mean(1)

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from condense.augment.params import (
     AugmentParams,
+    augment_batch,
     check_strategy,
     default_strategy,
-    draw,
+    sample_params,
 )
 from condense.condensed_set import CondensedSet
 from condense.config.methods import GradientMatching, Side
@@ -41,18 +43,18 @@ from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.training.chunking import (
-    at_once,
-    groups,
+    chunk_size_for,
+    chunks,
     has_batch_norm,
     matching_bytes,
-    piece_of,
+    max_items,
+    max_training_batch,
     training_bytes,
-    training_piece,
 )
 from condense.training.cuda_graphs import CapturedStep
 from condense.training.loop import Step, train
 from condense.training.schedule import Schedule
-from condense.training.threads import map_pieces, worker_threads
+from condense.training.threads import map_chunks, worker_threads
 
 CACHE_BYTES = 8 << 20
 """Size of the activations of the widest layer in one forward pass on a CPU."""
@@ -95,12 +97,12 @@ class Matcher:
         require_images(data, settings.ipc)
         self.classes = torch.arange(data.classes, device=data.device)
         self.labels = self.classes.repeat_interleave(settings.ipc)
-        self.network = build(settings.network, data.shape, data.classes).to(data.device)
+        self.network = build(settings.network, data.shape, data.classes, device=data.device)
         self.distance = DISTANCES[settings.distance]
         self.matched = matched_parameters(self.network, self.distance)
-        self.chunk = self._chunk()
+        self.chunk_size = self._chunk_size()
         self.step = self._step()
-        self.piece, self.groups = self._pieces()
+        self.max_images, self.class_chunks = self._class_chunks()
 
     def initial_images(self) -> Tensor:
         """The initial synthetic images, [classes, ipc, c, h, w], normalised."""
@@ -142,20 +144,20 @@ class Matcher:
         calibrate(self.network, self.data, draws)
         rows = real_rows(self.data, self.settings.batch_real, draws)
         largest = max(map(len, rows))
-        shared = draw(self.strategy, draws, groups=len(rows))
+        shared = sample_params(self.strategy, draws, groups=len(rows))
         on_real = self._omega(self.settings.augment_real, shared, largest, draws)
         on_synthetic = self._omega(self.settings.augment_synthetic, shared, images.shape[1], draws)
 
-        def match_classes(group: slice) -> tuple[Tensor, Tensor]:
+        def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
             return self._match_classes(
-                images[group],
-                self.classes[group],
-                rows[group],
-                on_real[group] if on_real else None,
-                on_synthetic[group] if on_synthetic else None,
+                images[chunk],
+                self.classes[chunk],
+                rows[chunk],
+                on_real[chunk] if on_real else None,
+                on_synthetic[chunk] if on_synthetic else None,
             )
 
-        gradients, distances = zip(*map_pieces(match_classes, self.groups), strict=True)
+        gradients, distances = zip(*map_chunks(match_classes, self.class_chunks), strict=True)
         return torch.cat(gradients), torch.stack(distances).sum()
 
     def _match_classes(
@@ -168,12 +170,16 @@ class Matcher:
     ) -> tuple[Tensor, Tensor]:
         """`match` for some classes, with all random numbers given."""
         target = stacked_class_gradients(
-            self.network, augmented(self.data, rows, on_real), classes, self.matched, self.chunk
+            self.network,
+            augmented(self.data, rows, on_real),
+            classes,
+            self.matched,
+            self.chunk_size,
         )
         images = images.detach().requires_grad_()
         seen = torch.stack(on_synthetic.apply(images)) if on_synthetic else images
         gradient, distance = distance_gradient(
-            self.network, seen, classes, target, self.distance, self.piece
+            self.network, seen, classes, target, self.distance, self.max_images
         )
         if on_synthetic:
             (gradient,) = torch.autograd.grad(seen, images, gradient)
@@ -185,14 +191,14 @@ class Matcher:
         schedule = Schedule.of_epochs(
             self.inner_loop, len(self.labels), settings.batch_train, lr=settings.lr_net
         )
-        strategy = self.strategy if settings.augment_synthetic != "none" else ()
+        augment = partial(augment_batch, strategy=self.strategy, generator=draws)
         train(
             self.network,
             images.flatten(0, 1),
             self.labels,
             schedule,
             draws,
-            strategy=strategy,
+            transform=augment if settings.augment_synthetic != "none" else None,
             step=self.step,
         )
 
@@ -204,28 +210,28 @@ class Matcher:
             return None
         if side == "siamese":
             return shared
-        return draw(self.strategy, draws, groups=self.data.classes, images=images)
+        return sample_params(self.strategy, draws, groups=self.data.classes, images=images)
 
     def _step(self) -> Step:
         """The training step of the network in the loop."""
         device = self.data.device
-        piece = training_piece(self.network, self.data.shape, device)
+        max_batch = max_training_batch(self.network, self.data.shape, device)
         if self.settings.cuda_graphs and device.type == "cuda" and not has_batch_norm(self.network):
-            return CapturedStep(self.network, piece)
-        return Step(self.network, piece)
+            return CapturedStep(self.network, max_batch)
+        return Step(self.network, max_batch)
 
-    def _chunk(self) -> int:
+    def _chunk_size(self) -> int:
         """Real images per forward pass."""
-        fit = at_once(self.data.device, training_bytes(self.network, self.data.shape))
+        fit = max_items(self.data.device, training_bytes(self.network, self.data.shape))
         if self.data.device.type != "cpu":
             return fit
         _, height, width = self.data.shape
         return min(fit, max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width)))
 
-    def _pieces(self) -> tuple[int, list[slice]]:
+    def _class_chunks(self) -> tuple[int, list[slice]]:
         """How many synthetic images of a class, and which classes, share a graph in memory."""
         image = matching_bytes(self.network, self.data.shape)
         weights = sum(weight.nbytes for weight in self.matched.values())
         label = self.settings.ipc * image + GRADIENTS_KEPT * weights
-        classes = piece_of(self.data.device, label)
-        return at_once(self.data.device, image), groups(self.data.classes, classes)
+        classes = chunk_size_for(self.data.device, label)
+        return max_items(self.data.device, image), chunks(self.data.classes, classes)

@@ -90,7 +90,8 @@ class LabelDistiller:
         self.images = data.normalise(data.x_train[self.rows.flatten()])
         self.labels = initial_labels(data, settings).requires_grad_()
         self.label_optimizer = torch.optim.Adam([self.labels], settings.label_lr)
-        self.network = build(settings.network, data.shape, data.classes).to(data.device).train()
+        network = build(settings.network, data.shape, data.classes, device=data.device)
+        self.network = network.train()
         self.begin_network(0)
 
     def begin_network(self, number: int) -> None:

@@ -13,8 +13,8 @@ from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.chunking import forward_piece, training_piece
-from condense.training.loop import in_chunks, train
+from condense.training.chunking import max_forward_batch, max_training_batch
+from condense.training.loop import Step, in_chunks, train
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 
@@ -50,18 +50,17 @@ def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
 
 def _herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     network = feature_network(data, settings, seed)
-    chunk = forward_piece(training_piece(network, data.shape, data.device))
+    chunk_size = max_forward_batch(max_training_batch(network, data.shape, data.device))
 
     def features(images: Tensor) -> Tensor:
         found: Tensor = network.features(data.normalise(images))
         return F.normalize(found)
 
-    return torch.stack(
-        [
-            rows[greedy_herding(in_chunks(features, data.x_train[rows], chunk), settings.ipc)]
-            for rows in data.train_indices_by_class()
-        ]
-    )
+    selected = []
+    for rows in data.train_indices_by_class():
+        found = in_chunks(features, data.x_train[rows], chunk_size)
+        selected.append(rows[greedy_herding(found, settings.ipc)])
+    return torch.stack(selected)
 
 
 def greedy_herding(features: Tensor, count: int) -> Tensor:
@@ -97,12 +96,12 @@ def greedy_herding(features: Tensor, count: int) -> Tensor:
 def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier:
     """A network trained on the whole training split, as feature extractor."""
     draws = generator(seed, "features")
-    network = build(settings.network, data.shape, data.classes, draws).to(data.device)
+    network = build(settings.network, data.shape, data.classes, draws, device=data.device)
     schedule = Schedule(
         settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
     )
-    piece = training_piece(network, data.shape, data.device)
-    train(network, data.x_train, data.y_train, schedule, draws, prepare=data.normalise, piece=piece)
+    step = Step(network, max_training_batch(network, data.shape, data.device))
+    train(network, data.x_train, data.y_train, schedule, draws, transform=data.normalise, step=step)
     network.eval()
     return network
 

@@ -40,23 +40,22 @@ class Classifier(nn.Module):
 
 
 def build(
-    settings: Network, shape: Shape, classes: int, generator: torch.Generator | None = None
+    settings: Network,
+    shape: Shape,
+    classes: int,
+    generator: torch.Generator | None = None,
+    *,
+    device: torch.device | str = "cpu",
 ) -> Classifier:
-    """The network with these settings for images of this shape, on the CPU.
+    """The network with these settings for images of this shape.
 
-    Weights are initialised from `generator`; without one they are uninitialised (`initialise`).
-
-    Raises:
-        UserError: as in `blueprint`.
-    """
-    network = blueprint(settings, shape, classes).to_empty(device="cpu")
-    if generator is not None:
-        initialise(network, generator)
-    return network
-
-
-def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
-    """The same network on PyTorch's meta device: layers and shapes without memory.
+    Args:
+        settings: the architecture and its size.
+        shape: channels, height and width of the images.
+        classes: number of outputs.
+        generator: the weights are initialised from it, with the same numbers on every device;
+            None: they are uninitialised (`initialise`).
+        device: where the network is created; "meta": layers and shapes without memory.
 
     Raises:
         UserError: the architecture is unknown, the image is too small for the depth, or the
@@ -70,6 +69,9 @@ def blueprint(settings: Network, shape: Shape, classes: int) -> Classifier:
         features.precision = settings.precision
         network = Classifier(features, _dimensions(features, settings, shape), classes)
     _check_size(network, settings)
+    network = network.to_empty(device=device)
+    if generator is not None:
+        initialise(network, generator)
     return network
 
 

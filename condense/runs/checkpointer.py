@@ -17,19 +17,14 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
 from condense.runs.checkpoint import Checkpoint
+from condense.runs.closing import Closing
 from condense.runs.csv_log import CSVLog
-from condense.runs.io import (
-    is_file,
-)
-
-CheckpointerT = TypeVar("CheckpointerT", bound="Checkpointer")
+from condense.runs.io import is_file
 
 
-class Checkpointer:
+class Checkpointer(Closing):
     """Does nothing: for computations without progress reports and checkpoints."""
 
     def restore(self) -> Checkpoint | None:
@@ -50,17 +45,6 @@ class Checkpointer:
 
     def close(self) -> None:
         """Flush, and remove the progress bar."""
-
-    def __enter__(self: CheckpointerT) -> CheckpointerT:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class FileCheckpointer(Checkpointer):

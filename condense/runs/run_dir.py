@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from condense.errors import UserError
 from condense.runs.checkpointer import Checkpointer, FileCheckpointer
+from condense.runs.closing import Closing
 from condense.runs.io import (
     TEMPORARY,
     is_file,
@@ -51,7 +51,7 @@ class Interrupted(KeyboardInterrupt):
         self.command = command
 
 
-class RunFolder:
+class RunFolder(Closing):
     """The folder of one run, locked until `close` (or the end of `with`).
 
     Use `create` or `open`. The lock is released when the process ends, in whichever way.
@@ -171,20 +171,14 @@ class RunFolder:
 
     def close(self) -> None:
         """Flush the checkpointers and release the lock."""
-        try:
-            self._close_journals()
-        finally:
-            self._lock.release()
+        self._leave(None)
 
-    def __enter__(self) -> RunFolder:
-        return self
+    def _leave(self, error: BaseException | None) -> None:
+        """As `close`; what a user's mistake has left behind is removed.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM has ended the block, and the run is not finished.
+        """
         try:
             self._close_journals()
             if isinstance(error, UserError) and self._new:

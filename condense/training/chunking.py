@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from condense.models.layers import Shape
-from condense.training.loop import CHUNK
+from condense.training.loop import CHUNK_SIZE
 
 CPU_BYTES = 4 << 30
 """Maximum memory for a backward pass on a CPU."""
@@ -22,11 +22,11 @@ CPU_BYTES = 4 << 30
 ACCELERATOR_BYTES = 5 << 30
 """Maximum memory for a backward pass on a GPU."""
 
-PIECE_BYTES = 16 << 20
+CHUNK_BYTES = 16 << 20
 """Memory of one chunk on a CPU: small enough for the cache of a core, and giving enough chunks to
 divide evenly among threads."""
 
-LEAST_PIECE = 16
+MIN_CHUNK = 16
 """Minimum images per chunk: with fewer, the overhead of an operation exceeds its computation."""
 
 
@@ -35,9 +35,9 @@ def limit(device: torch.device) -> int:
     return CPU_BYTES if device.type == "cpu" else ACCELERATOR_BYTES
 
 
-def at_once(device: torch.device, each: int) -> int:
-    """How many items of `each` bytes fit into `limit`; at least one."""
-    return max(1, limit(device) // max(each, 1))
+def max_items(device: torch.device, item_bytes: int) -> int:
+    """How many items of `item_bytes` bytes fit into `limit`; at least one."""
+    return max(1, limit(device) // max(item_bytes, 1))
 
 
 def training_bytes(network: nn.Module, shape: Shape) -> int:
@@ -50,9 +50,9 @@ def matching_bytes(network: nn.Module, shape: Shape) -> int:
     return _kept(network, shape, twice=True)
 
 
-def groups(count: int, size: int) -> list[slice]:
-    """0 … count − 1 in groups of `size`; the last group may be smaller."""
-    return [slice(first, first + size) for first in range(0, count, size)]
+def chunks(count: int, chunk_size: int) -> list[slice]:
+    """0 … count − 1 in chunks of `chunk_size`; the last chunk may be smaller."""
+    return [slice(first, first + chunk_size) for first in range(0, count, chunk_size)]
 
 
 def has_batch_norm(network: nn.Module) -> bool:
@@ -60,25 +60,27 @@ def has_batch_norm(network: nn.Module) -> bool:
     return any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
 
 
-def training_piece(network: nn.Module, shape: Shape, device: torch.device) -> int | None:
-    """Images per forward pass in training.
+def max_training_batch(network: nn.Module, shape: Shape, device: torch.device) -> int | None:
+    """Maximum images per forward pass in training.
 
     None means the whole batch: with batch norm a batch cannot be split, even if it is large.
     """
     if has_batch_norm(network):
         return None
-    return piece_of(device, training_bytes(network, shape), LEAST_PIECE)
+    return chunk_size_for(device, training_bytes(network, shape), MIN_CHUNK)
 
 
-def piece_of(device: torch.device, each: int, least: int = 1) -> int:
-    """How many items of `each` bytes form a chunk; at least `least`, if they fit into memory."""
-    fit = at_once(device, each)
-    return fit if device.type != "cpu" else min(fit, max(least, PIECE_BYTES // max(each, 1)))
+def chunk_size_for(device: torch.device, item_bytes: int, min_chunk: int = 1) -> int:
+    """Items of `item_bytes` bytes per chunk; at least `min_chunk`, if they fit into memory."""
+    fit = max_items(device, item_bytes)
+    if device.type != "cpu":
+        return fit
+    return min(fit, max(min_chunk, CHUNK_BYTES // max(item_bytes, 1)))
 
 
-def forward_piece(piece: int | None) -> int:
-    """Images per forward pass without gradients, if `piece` is the number in training."""
-    return min(piece or CHUNK, CHUNK)
+def max_forward_batch(max_batch: int | None) -> int:
+    """Maximum images per forward pass without gradients; `max_batch` is that of training."""
+    return min(max_batch or CHUNK_SIZE, CHUNK_SIZE)
 
 
 def _kept(network: nn.Module, shape: Shape, *, twice: bool) -> int:

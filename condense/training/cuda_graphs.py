@@ -41,17 +41,17 @@ class CapturedStep(Step):
     def __init__(
         self,
         network: nn.Module,
-        piece: int | None = None,
+        max_batch: int | None = None,
         record: Record | None = None,
     ) -> None:
         """As `Step`.
 
         Args:
             network: without batch norm, whose statistics the warm-up would change.
-            piece: as in `Step`.
+            max_batch: as in `Step`.
             record: how to record the work; default: as a CUDA graph.
         """
-        super().__init__(network, piece)
+        super().__init__(network, max_batch)
         self.record = record or record_graph
         self.recordings: dict[tuple[torch.Size, torch.Size], Recording] = {}
 

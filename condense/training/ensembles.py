@@ -7,29 +7,28 @@ stacked weights, a step of all networks needs as many launches as a step of one 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from condense.augment.params import augment_each
 from condense.models.layers import Shape
-from condense.training.chunking import at_once, has_batch_norm, training_bytes
+from condense.training.chunking import has_batch_norm, max_items, training_bytes
 from condense.training.loop import batches
 from condense.training.schedule import Schedule
 
 
-def networks_at_once(network: nn.Module, shape: Shape, device: torch.device, batch: int) -> int:
-    """How many networks like this one to train together, with batch size `batch`.
+def max_networks(network: nn.Module, shape: Shape, device: torch.device, batch_size: int) -> int:
+    """How many networks like this one to train together, with this batch size.
 
     One on a CPU, where sequential training is faster, and one with batch norm, whose running
     statistics are not parameters; else as many as fit into memory.
     """
     if device.type == "cpu" or has_batch_norm(network):
         return 1
-    return at_once(device, batch * training_bytes(network, shape))
+    return max_items(device, batch_size * training_bytes(network, shape))
 
 
 def train_together(
@@ -38,9 +37,7 @@ def train_together(
     labels: Tensor,
     schedule: Schedule,
     draws: Sequence[torch.Generator],
-    *,
-    strategy: tuple[str, ...] = (),
-    shared: bool = False,
+    transform: Callable[[Tensor], Tensor] | None = None,
 ) -> None:
     """Train each network in place, like `train` for each network with the same random numbers.
 
@@ -49,9 +46,8 @@ def train_together(
         images: [n, c, h, w], floats, the input of the networks.
         labels: int64 [n], or float [n, classes] for soft labels.
         schedule: steps, batch size and learning rate.
-        draws: a generator for each network, for its order and augmentation.
-        strategy: operations, one of which is sampled for each batch; empty: no augmentation.
-        shared: all images of a batch share the augmentation parameters.
+        draws: a generator for each network, for the order of its images.
+        transform: applied to the batches of each step, [networks, n, c, h, w]: augmentation.
     """
     skeleton = copy.deepcopy(networks[0]).to("meta").train()
     weights, _ = stack_module_state(list(networks))
@@ -70,8 +66,8 @@ def train_together(
         schedule.adjust(optimizer, update)
         chosen = torch.stack(rows).to(images.device)
         batch = images[chosen]
-        if strategy:
-            batch = augment_each(batch, strategy, draws, shared=shared)
+        if transform is not None:
+            batch = transform(batch)
         optimizer.zero_grad()
         found = logits_of_all(weights, batch).flatten(0, 1)
         mean = F.cross_entropy(found, labels[chosen].flatten(0, 1))

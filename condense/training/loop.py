@@ -8,27 +8,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from condense.augment.params import augment_batch
 from condense.training.schedule import Schedule
-from condense.training.threads import map_pieces, shared_operations
+from condense.training.threads import map_chunks, shared_operations
 
-CHUNK = 512
+CHUNK_SIZE = 512
 """Maximum images per forward pass without gradients."""
 
 
 class Step:
     """Computes the gradient of the mean cross-entropy of a batch into the parameters' `grad`."""
 
-    def __init__(self, network: nn.Module, piece: int | None = None) -> None:
+    def __init__(self, network: nn.Module, max_batch: int | None = None) -> None:
         """Initialise.
 
         Args:
             network: [n, c, h, w] -> [n, classes].
-            piece: images per forward pass, so that memory is bounded for any batch size and
-                threads can share a batch; None: the whole batch, which batch norm needs.
+            max_batch: maximum images per forward pass, so that memory is bounded for any batch
+                size and threads can share a batch; None: the whole batch, which batch norm needs.
         """
-        self.network, self.piece = network, piece
-        self.parameters = [each for each in network.parameters() if each.requires_grad]
+        self.network, self.max_batch = network, max_batch
+        self.parameters = [weight for weight in network.parameters() if weight.requires_grad]
 
     def __call__(self, images: Tensor, labels: Tensor) -> None:
         """Images [n, c, h, w], labels [n] or [n, classes]."""
@@ -37,18 +36,18 @@ class Step:
 
     def accumulate(self, images: Tensor, labels: Tensor) -> None:
         """The same, but adds to the existing gradients."""
-        if self.piece is None:
+        if self.max_batch is None:
             with shared_operations():
                 F.cross_entropy(self.network(images), labels).backward()
             return
 
-        def gradients(piece: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-            part, target = piece
+        def gradients(chunk: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+            part, target = chunk
             loss = F.cross_entropy(self.network(part), target) * (len(part) / len(images))
             return torch.autograd.grad(loss, self.parameters)
 
-        pieces = zip(images.split(self.piece), labels.split(self.piece), strict=True)
-        for found in map_pieces(gradients, pieces):
+        chunks = zip(images.split(self.max_batch), labels.split(self.max_batch), strict=True)
+        for found in map_chunks(gradients, chunks):
             for parameter, gradient in zip(self.parameters, found, strict=True):
                 if parameter.grad is None:
                     parameter.grad = gradient
@@ -63,31 +62,25 @@ def train(
     schedule: Schedule,
     generator: torch.Generator,
     *,
-    strategy: tuple[str, ...] = (),
-    shared: bool = False,
-    prepare: Callable[[Tensor], Tensor] | None = None,
+    transform: Callable[[Tensor], Tensor] | None = None,
     before_update: Callable[[int], None] | None = None,
-    piece: int | None = None,
     step: Step | None = None,
 ) -> None:
     """Train `network` in place.
 
     Args:
         network: [n, c, h, w] -> [n, classes], on the device of the images.
-        images: [n, c, h, w]: floats, the input of the network, or any tensor that `prepare`
-            converts to that, batch by batch (for example, normalises uint8 images).
+        images: [n, c, h, w]: floats, the input of the network, or any tensor that `transform`
+            converts to that.
         labels: int64 [n], or float [n, classes] for soft labels.
         schedule: steps, batch size and learning rate.
-        generator: for the order and the augmentation.
-        strategy: operations, one of which is sampled for each batch; empty: no augmentation.
-        shared: all images of a batch share the augmentation parameters.
-        prepare: applied to each batch.
+        generator: for the order of the images.
+        transform: applied to each batch: normalisation of uint8 images, augmentation.
         before_update: called before each step with the number of completed steps; may raise to
             stop.
-        piece: as in `Step`.
-        step: a step of this network, instead of `Step(network, piece)`.
+        step: a step of this network; default: `Step(network)`.
     """
-    step = step or Step(network, piece)
+    step = step or Step(network)
     optimizer = schedule.optimizer(network.parameters())
     network.train()
     for update, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
@@ -97,9 +90,7 @@ def train(
             before_update(update)
         schedule.adjust(optimizer, update)
         chosen = rows.to(images.device)
-        batch = images[chosen] if prepare is None else prepare(images[chosen])
-        if strategy:
-            batch = augment_batch(batch, strategy, generator, shared=shared)
+        batch = images[chosen] if transform is None else transform(images[chosen])
         step(batch, labels[chosen])
         optimizer.step()
 
@@ -135,6 +126,8 @@ def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def in_chunks(function: Callable[[Tensor], Tensor], images: Tensor, chunk: int = CHUNK) -> Tensor:
-    """`function` of all images [n, …], in chunks of `chunk`, without gradients."""
-    return torch.cat(list(map_pieces(function, images.split(chunk))))
+def in_chunks(
+    function: Callable[[Tensor], Tensor], images: Tensor, chunk_size: int = CHUNK_SIZE
+) -> Tensor:
+    """`function` of all images [n, …], in chunks of `chunk_size`, without gradients."""
+    return torch.cat(list(map_chunks(function, images.split(chunk_size))))

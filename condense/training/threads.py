@@ -1,10 +1,10 @@
-"""Independent pieces of work on several threads, bit-identical for any number of threads.
+"""Independent chunks of work on several threads, bit-identical for any number of threads.
 
 PyTorch divides every operation among its threads. The threads wait for each other many times in a
 training step, by spinning: one other busy process makes a step of a small network several times
-slower. The rounding of sums also depends on the number of threads. So on a CPU larger pieces are
-divided instead: part of a batch, or the images of some classes. Each piece is computed by one
-thread, its size does not depend on the number of threads, and results are returned in order.
+slower. The rounding of sums also depends on the number of threads. So on a CPU larger chunks of
+work are distributed instead: part of a batch, or the images of some classes. Each chunk is computed
+by one thread, its size does not depend on the number of threads, and results are returned in order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeVar
 
 import torch
 
-PieceT = TypeVar("PieceT")
+ChunkT = TypeVar("ChunkT")
 ResultT = TypeVar("ResultT")
 
 _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("pool", default=None)
@@ -26,7 +26,7 @@ _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("pool", de
 
 @contextmanager
 def worker_threads(device: torch.device) -> Iterator[None]:
-    """In this block `map_pieces` uses PyTorch's number of threads, and each operation uses one.
+    """In this block `map_chunks` uses PyTorch's number of threads, and each operation uses one.
 
     `torch.set_num_threads` and `$OMP_NUM_THREADS` set that number, as always in PyTorch. A nested
     block, a single thread, or a device other than the CPU changes nothing.
@@ -37,7 +37,7 @@ def worker_threads(device: torch.device) -> Iterator[None]:
         return
     torch.set_num_threads(1)
     # New threads would start with OpenMP's default, not with the number just set.
-    pool = ThreadPoolExecutor(threads, "pieces", initializer=lambda: torch.set_num_threads(1))
+    pool = ThreadPoolExecutor(threads, "chunks", initializer=lambda: torch.set_num_threads(1))
     token = _pool.set((pool, threads))
     try:
         yield
@@ -61,21 +61,21 @@ def shared_operations() -> Iterator[None]:
         torch.set_num_threads(1)
 
 
-def map_pieces(
-    function: Callable[[PieceT], ResultT], pieces: Iterable[PieceT]
+def map_chunks(
+    function: Callable[[ChunkT], ResultT], chunks: Iterable[ChunkT]
 ) -> Iterator[ResultT]:
-    """`function` of each piece, in order; on several threads in a block of `worker_threads`.
+    """`function` of each chunk, in order; on several threads in a block of `worker_threads`.
 
     `function` may read shared data, such as the weights of a network, but must not write it. Grad
     mode is that of the caller.
     """
     current = _pool.get()
     if current is None:
-        return map(function, pieces)
+        return map(function, chunks)
     gradients = torch.is_grad_enabled()  # grad mode is thread-local
 
-    def compute(piece: PieceT) -> ResultT:
+    def compute(chunk: ChunkT) -> ResultT:
         with torch.set_grad_enabled(gradients):
-            return function(piece)
+            return function(chunk)
 
-    return current[0].map(compute, pieces)
+    return current[0].map(compute, chunks)

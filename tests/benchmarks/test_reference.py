@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.utils.data import TensorDataset
 
 from benchmarks.speed import reference
 from condense.api import condense
 from condense.augment.operations import OPERATIONS
-from condense.augment.params import augment_batch, draw
+from condense.augment.params import augment_batch, sample_params
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
 from condense.evaluation import evaluate
@@ -104,13 +105,12 @@ def test_inner_loop_updates(data):
     optimizer = torch.optim.SGD(network.parameters(), settings.lr_net)
     reference.train(
         network,
-        images.flatten(0, 1),
-        matcher.labels,
+        TensorDataset(images.flatten(0, 1), matcher.labels),
         optimizer,
         5,
         settings.batch_train,
         plain_draws,
-        tuple(OPERATIONS),
+        reference.transform_of(tuple(OPERATIONS), plain_draws),
     )
     trained = list(matcher.network.parameters())
     torch.testing.assert_close(trained, list(network.parameters()), atol=1e-5, rtol=1e-4)
@@ -123,10 +123,10 @@ def test_inner_loop_updates(data):
 def test_augmentation_image_by_image_and_shared(name, shape):
     images = torch.randn(6, *shape, generator=generator(0, name))
     ours = augment_batch(images, (name,), generator(1))
-    ((drawn, rows),) = reference.draw((name,), generator(1), 1, 6)
+    ((drawn, rows),) = reference.sample_params((name,), generator(1), 1, 6)
     torch.testing.assert_close(ours, reference.augment(images, drawn, rows), atol=2e-4, rtol=0)
-    (ours,) = draw((name,), generator(2)).apply([images])
-    ((drawn, rows),) = reference.draw((name,), generator(2), 1, 1)
+    (ours,) = sample_params((name,), generator(2)).apply([images])
+    ((drawn, rows),) = reference.sample_params((name,), generator(2), 1, 1)
     torch.testing.assert_close(ours, reference.augment(images, drawn, rows), atol=2e-4, rtol=0)
 
 

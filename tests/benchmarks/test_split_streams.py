@@ -37,17 +37,17 @@ from continual import RandomBuffer, make_benchmark
 from continual.settings import SPLIT_REPLAY, EEILConfig
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import LEARNER, learner, tasks
+from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
 
 CONDENSING = method_named("dsa").preset("smoke")
-JOB = Job(tasks(), LEARNER, images_per_class=2, seed=0, condensing=CONDENSING)
-WITHOUT = replace(LEARNER, steps_per_epoch=None, batch_size=16, epochs_first=3, finetune_epochs=0)
+JOB = Job(tasks(), CONFIG, images_per_class=2, seed=0, condensing=CONDENSING)
+WITHOUT = replace(CONFIG, steps_per_epoch=None, batch_size=16, epochs_first=3, finetune_epochs=0)
 
 
 @pytest.mark.filterwarnings("ignore:No loggers specified")
 @pytest.mark.parametrize(
     "settings",
-    [LEARNER, WITHOUT, replace(WITHOUT, batch_size_mem=4)],
+    [CONFIG, WITHOUT, replace(WITHOUT, batch_size_mem=4)],
     ids=["limited", "whole epochs", "a share for the memory"],
 )
 def test_updates_are_those_of_eeil(settings: EEILConfig) -> None:
@@ -59,12 +59,12 @@ def test_updates_are_those_of_eeil(settings: EEILConfig) -> None:
 
     count, made = Count(), []
     memory = RandomBuffer(images_per_class=2)
-    strategy = learner("class", learner=settings, memory=memory, plugins=[count])
+    strategy = make_eeil("class", config=settings, memory=memory, plugins=[count])
     for experience in make_benchmark(tasks(), "class").train_stream:
         before = count.made
         strategy.train(experience, eval_streams=[])
         made.append(count.made - before)
-    assert updates(replace(JOB, learner=settings)) == made
+    assert updates(replace(JOB, config=settings)) == made
 
 
 @pytest.mark.parametrize("name", COMPETITORS)
@@ -83,7 +83,7 @@ def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
         patch.setattr(baselines.Lessons, "after_update", count)
         first = learn(name, JOB)
     assert made == updates(JOB)
-    assert max(sizes) <= LEARNER.batch_size
+    assert max(sizes) <= CONFIG.batch_size
     assert first.memory_images == JOB.memory == 60
     assert first.memory_bytes == 60 * 3 * 16 * 16
     assert [row.count(None) for row in first.matrix] == [2, 1, 0]
@@ -95,10 +95,10 @@ def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
 
 
 def test_a_competitor_learns() -> None:
-    longer = replace(LEARNER, epochs_first=30, epochs=20, steps_per_epoch=None)
+    longer = replace(CONFIG, epochs_first=30, epochs=20, steps_per_epoch=None)
     for name in COMPETITORS:
-        learner = replace(longer, lr=RATES.get(name, longer.lr))
-        alone = replace(JOB, tasks=tasks()[:1], learner=learner, images_per_class=10)
+        config = replace(longer, lr=RATES.get(name, longer.lr))
+        alone = replace(JOB, tasks=tasks()[:1], config=config, images_per_class=10)
         outcome = learn(name, alone)
         assert outcome.matrix[0][0] is not None
         assert outcome.matrix[0][0] > 0.4, name

@@ -13,7 +13,7 @@ from condense.config.methods import Forgetting, GradientMatching, MethodSettings
 from condense.config.network import Network
 from condense.config.unrolled import DatasetDistillation
 from condense.errors import UserError, unknown
-from condense.models.build import blueprint
+from condense.models.build import build
 from condense.system.memory import available_memory, check_memory
 from continual.settings import ContinualConfig, EEILConfig
 
@@ -90,11 +90,11 @@ def test_numbers_have_bounds(kind: type, wrong: dict[str, Any], said: str) -> No
 
 def test_a_network_that_is_too_large_says_how_large(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"has [0-9,]{14} parameters, above 2,147,483,647: choose"):
-        blueprint(Network(width=30_000, depth=3, norm="none"), (3, 32, 32), 10)
+        build(Network(width=30_000, depth=3, norm="none"), (3, 32, 32), 10, device="meta")
     monkeypatch.setattr("condense.system.memory.available_memory", lambda: 10**6)
-    blueprint(Network(width=8), (3, 32, 32), 10)
+    build(Network(width=8), (3, 32, 32), 10, device="meta")
     with pytest.raises(UserError, match=r"has 1,789,706 parameters: choose a smaller --width or"):
-        blueprint(Network(width=256, depth=4), (3, 32, 32), 10)
+        build(Network(width=256, depth=4), (3, 32, 32), 10, device="meta")
 
 
 def test_memory_is_known_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:

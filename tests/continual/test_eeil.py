@@ -24,7 +24,7 @@ from continual.losses import (
     noise_scale,
 )
 from continual.report import forgetting
-from tests.helpers.tiny_streams import LEARNER, learner, tasks
+from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
@@ -109,8 +109,8 @@ def test_new_samples_compete_with_new_classes_alone_in_stage_1(er_ace: bool) -> 
                 assert (slopes[~new] != 0).all()
 
     slopes = Slopes()
-    settings = replace(LEARNER, er_ace=er_ace, batch_size_mem=8)
-    strategy = learner("class", learner=settings, distill=False, plugins=[slopes])
+    settings = replace(CONFIG, er_ace=er_ace, batch_size_mem=8)
+    strategy = make_eeil("class", config=settings, distill=False, plugins=[slopes])
     strategy.train(make_benchmark(tasks()[:2], "class").train_stream, eval_streams=[])
     assert set(slopes.pushed["main"]) == {not er_ace}
     assert set(slopes.pushed["finetune"]) == {True}
@@ -181,7 +181,7 @@ class Watch(SupervisedPlugin):  # type: ignore[misc]
 @pytest.mark.parametrize("head", ["task", "class"])
 def test_stages_teachers_and_memory_of_each_experience(head: str) -> None:
     watch = Watch()
-    strategy = learner(head, plugins=[watch])
+    strategy = make_eeil(head, plugins=[watch])
     stream = make_benchmark(tasks(), head).train_stream
     for count, experience in enumerate(stream, 1):
         strategy.train(experience, eval_streams=[])
@@ -204,7 +204,7 @@ def test_the_teacher_is_the_network_before_the_experience() -> None:
             self.teachers = list(strategy.teachers)
 
     grab = Grab()
-    strategy = learner("domain", plugins=[grab])
+    strategy = make_eeil("domain", plugins=[grab])
     first, second, _ = make_benchmark(tasks()).train_stream
     strategy.train(first, eval_streams=[])
     assert grab.teachers == []
@@ -235,7 +235,7 @@ def test_the_loss_is_of_the_augmented_batch_for_student_and_teachers() -> None:
             self.checked += len(strategy.teachers)
 
     recompute = Recompute()
-    strategy = learner("class", plugins=[recompute])
+    strategy = make_eeil("class", plugins=[recompute])
     strategy.train(make_benchmark(tasks(), "class").train_stream, eval_streams=[])
     # Stage 1 has 6 updates and one teacher; stage 2 has 3 epochs of 2 batches and two teachers.
     assert recompute.checked == 2 * (6 + 3 * 2 * 2)
@@ -244,8 +244,8 @@ def test_the_loss_is_of_the_augmented_batch_for_student_and_teachers() -> None:
 @pytest.mark.parametrize("switch", ["noise", "augment"])
 def test_switches_change_what_is_learnt(switch: str) -> None:
     weights = []
-    for learner_settings in (LEARNER, replace(LEARNER, **{switch: False})):
-        strategy = learner(learner=learner_settings)
+    for config in (CONFIG, replace(CONFIG, **{switch: False})):
+        strategy = make_eeil(config=config)
         strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
         weights.append(torch.cat([p.detach().flatten() for p in strategy.model.parameters()]))
     assert not torch.equal(*weights)
@@ -253,7 +253,7 @@ def test_switches_change_what_is_learnt(switch: str) -> None:
 
 def test_without_distillation_there_is_no_teacher() -> None:
     watch = Watch()
-    strategy = learner(distill=False, plugins=[watch])
+    strategy = make_eeil(distill=False, plugins=[watch])
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert {str(epoch["teaches"]) for epoch in watch.epochs} == {"[]"}
 
@@ -261,8 +261,8 @@ def test_without_distillation_there_is_no_teacher() -> None:
 @pytest.mark.parametrize("head", ["domain", "task", "class"])
 def test_every_head_learns_and_agrees_with_avalanches_forgetting(head: str) -> None:
     metrics = EvaluationPlugin(accuracy_metrics(experience=True), forgetting_metrics(stream=True))
-    longer = replace(LEARNER, epochs_first=12, steps_per_epoch=None, lr=0.05)
-    strategy = learner(head, learner=longer, evaluator=metrics)
+    longer = replace(CONFIG, epochs_first=12, steps_per_epoch=None, lr=0.05)
+    strategy = make_eeil(head, config=longer, evaluator=metrics)
     stream = make_benchmark(tasks(), head)
     matrix: list[list[float | None]] = []
     for count, experience in enumerate(stream.train_stream, 1):
@@ -277,7 +277,7 @@ def test_every_head_learns_and_agrees_with_avalanches_forgetting(head: str) -> N
 
 def test_the_same_seed_learns_the_same_and_another_does_not() -> None:
     def weights(seed: int) -> torch.Tensor:
-        strategy = learner(seed=seed)
+        strategy = make_eeil(seed=seed)
         strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
         return torch.cat([p.detach().flatten() for p in strategy.model.parameters()])
 
@@ -297,7 +297,7 @@ def test_herding_is_chosen_again_after_fine_tuning() -> None:
             super().post_adapt(agent_state, exp)
 
     memory = Count(images_per_class=2)
-    strategy = learner(memory=memory)
+    strategy = make_eeil(memory=memory)
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert memory.calls == 3
     assert len(memory.samples) == 40
@@ -308,7 +308,7 @@ def test_herding_is_chosen_again_after_fine_tuning() -> None:
 def test_what_was_said_of_an_image_is_remembered(head: str, kind: Any) -> None:
     memory = kind(images_per_class=2, store_logits=True)
     watch = Watch()
-    strategy = learner(head, memory=memory, plugins=[watch])
+    strategy = make_eeil(head, memory=memory, plugins=[watch])
     first, second, _ = make_benchmark(tasks(), head).train_stream
     strategy.train(first, eval_streams=[])
 
@@ -330,8 +330,8 @@ def test_what_was_said_of_an_image_is_remembered(head: str, kind: Any) -> None:
 def test_a_learner_is_held_to_what_it_said() -> None:
     def moved(answers: bool) -> float:
         memory = RandomBuffer(images_per_class=2, store_logits=answers)
-        longer = replace(LEARNER, epochs=12, batch_size_mem=16)
-        strategy = learner(memory=memory, learner=longer, distill=False)
+        longer = replace(CONFIG, epochs=12, batch_size_mem=16)
+        strategy = make_eeil(memory=memory, config=longer, distill=False)
         first, second, _ = make_benchmark(tasks()).train_stream
         strategy.train(first, eval_streams=[])
         samples = memory.samples
@@ -351,12 +351,12 @@ def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:
     ours = make_benchmark(tasks()[:2])
     theirs = benchmark_from_datasets(train=[e.dataset for e in ours.train_stream])
     theirs = with_classes_timeline(with_task_labels(theirs))
-    strategy = learner(memory=ClassBalancedBuffer(30))
+    strategy = make_eeil(memory=ClassBalancedBuffer(30))
     strategy.train(theirs.train_stream, eval_streams=[])
     assert len(strategy.memory.buffer) == 30
     data = tasks()[0]
-    mine = learner(memory=RandomBuffer(40))
-    other = learner(memory=RandomBuffer(40, mean=data.mean, std=data.std, hflip=False))
+    mine = make_eeil(memory=RandomBuffer(40))
+    other = make_eeil(memory=RandomBuffer(40, mean=data.mean, std=data.std, hflip=False))
     mine.train(ours.train_stream[:1], eval_streams=[])
     other.train(theirs.train_stream[:1], eval_streams=[])
     for a, b in zip(mine.model.parameters(), other.model.parameters(), strict=True):
@@ -368,7 +368,7 @@ def test_a_memory_of_avalanches_own_and_an_experience_without_tensors() -> None:
 def test_looking_on_while_it_learns_changes_nothing(head: str) -> None:
     """Before the first experience there is nothing to look at; after training all can be copied."""
     tests = make_benchmark(tasks()[:2], head).test_stream
-    strategies = [learner(head, eval_every=every) for every in (1, -1)]
+    strategies = [make_eeil(head, eval_every=every) for every in (1, -1)]
     for strategy, seen in zip(strategies, ([tests], []), strict=True):
         strategy.train(make_benchmark(tasks()[:2], head).train_stream, eval_streams=seen)
     watched, alone = (copy.deepcopy(strategy).model.state_dict() for strategy in strategies)
@@ -395,7 +395,7 @@ def test_noise_and_optimiser_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(eeil, "add_gradient_noise", noted)
     changed = {"momentum": 0.75, "weight_decay": 0.125, "noise_eta": 0.5, "noise_gamma": 0.25}
-    strategy = learner(learner=replace(LEARNER, **changed), plugins=[Look()])
+    strategy = make_eeil(config=replace(CONFIG, **changed), plugins=[Look()])
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert all(cold.values())
     assert cold.keys() == {"first", "main", "finetune"}
@@ -409,7 +409,7 @@ def test_noise_and_optimiser_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_learner_that_diverges_says_so() -> None:
-    strategy = learner(learner=replace(LEARNER, lr=1e30), seed=3)
+    strategy = make_eeil(config=replace(CONFIG, lr=1e30), seed=3)
     with pytest.raises(UserError, match="diverged in task 1, seed 3: give it a lower --lr"):
         strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
 
@@ -422,6 +422,6 @@ def test_stopping_stage_1_early_leaves_stage_2() -> None:
                 strategy.stop_training()
 
     seen: list[str] = []
-    strategy = learner(plugins=[Impatient()])
+    strategy = make_eeil(plugins=[Impatient()])
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert seen == ["first"] * 2 + ["main"] + ["finetune"] * 3

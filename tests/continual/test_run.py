@@ -38,7 +38,7 @@ from continual.settings import (
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import LEARNER, tasks
+from tests.helpers.tiny_streams import CONFIG, tasks
 
 TINY = [
     *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
@@ -122,7 +122,7 @@ def test_seeds_share_nothing(tmp_path: Path) -> None:
     """Else the spread over them would be too small."""
     data = replace(tasks()[0], hflip=True)
     made = defaults("smoke", memory="random")
-    settings = replace(made, head="domain", images_per_class=2, learner=LEARNER)
+    settings = replace(made, head="domain", images_per_class=2, learner=CONFIG)
     folder: Any = SimpleNamespace(path=tmp_path)
     from continual.experiment import Experiment
 
@@ -288,7 +288,7 @@ def test_what_is_no_formation_is_told_in_a_line() -> None:
 
 
 def rehearsal(settings: ContinualConfig) -> ReplayConfig:
-    learner = settings.learner
+    config = settings.learner
     return ReplayConfig(
-        settings.factor, settings.store_logits, learner.batch_size_mem, learner.er_ace
+        settings.factor, settings.store_logits, config.batch_size_mem, config.er_ace
     )

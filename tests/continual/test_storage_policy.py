@@ -31,11 +31,11 @@ from continual import (
     with_heads,
 )
 from continual.settings import condensing_preset
-from tests.helpers.tiny_streams import LEARNER, learner, tasks
+from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
-SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=LEARNER.network)
+SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=CONFIG.network)
 BUFFERS: dict[str, Any] = {
     "random": RandomBuffer,
     "herding": HerdingBuffer,
@@ -44,7 +44,7 @@ BUFFERS: dict[str, Any] = {
 
 
 def agent() -> Any:
-    network = build(LEARNER.network, (3, 16, 16), 10, generator(0, "network"))
+    network = build(CONFIG.network, (3, 16, 16), 10, generator(0, "network"))
     model = with_heads("domain", network)
     return SimpleNamespace(model=model, device=torch.device("cpu"))
 
@@ -192,7 +192,7 @@ def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
 
 @pytest.mark.parametrize(("head", "first"), [("domain", 0), ("class", 10)])
 def test_a_soft_label_is_remembered_beside_the_class_it_was_made_for(head: str, first: int) -> None:
-    settings = method_named("ld").preset("smoke", label_lr=0.3, network=LEARNER.network)
+    settings = method_named("ld").preset("smoke", label_lr=0.3, network=CONFIG.network)
     buffer = CondensedBuffer(images_per_class=2, method="ld", settings=settings, store_logits=True)
     assert not buffer.store_logits  # soft labels are not to be written over
     buffer.post_adapt(agent(), make_benchmark(tasks(), head).train_stream[1])
@@ -297,7 +297,7 @@ def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
 @pytest.mark.parametrize("kind", ["random", "herding"])
 def test_of_a_class_that_has_too_few_all_are_kept(kind: str) -> None:
     buffer = BUFFERS[kind](images_per_class=13)
-    strategy = learner(memory=buffer)
+    strategy = make_eeil(memory=buffer)
     strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
     assert counts(buffer) == [12] * 10
 
@@ -321,6 +321,6 @@ def _first() -> Any:
 
 
 def test_eeil_learns_with_a_condensed_memory() -> None:
-    strategy = learner(memory=BUFFERS["condensed"](images_per_class=1))
+    strategy = make_eeil(memory=BUFFERS["condensed"](images_per_class=1))
     strategy.train(make_benchmark(tasks()).train_stream, eval_streams=[])
     assert len(strategy.memory.samples) == 30

@@ -14,7 +14,7 @@ from continual.loading import BatchLoader, RehearsalLoader
 from continual.settings import ContinualConfig
 from continual.tasks import augmentation, load_tasks, prepare
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import LEARNER, learner, tasks
+from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_samples_of_a_dataset_with_task_labels() -> None:
 
 
 def test_task_heads_answer_with_the_head_of_the_task() -> None:
-    strategy = learner("task")
+    strategy = make_eeil("task")
     strategy.train(make_benchmark(tasks()[:2], "task").train_stream, eval_streams=[])
     model, images = strategy.model, torch.randn(4, 3, 16, 16)
     with torch.no_grad():
@@ -184,7 +184,7 @@ def test_task_heads_answer_with_the_head_of_the_task() -> None:
 
 
 def test_a_task_that_grows_has_no_head_for_it() -> None:
-    strategy = learner("task")
+    strategy = make_eeil("task")
     with pytest.raises(
         UserError, match="task 0 has a head of 10 classes and cannot learn class 19"
     ):
@@ -200,7 +200,7 @@ def test_streams_that_make_no_sense() -> None:
 
 def test_class_heads_grow_and_a_shared_head_does_not() -> None:
     stream = make_benchmark(tasks(), "class").train_stream
-    growing, shared = learner("class").model.train(), learner("domain").model.train()
+    growing, shared = make_eeil("class").model.train(), make_eeil("domain").model.train()
     for count, experience in enumerate(stream, 1):
         growing.adaptation(experience)
         assert growing.sizes == [10] * count
@@ -214,7 +214,7 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
 
 
 def test_classes_out_of_the_order_of_their_labels_are_refused() -> None:
-    growing = learner("class").model.train()
+    growing = make_eeil("class").model.train()
     growing.adaptation(SimpleNamespace(classes_in_this_experience={0, 1, 2}))
     growing.adaptation(SimpleNamespace(classes_in_this_experience={1, 3, 4}))
     assert growing.sizes == [3, 2]
@@ -240,7 +240,7 @@ def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:
 
 
 def _network() -> Classifier:
-    return build(LEARNER.network, (3, 16, 16), 10, generator(0))
+    return build(CONFIG.network, (3, 16, 16), 10, generator(0))
 
 
 def test_an_unknown_head_names_the_known() -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from condense.runs.closing import Closing
 from tests.forkserver.client import Command, Ended, ForkServer, shared_server
-from tests.helpers.closing import Closing
 
 from . import bases, files, lines, runs
 from .case import KINDS, Case, Name, environment

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from condense.runs.closing import Closing
 from tests.forkserver.client import Command, Running, shared_server
-from tests.helpers.closing import Closing
 from tests.helpers.processes import workers_of
 from tests.helpers.results import differences, results, rows
 

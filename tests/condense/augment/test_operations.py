@@ -13,7 +13,7 @@ from condense.augment.params import (
     augment_batch,
     check_strategy,
     default_strategy,
-    draw,
+    sample_params,
 )
 from condense.errors import UserError
 from condense.seeds import generator
@@ -146,7 +146,7 @@ def test_every_draw_keeps_the_shape_and_stays_finite(seed, name):
 
 
 def test_siamese_draw_serves_both_sides():
-    omega = draw(("crop", "rotate", "color"), generator(3), groups=4)
+    omega = sample_params(("crop", "rotate", "color"), generator(3), groups=4)
     real = torch.randn(4, 1, 1, 16, 16, generator=generator(4)).expand(4, 7, 1, 16, 16)
     synthetic = real[:, :2]
     for many, few in zip(omega.apply(real), omega.apply(synthetic), strict=True):
@@ -161,13 +161,13 @@ def test_independent_draw_differs_between_images_but_not_in_its_operation():
 
 def test_operations_are_drawn_uniformly():
     strategy = default_strategy(hflip=True)
-    drawn = draw(strategy, generator(7), groups=6000).operations
+    drawn = sample_params(strategy, generator(7), groups=6000).operations
     for name in strategy:
         assert 850 < drawn.count(name) < 1150
 
 
 def test_flip_mirrors_half():
-    omega = draw(("flip",), generator(8), images=2000)
+    omega = sample_params(("flip",), generator(8), images=2000)
     assert 900 < int((omega.numbers[0, :, 0] < 0.5).sum()) < 1100
 
 
@@ -200,7 +200,7 @@ def test_sampling_by_gathering_is_pytorchs(name, shape, monkeypatch):
 
 
 def test_a_draw_for_some_of_the_groups():
-    whole = draw(tuple(OPERATIONS), generator(0), groups=5, images=2)
+    whole = sample_params(tuple(OPERATIONS), generator(0), groups=5, images=2)
     images = torch.randn(5, 2, 3, 8, 8, generator=generator(1))
     parts = [made for k in (0, 2, 4) for made in whole[k : k + 2].apply(images[k : k + 2])]
     assert len(parts) == 5

@@ -26,8 +26,8 @@ def loop(network, images, classes, matched):
     """One class after the other, the way the paper writes it."""
     names, weights = zip(*matched.items(), strict=True)
     rows = []
-    for group, label in zip(images, classes, strict=True):
-        loss = F.cross_entropy(network(group), label.repeat(len(group)))
+    for own, label in zip(images, classes, strict=True):
+        loss = F.cross_entropy(network(own), label.repeat(len(own)))
         rows.append(torch.autograd.grad(loss, weights, create_graph=True))
     return {name: torch.stack([row[i] for row in rows]) for i, name in enumerate(names)}
 
@@ -72,7 +72,7 @@ def test_distances_count_the_parameters_that_the_published_ones_count(kind, norm
         expected.append(literal_distance(kind, *sides))
     distance = DISTANCES[kind]
     matched = matched_parameters(network, distance)
-    target = stacked_class_gradients(network, list(real), classes, matched, chunk=4)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk_size=4)
     found = distance(class_gradients(network, images, classes, matched), target)
     assert found.tolist() == pytest.approx(expected, rel=1e-4)
 
@@ -84,7 +84,7 @@ def test_all_classes_at_once_are_the_plain_loop(norm, distance):
     matched = matched_parameters(network, distance)
     expected = loop(network, images, classes, matched)
     got = class_gradients(network, images, classes, matched)
-    chunked = stacked_class_gradients(network, list(images), classes, matched, chunk=3)
+    chunked = stacked_class_gradients(network, list(images), classes, matched, chunk_size=3)
     assert got.keys() == expected.keys() == chunked.keys()
     for name in expected:
         torch.testing.assert_close(got[name], expected[name], atol=1e-6, rtol=1e-4)
@@ -97,7 +97,7 @@ def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
     network, images, classes = network_and_images(norm)
     real = torch.randn(5, 6, *SHAPE, generator=generator(2))
     matched = matched_parameters(network, distance)
-    target = stacked_class_gradients(network, list(real), classes, matched, chunk=6)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk_size=6)
     moved = []
     for gradients in (class_gradients, loop):
         leaf = images.clone().requires_grad_()
@@ -113,14 +113,14 @@ def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("distance", DISTANCES.values())
-@pytest.mark.parametrize("piece", [1, 3])
-def test_images_of_a_class_in_pieces(norm, distance, piece):
+@pytest.mark.parametrize("max_images", [1, 3])
+def test_images_of_a_class_in_chunks(norm, distance, max_images):
     network, images, classes = network_and_images(norm)
     real = torch.randn(5, 6, *SHAPE, generator=generator(2))
     matched = matched_parameters(network, distance)
-    target = stacked_class_gradients(network, list(real), classes, matched, chunk=6)
+    target = stacked_class_gradients(network, list(real), classes, matched, chunk_size=6)
     whole, value = distance_gradient(network, images, classes, target, distance, 4)
-    cut, same = distance_gradient(network, images, classes, target, distance, piece)
+    cut, same = distance_gradient(network, images, classes, target, distance, max_images)
     scale = whole.abs().max()
     assert scale > 0
     torch.testing.assert_close(cut / scale, whole / scale, atol=1e-4, rtol=0)
@@ -129,10 +129,10 @@ def test_images_of_a_class_in_pieces(norm, distance, piece):
 
 def test_classes_of_different_sizes():
     network, images, classes = network_and_images()
-    groups = [images[c][: 1 + c % 3] for c in range(5)]
+    unequal = [images[c][: 1 + c % 3] for c in range(5)]
     matched = matched_parameters(network, layerwise_distance)
-    chunked = stacked_class_gradients(network, groups, classes, matched, chunk=2)
-    expected = loop(network, groups, classes, matched)
+    chunked = stacked_class_gradients(network, unequal, classes, matched, chunk_size=2)
+    expected = loop(network, unequal, classes, matched)
     for name in expected:
         torch.testing.assert_close(chunked[name], expected[name], atol=1e-6, rtol=1e-4)
 
@@ -153,7 +153,9 @@ def test_for_the_papers_distance_parameters_of_one_dimension_do_not_count(norm, 
 def test_layer_norm_in_bfloat16_can_be_matched(distance):
     network, images, classes = network_and_images("layer", precision="bfloat16")
     matched = matched_parameters(network, distance)
-    target = stacked_class_gradients(network, list(images.flip(1) + 1), classes, matched, chunk=4)
+    target = stacked_class_gradients(
+        network, list(images.flip(1) + 1), classes, matched, chunk_size=4
+    )
     moved, value = distance_gradient(network, images, classes, target, distance, 4)
     assert value > 0
     assert moved.isfinite().all()

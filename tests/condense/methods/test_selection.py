@@ -43,7 +43,7 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
     directions = torch.nn.functional.normalize(data.normalise(data.x_train).flatten(1))
     lengths = torch.rand(len(data.x_train), 1, generator=generator(3)) * 9 + 0.1
     monkeypatch.setattr(selection, "feature_network", lambda *_: Network())
-    monkeypatch.setattr(selection, "training_piece", lambda *_: None)
+    monkeypatch.setattr(selection, "max_training_batch", lambda *_: None)
     for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 0), strict=True):
         assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
 

@@ -119,6 +119,15 @@ def test_initial_weights_are_spread_as_pytorch_spreads_them():
             assert drawn == pytest.approx(module.weight.std().item(), rel=0.05)
 
 
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_on_the_meta_device_there_are_layers_and_shapes_without_memory(architecture):
+    described = build(Network(architecture), COLOUR, 10, device="meta")
+    assert all(parameter.is_meta for parameter in described.parameters())
+    network = build(Network(architecture), COLOUR, 10)
+    assert [p.shape for p in described.parameters()] == [p.shape for p in network.parameters()]
+    assert described(torch.empty(2, *COLOUR, device="meta")).shape == (2, 10)
+
+
 @pytest.mark.parametrize("norm", NORMS)
 def test_initialise_forgets_everything(norm):
     network = build(Network(width=8, norm=norm), COLOUR, 10, generator(0))

@@ -70,7 +70,7 @@ def reached(compute: Callable[[Checkpointer], object]) -> Checkpoint:
 
 @pytest.mark.parametrize("name", [*SETTINGS, "evaluation"])
 def test_a_checkpoint_of_something_else_is_one_line(name: str, monkeypatch) -> None:
-    monkeypatch.setattr("condense.evaluation.networks_at_once", lambda *arguments: 1)
+    monkeypatch.setattr("condense.evaluation.max_networks", lambda *arguments: 1)
     compute = computation(name)
     sound = replace(reached(compute), path=Path("RUN/checkpoint.safetensors"))
     found = list(mutations(sound))

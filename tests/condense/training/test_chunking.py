@@ -1,7 +1,8 @@
-"""Work in pieces that fit: the same numbers, in memory that does not grow with the set."""
+"""Work in chunks that fit: the same numbers, in memory that does not grow with the set."""
 
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from condense.api import condense
+from condense.augment.params import augment_batch
 from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import Network
@@ -18,15 +20,17 @@ from condense.models.build import ARCHITECTURES, build
 from condense.seeds import generator
 from condense.training import chunking
 from condense.training.chunking import (
-    at_once,
-    groups,
+    chunk_size_for,
+    chunks,
     has_batch_norm,
     limit,
     matching_bytes,
+    max_forward_batch,
+    max_items,
+    max_training_batch,
     training_bytes,
-    training_piece,
 )
-from condense.training.loop import train
+from condense.training.loop import CHUNK_SIZE, Step, train
 from condense.training.schedule import Schedule
 from tests.helpers.images import blobs
 from tests.helpers.processes import python
@@ -43,8 +47,8 @@ def test_what_a_forward_pass_keeps_by_hand():
     # For two images: the first layer's input and weights, the sigmoid's output, which the second
     # layer keeps too, and its weights; the log-softmax's output, twice; labels and total weight.
     # Weights are there anyway and what is kept twice is counted twice: at least what follows.
-    least = 4 * (12 + 5 + 5 + 2)
-    assert least <= training_bytes(network, (3, 2, 2)) <= least + 4 * (60 + 10) + 40
+    smallest = 4 * (12 + 5 + 5 + 2)
+    assert smallest <= training_bytes(network, (3, 2, 2)) <= smallest + 4 * (60 + 10) + 40
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -66,13 +70,26 @@ def test_wider_networks_and_larger_images_need_more():
     assert 3 < needed(32, 64) / needed(32, 32) < 4.1
 
 
-def test_pieces_fit_and_are_never_empty():
+def test_chunks_fit_and_are_never_empty():
     gpu = torch.device("cuda")
     assert (limit(CPU), limit(gpu)) == (chunking.CPU_BYTES, chunking.ACCELERATOR_BYTES)
-    assert at_once(CPU, chunking.CPU_BYTES // 7) == 7
-    assert at_once(CPU, 3 * chunking.CPU_BYTES) == 1
-    assert groups(5, 2) == [slice(0, 2), slice(2, 4), slice(4, 6)]
-    assert groups(3, 9) == [slice(0, 9)]
+    assert max_items(CPU, chunking.CPU_BYTES // 7) == 7
+    assert max_items(CPU, 3 * chunking.CPU_BYTES) == 1
+    assert chunks(5, 2) == [slice(0, 2), slice(2, 4), slice(4, 6)]
+    assert chunks(3, 9) == [slice(0, 9)]
+
+
+def test_on_a_cpu_chunks_are_small_but_have_a_minimum():
+    assert chunk_size_for(CPU, chunking.CHUNK_BYTES // 7) == 7
+    assert chunk_size_for(CPU, chunking.CHUNK_BYTES, min_chunk=4) == 4
+    assert chunk_size_for(CPU, chunking.CPU_BYTES // 2, min_chunk=4) == 2
+    gpu = torch.device("cuda")
+    assert chunk_size_for(gpu, chunking.ACCELERATOR_BYTES // 7) == 7
+
+
+def test_without_gradients_batches_are_no_larger_than_in_training():
+    assert max_forward_batch(5) == 5
+    assert max_forward_batch(None) == max_forward_batch(10**6) == CHUNK_SIZE
 
 
 def test_batches_are_not_cut_with_batch_norm():
@@ -80,25 +97,24 @@ def test_batches_are_not_cut_with_batch_norm():
         build(replace(SMALL, norm=norm), (1, 8, 8), 3) for norm in ("instance", "batch")
     )
     assert (has_batch_norm(plain), has_batch_norm(batch)) == (False, True)
-    assert training_piece(batch, (1, 8, 8), CPU) is None
-    assert training_piece(plain, (1, 8, 8), CPU) > 1000
+    assert max_training_batch(batch, (1, 8, 8), CPU) is None
+    assert max_training_batch(plain, (1, 8, 8), CPU) > 1000
 
 
-@pytest.mark.parametrize("piece", [1, 4, 16])
-def test_a_batch_in_pieces_trains_as_a_whole(data, piece):
+@pytest.mark.parametrize("max_batch", [1, 4, 16])
+def test_a_batch_in_chunks_trains_as_a_whole(data, max_batch):
     networks = [build(SMALL, data.shape, 3, generator(0)) for _ in range(2)]
     soft = F.one_hot(data.y_train, 3).float()
-    for network, labels, size in zip(networks, (data.y_train, soft), (None, piece), strict=True):
-        train(
-            network, data.normalise(data.x_train), labels, Schedule(7, 16, 0.1, 0.9),
-            generator(1), strategy=("crop", "color"), piece=size,
-        )  # fmt: skip
+    images, schedule = data.normalise(data.x_train), Schedule(7, 16, 0.1, 0.9)
+    for network, labels, size in zip(
+        networks, (data.y_train, soft), (None, max_batch), strict=True
+    ):
+        draws = generator(1)
+        augment = partial(augment_batch, strategy=("crop", "color"), generator=draws)
+        step = Step(network, size)
+        train(network, images, labels, schedule, draws, transform=augment, step=step)
     for a, b in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
-
-
-def pieces_of(matcher):
-    return matcher.piece, matcher.groups, matcher.chunk
 
 
 @pytest.mark.parametrize("fits", ["two classes", "one image"])
@@ -112,18 +128,18 @@ def pieces_of(matcher):
         {"network": replace(SMALL, norm="batch")},
     ],
 )
-def test_gradient_matching_in_pieces_is_that_of_the_whole(monkeypatch, fits, changes):
+def test_gradient_matching_in_chunks_is_that_of_the_whole(monkeypatch, fits, changes):
     data = blobs(classes=5)
     settings = replace(TINY, **changes)
     whole = Matcher(data, settings, seed=0)
-    assert (whole.piece >= 3, len(whole.groups)) == (True, 1)
+    assert (whole.max_images >= 3, len(whole.class_chunks)) == (True, 1)
     image = matching_bytes(whole.network, data.shape)
     weights = sum(p.nbytes for p in whole.matched.values())
     bytes_that_fit = {"two classes": 2 * (3 * image + 6 * weights), "one image": image}[fits]
     monkeypatch.setattr(chunking, "CPU_BYTES", bytes_that_fit)
     cut = Matcher(data, settings, seed=0)
-    assert len(cut.groups) == {"two classes": 3, "one image": 5}[fits]
-    assert (cut.piece == 1) == (fits == "one image")
+    assert len(cut.class_chunks) == {"two classes": 3, "one image": 5}[fits]
+    assert (cut.max_images == 1) == (fits == "one image")
     images = whole.initial_images()
     for matcher in (whole, cut):
         # One set of weights for both: that of the whole, drawn by the first.
@@ -137,7 +153,7 @@ def test_gradient_matching_in_pieces_is_that_of_the_whole(monkeypatch, fits, cha
 
 
 @pytest.mark.parametrize("method", ["dsa", "dm"])
-def test_condensed_sets_are_the_same_in_pieces(monkeypatch, method):
+def test_condensed_sets_are_the_same_in_chunks(monkeypatch, method):
     data = blobs(classes=5)
     changes = {"iterations": 2, "outer_loop": 2} if method == "dsa" else {"iterations": 3}
     settings = method_named(method).preset("paper", ipc=2, batch_real=8, network=SMALL, **changes)
@@ -146,7 +162,7 @@ def test_condensed_sets_are_the_same_in_pieces(monkeypatch, method):
     torch.testing.assert_close(condense(data, method, settings).images, whole, atol=2e-4, rtol=0)
 
 
-def test_evaluation_in_pieces_is_the_same(data, monkeypatch):
+def test_evaluation_in_chunks_is_the_same(data, monkeypatch):
     from condense.evaluation import evaluate
 
     small = condense(data, "random", ipc=2)
@@ -172,7 +188,7 @@ PEAK = """
         return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
 
     def growth(classes, ipc, fits):
-        chunking.CPU_BYTES = chunking.PIECE_BYTES = fits << 20
+        chunking.CPU_BYTES = chunking.CHUNK_BYTES = fits << 20
         labels = torch.arange(classes).repeat(max(4, ipc))
         pixels = torch.zeros(len(labels), 1, 32, 32, dtype=torch.uint8)
         names = tuple(map(str, range(classes)))

@@ -34,17 +34,17 @@ def recorder(runs):
     return record
 
 
-@pytest.mark.parametrize("piece", [None, 5])
+@pytest.mark.parametrize("max_batch", [None, 5])
 @pytest.mark.parametrize("soft", [False, True])
-def test_the_numbers_are_those_of_an_eager_step(data, piece, soft):
+def test_the_numbers_are_those_of_an_eager_step(data, max_batch, soft):
     images = data.normalise(data.x_train)[:40]
     labels = F.one_hot(data.y_train[:40], 3).float() if soft else data.y_train[:40]
     schedule = Schedule(9, 16, 0.1, 0.9, milestones=(0.5,))
     eager = build(Network(width=4), data.shape, 3, generator(0))
     replayed = copy.deepcopy(eager)
-    train(eager, images, labels, schedule, generator(1), piece=piece)
+    train(eager, images, labels, schedule, generator(1), step=Step(eager, max_batch))
     runs = []
-    step = CapturedStep(replayed, piece, recorder(runs))
+    step = CapturedStep(replayed, max_batch, recorder(runs))
     train(replayed, images, labels, schedule, generator(1), step=step)
     assert runs == [6, 3]  # of 16 images and of 8, the last of an epoch
     for a, b in zip(eager.parameters(), replayed.parameters(), strict=True):

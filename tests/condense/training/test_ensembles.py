@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,13 +11,13 @@ import torch.nn.functional as F
 from condense import evaluation
 from condense.api import condense
 from condense.augment.operations import OPERATIONS
-from condense.augment.params import augment_batch, augment_each
+from condense.augment.params import augment_batch, augment_batches
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
 from condense.evaluation import evaluate
 from condense.models.build import build
 from condense.seeds import generator
-from condense.training.ensembles import networks_at_once, train_together
+from condense.training.ensembles import max_networks, train_together
 from condense.training.loop import train
 from condense.training.schedule import Schedule
 from tests.helpers.methods import Kept, KilledError
@@ -33,7 +34,7 @@ def test_each_batch_is_augmented_with_draws_of_its_own(shared):
     ours, theirs = ([generator(1, number) for number in range(9)] for _ in range(2))
     names = tuple(OPERATIONS)
     for _ in range(3):
-        made = augment_each(batches, names, ours, shared=shared)
+        made = augment_batches(batches, names, ours, shared=shared)
         for batch, got, own in zip(batches, made, theirs, strict=True):
             torch.testing.assert_close(got, augment_batch(batch, names, own, shared=shared))
 
@@ -45,18 +46,21 @@ def test_each_batch_is_augmented_with_draws_of_its_own(shared):
     ids=str,
 )  # fmt: skip
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"strategy": ("crop", "color", "rotate")}, {"strategy": ("cutout",), "shared": True}],
+    ("strategy", "shared"),
+    [((), False), (("crop", "color", "rotate"), False), (("cutout",), True)],
 )
-def test_together_or_alone_is_the_same(data, network, changes):
+def test_together_or_alone_is_the_same(data, network, strategy, shared):
+    changes = {"strategy": strategy, "shared": shared}
     images, labels = data.normalise(data.x_train), data.y_train
     schedule = Schedule(9, 16, 0.1, 0.9, 1e-2, milestones=(0.5,))
     alone = [build(network, data.shape, 3, generator(0, number)) for number in range(3)]
     together, start = copy.deepcopy(alone), copy.deepcopy(alone)
     draws, own = ([generator(1, number) for number in range(3)] for _ in range(2))
-    train_together(together, images, labels, schedule, draws, **changes)
+    transform = partial(augment_batches, generators=draws, **changes) if strategy else None
+    train_together(together, images, labels, schedule, draws, transform)
     for one, other, before, drawn, mine in zip(alone, together, start, own, draws, strict=True):
-        train(one, images, labels, schedule, drawn, **changes)
+        transform = partial(augment_batch, generator=drawn, **changes) if strategy else None
+        train(one, images, labels, schedule, drawn, transform=transform)
         for a, b, c in zip(one.parameters(), other.parameters(), before.parameters(), strict=True):
             torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
             assert not torch.equal(b, c)
@@ -79,11 +83,11 @@ def test_the_device_decides_how_many():
     plain, batch = (
         build(replace(SMALL, norm=norm), (1, 8, 8), 3) for norm in ("instance", "batch")
     )
-    assert networks_at_once(plain, (1, 8, 8), cpu, 100) == 1
-    assert networks_at_once(batch, (1, 8, 8), gpu, 100) == 1
-    assert networks_at_once(plain, (1, 8, 8), gpu, 100) > 20
+    assert max_networks(plain, (1, 8, 8), cpu, 100) == 1
+    assert max_networks(batch, (1, 8, 8), gpu, 100) == 1
+    assert max_networks(plain, (1, 8, 8), gpu, 100) > 20
     wide = build(Network(), (3, 32, 32), 10)
-    assert 1 < networks_at_once(wide, (3, 32, 32), gpu, 256) < 20
+    assert 1 < max_networks(wide, (3, 32, 32), gpu, 256) < 20
 
 
 @pytest.mark.parametrize("together", [2, 5])
@@ -95,18 +99,18 @@ def test_an_evaluation_of_networks_together_gives_the_same_accuracies(
     settings = replace(QUICK, augment=augment)
     alone = evaluate(small, data, settings).values
     assert len(set(alone)) > 1
-    monkeypatch.setattr(evaluation, "networks_at_once", lambda *_: together)
+    monkeypatch.setattr(evaluation, "max_networks", lambda *_: together)
     one_image = 1 / len(data.x_test)
     assert evaluate(small, data, settings).values == pytest.approx(alone, abs=1.01 * one_image)
 
 
 @pytest.mark.parametrize("stop_at", [1, 2])
 def test_an_interrupted_evaluation_goes_on_wherever_it_stopped(data, monkeypatch, stop_at):
-    monkeypatch.setattr(evaluation, "networks_at_once", lambda *_: 2)
+    monkeypatch.setattr(evaluation, "max_networks", lambda *_: 2)
     small = condense(data, "random", ipc=2)
     whole = evaluate(small, data, QUICK).values
     journal = Kept(stop_at)
     with pytest.raises(KilledError):
         evaluate(small, data, QUICK, journal=journal)
-    assert len(journal.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval), "whole groups"
+    assert len(journal.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval)  # both networks
     assert evaluate(small, data, QUICK, journal=journal).values == whole

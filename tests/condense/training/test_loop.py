@@ -1,6 +1,7 @@
-"""The training loop against PyTorch's own pieces put together by hand."""
+"""The training loop against PyTorch's own parts put together by hand."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -50,17 +51,19 @@ def test_train_is_the_tutorial_loop(data, strategy):
     images, labels = data.normalise(data.x_train), data.y_train
     one = build(Network(width=4), data.shape, 3, generator(0))
     two = copy.deepcopy(one)
-    train(one, images, labels, schedule, generator(1), strategy=strategy)
+    draws = generator(1)
+    augment = partial(augment_batch, strategy=strategy, generator=draws)
+    train(one, images, labels, schedule, draws, transform=augment if strategy else None)
     literal(two, images, labels, schedule, generator(1), strategy)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
-def test_prepare_makes_a_batch_of_what_is_stored(data):
+def test_transform_makes_a_batch_of_what_is_stored(data):
     schedule = Schedule(5, 16, 0.1)
     one = build(Network(width=4), data.shape, 3, generator(0))
     two = copy.deepcopy(one)
-    train(one, data.x_train, data.y_train, schedule, generator(1), prepare=data.normalise)
+    train(one, data.x_train, data.y_train, schedule, generator(1), transform=data.normalise)
     train(two, data.normalise(data.x_train), data.y_train, schedule, generator(1))
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         assert torch.equal(a, b)
@@ -90,14 +93,14 @@ def test_batches_visit_everything_once_an_epoch():
 
 def test_in_chunks_changes_nothing():
     images = torch.randn(11, 2)
-    assert torch.equal(in_chunks(lambda x: 2 * x, images, chunk=4), 2 * images)
+    assert torch.equal(in_chunks(lambda x: 2 * x, images, chunk_size=4), 2 * images)
 
 
 def test_training_learns():
     data = blobs(per_class=50)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
     schedule = Schedule(100, 32, 0.05)
-    train(network, data.x_train, data.y_train, schedule, generator(0), prepare=data.normalise)
+    train(network, data.x_train, data.y_train, schedule, generator(0), transform=data.normalise)
     right = network(data.normalise(data.x_test)).argmax(1) == data.y_test
     assert right.float().mean() > 0.8
 
@@ -125,6 +128,6 @@ def test_before_each_update_somebody_may_stop_it(data):
     with pytest.raises(StopIteration):
         train(
             network, data.x_train, data.y_train, Schedule(9, 16, 0.1), generator(1),
-            prepare=data.normalise, before_update=look,
+            transform=data.normalise, before_update=look,
         )  # fmt: skip
     assert seen == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""Pieces on several threads: the same bits as on one, and PyTorch's own threads put back."""
+"""Chunks on several threads: the same bits as on one, and PyTorch's own threads put back."""
 
 import threading
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from condense.data.image_data import ImageData
 from condense.evaluation import evaluate
 from condense.methods.registry import method_named
 from condense.training import chunking
-from condense.training.threads import map_pieces, shared_operations, worker_threads
+from condense.training.threads import map_chunks, shared_operations, worker_threads
 from tests.helpers.images import blobs
 
 CPU = torch.device("cpu")
@@ -27,10 +27,10 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_pieces_come_in_order_from_threads_that_compute_with_one() -> None:
+def test_chunks_come_in_order_from_threads_that_compute_with_one() -> None:
     with worker_threads(CPU):
         assert torch.get_num_threads() == 1
-        found = list(map_pieces(lambda n: (n, torch.get_num_threads()), range(20)))
+        found = list(map_chunks(lambda n: (n, torch.get_num_threads()), range(20)))
     assert found == [(n, 1) for n in range(20)]
     assert torch.get_num_threads() == 3
 
@@ -38,51 +38,51 @@ def test_pieces_come_in_order_from_threads_that_compute_with_one() -> None:
 def test_several_threads_compute_at_once() -> None:
     together = threading.Barrier(3)  # broken, so that the test fails, where one waits alone
     with worker_threads(CPU):
-        assert sorted(map_pieces(lambda _: together.wait(600), range(3))) == [0, 1, 2]
+        assert sorted(map_chunks(lambda _: together.wait(600), range(3))) == [0, 1, 2]
 
 
 def test_on_one_thread_or_another_device_nothing_changes() -> None:
     with worker_threads(torch.device("cuda")):
         assert torch.get_num_threads() == 3
-        assert list(map_pieces(lambda _: threading.current_thread().name, [0])) == ["MainThread"]
+        assert list(map_chunks(lambda _: threading.current_thread().name, [0])) == ["MainThread"]
     torch.set_num_threads(1)
     with worker_threads(CPU):
-        assert list(map_pieces(lambda _: threading.current_thread().name, [0])) == ["MainThread"]
+        assert list(map_chunks(lambda _: threading.current_thread().name, [0])) == ["MainThread"]
 
 
-def test_within_a_block_and_within_a_piece_another_one_changes_nothing() -> None:
+def test_within_a_block_and_within_a_chunk_another_one_changes_nothing() -> None:
     def nested(_: int) -> tuple[int, str]:
         here = threading.current_thread().name
         with worker_threads(CPU):
-            (there,) = map_pieces(lambda _: threading.current_thread().name, [0])
+            (there,) = map_chunks(lambda _: threading.current_thread().name, [0])
         return torch.get_num_threads(), "same" if here == there else there
 
     with worker_threads(CPU):
         with worker_threads(CPU):
-            assert list(map_pieces(nested, range(4))) == [(1, "same")] * 4
+            assert list(map_chunks(nested, range(4))) == [(1, "same")] * 4
         assert torch.get_num_threads() == 1
 
 
-def test_gradients_are_off_in_the_pieces_where_they_are_off() -> None:
+def test_gradients_are_off_in_the_chunks_where_they_are_off() -> None:
     with worker_threads(CPU):
-        assert list(map_pieces(lambda _: torch.is_grad_enabled(), [0])) == [True]
+        assert list(map_chunks(lambda _: torch.is_grad_enabled(), [0])) == [True]
         with torch.no_grad():
-            assert list(map_pieces(lambda _: torch.is_grad_enabled(), [0])) == [False]
-        assert list(map_pieces(lambda _: torch.is_grad_enabled(), range(9))) == [True] * 9
+            assert list(map_chunks(lambda _: torch.is_grad_enabled(), [0])) == [False]
+        assert list(map_chunks(lambda _: torch.is_grad_enabled(), range(9))) == [True] * 9
 
 
-def test_what_a_piece_raises_is_raised_and_threads_are_put_back() -> None:
+def test_what_a_chunk_raises_is_raised_and_threads_are_put_back() -> None:
     def fail(n: int) -> int:
         if n == 2:
-            raise ValueError("piece 2")
+            raise ValueError("chunk 2")
         return n
 
-    with pytest.raises(ValueError, match="piece 2"), worker_threads(CPU):
-        list(map_pieces(fail, range(100)))
+    with pytest.raises(ValueError, match="chunk 2"), worker_threads(CPU):
+        list(map_chunks(fail, range(100)))
     assert torch.get_num_threads() == 3
 
 
-def test_a_batch_without_pieces_has_all_threads() -> None:
+def test_a_batch_without_chunks_has_all_threads() -> None:
     with shared_operations():
         assert torch.get_num_threads() == 3
     with worker_threads(CPU):
@@ -92,9 +92,9 @@ def test_a_batch_without_pieces_has_all_threads() -> None:
 
 
 def cut_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that even tiny images come in several pieces."""
-    monkeypatch.setattr(chunking, "PIECE_BYTES", 1)
-    monkeypatch.setattr(chunking, "LEAST_PIECE", 4)
+    """So that even tiny images come in several chunks."""
+    monkeypatch.setattr(chunking, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(chunking, "MIN_CHUNK", 4)
 
 
 METHODS = {

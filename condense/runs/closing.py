@@ -10,11 +10,11 @@ ClosingT = TypeVar("ClosingT", bound="Closing")
 
 
 class Closing(ABC):
-    """A base whose `close` is called at the end of the block."""
+    """A context manager whose `close` is called at the end of the block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends what was started and removes what was made."""
+        """Ends what was started."""
 
     def __enter__(self: ClosingT) -> ClosingT:
         return self
@@ -25,4 +25,8 @@ class Closing(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._leave(error)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Close; `error` has ended the block, None without one."""
         self.close()
