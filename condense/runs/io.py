@@ -93,8 +93,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: no space, no permission, or another error of the operating system.
     """
     path = Path(path)
-    temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
     with writing(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary

@@ -101,6 +101,16 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> Non
         write_json(tmp_path / "file" / "run" / "x.json", {})
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_a_folder_is_not_written_as_a_file(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="it is a folder"), atomic_write(name):
+        pass
+    assert names(tmp_path) == set()
+
+
 def test_json_is_strict_and_ends_in_a_newline(tmp_path: Path) -> None:
     value = {"b": (1, 2.5), "a": float("nan"), "path": Path("x"), "t": torch.tensor([1, 2])}
     write_json(tmp_path / "x.json", value)
