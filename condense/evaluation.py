@@ -29,7 +29,7 @@ from condense.training.loop import (
     CHUNK,
     in_chunks,
     train,
-    train_at_rates,
+    train_with_lrs,
 )
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
@@ -63,7 +63,7 @@ def evaluate(
     settings: Evaluation | None = None,
     *,
     seed: int = 0,
-    journal: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Accuracy:
     """Train new networks on `condensed` and test each on the test split of `data`.
 
@@ -75,8 +75,15 @@ def evaluate(
         data: gives the test split; networks are trained on its device.
         settings: default: the paper preset on a GPU, else the cpu preset.
         seed: weights, order and augmentation of a network depend on the seed and its index.
-        journal: receives progress and checkpoints; an interrupted evaluation resumes from it and
-            gives bit-identical results.
+        checkpointer: receives progress and checkpoints; an interrupted evaluation resumes from it
+            and gives bit-identical results.
+
+    >>> from condense import Evaluation, condense, evaluate, load, preset
+    >>> data = load("digits")
+    >>> small = condense(data, "random", ipc=2)
+    >>> accuracy = evaluate(small, data, preset(Evaluation, "smoke"))
+    >>> len(accuracy.values), 0 < accuracy.mean < 1
+    (2, True)
 
     Raises:
         UserError: the set does not fit `data`, or a setting is invalid.
@@ -84,11 +91,15 @@ def evaluate(
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     condensed.check_fits(data)
     with worker_threads(data.device):
-        return _evaluate(condensed, data, settings, seed, journal or Checkpointer())
+        return _evaluate(condensed, data, settings, seed, checkpointer or Checkpointer())
 
 
 def _evaluate(
-    condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int, journal: Checkpointer
+    condensed: CondensedSet,
+    data: ImageData,
+    settings: Evaluation,
+    seed: int,
+    checkpointer: Checkpointer,
 ) -> Accuracy:
     strategy = _strategy(settings, data)
     images = condensed.normalised(data).to(data.device)
@@ -96,7 +107,7 @@ def _evaluate(
     piece = training_piece(like, data.shape, data.device)
     batch = min(settings.batch_size, len(images))
     together = networks_at_once(like, data.shape, data.device, batch)
-    before = journal.restore()
+    before = checkpointer.restore()
     values: list[float] = []
     if before:
         values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
@@ -106,9 +117,9 @@ def _evaluate(
         networks = _trained(condensed, images, data, settings, strategy, draws, piece)
         for number, network in zip(numbers, networks, strict=True):
             values.append(test_accuracy(network, data, forward_piece(piece)))
-            journal.report(number + 1, settings.num_eval, accuracy=values[-1])
+            checkpointer.report(number + 1, settings.num_eval, accuracy=values[-1])
         # Only after the whole group: in another group the results would round differently.
-        journal.save(Checkpoint({}, {"values": list(values)}))
+        checkpointer.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))
 
 
@@ -142,7 +153,7 @@ def _trained(
     labels = condensed.labels.to(data.device)
     if condensed.distill_lrs is not None:
         for each in networks:
-            train_at_rates(each, images, labels, condensed.classes, condensed.distill_lrs)
+            train_with_lrs(each, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
     schedule = Schedule.of_epochs(
         settings.epoch_eval_train or (1000 if strategy else 300),

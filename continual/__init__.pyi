@@ -6,7 +6,7 @@ from .settings import STREAMS as STREAMS
 from .settings import EEILConfig as EEILConfig
 from .settings import StreamSpec as StreamSpec
 from .settings import TaskSpec as TaskSpec
-from .settings import learner_preset as learner_preset
+from .settings import eeil_preset as eeil_preset
 from .storage_policy import CondensedBuffer as CondensedBuffer
 from .storage_policy import HerdingBuffer as HerdingBuffer
 from .storage_policy import RandomBuffer as RandomBuffer

@@ -95,7 +95,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         *,
         model: MultiHead,
         memory: ExemplarsBuffer,
-        learner: EEILConfig | None = None,
+        config: EEILConfig | None = None,
         distill: bool = True,
         augmentation: tuple[str, ...] = ("color", "crop"),
         seed: int = 0,
@@ -110,7 +110,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         Args:
             model: feature extractor with heads (`continual.heads`).
             memory: buffer of exemplars.
-            learner: settings; default: those of the paper.
+            config: settings; default: those of the paper.
             distill: whether old heads are distilled.
             augmentation: operations of `condense.augment`; one is sampled for each batch. Empty: no
                 augmentation.
@@ -121,29 +121,29 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             evaluator: as for any Avalanche strategy.
             eval_every: as for any Avalanche strategy.
         """
-        self.learner = learner or EEILConfig()
+        self.config = config or EEILConfig()
         self.memory = memory
         self.distill = distill
-        self.augmentation = augmentation if self.learner.augment else ()
+        self.augmentation = augmentation if self.config.augment else ()
         self.seed = seed
         self.teachers: list[Teacher] = []
         self.new_classes = torch.empty(0, dtype=torch.int64)
         """New classes of the current experience."""
-        self.stage = Stage("first", self.learner.epochs_first, self.learner.lr, 4)
+        self.stage = Stage("first", self.config.epochs_first, self.config.lr, 4)
         self.epoch = -1
         """Current epoch of the stage, from 0."""
         self._logits: list[Tensor] = []
         self._draws: dict[str, torch.Generator] = {}
         optimizer = torch.optim.SGD(
             model.parameters(),
-            self.learner.lr,
-            momentum=self.learner.momentum,
-            weight_decay=self.learner.weight_decay,
+            self.config.lr,
+            momentum=self.config.momentum,
+            weight_decay=self.config.weight_decay,
         )
         super().__init__(
             model=model,
             optimizer=optimizer,
-            train_mb_size=self.learner.batch_size,
+            train_mb_size=self.config.batch_size,
             train_epochs=self.stage.epochs,
             eval_mb_size=eval_mb_size,
             device=device,
@@ -157,14 +157,14 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
 
     def begin_experience(self) -> None:
         """Start stage 1 and copy the teacher, before the network is adapted."""
-        learner, old = self.learner, len(self.model.heads)
+        config, old = self.config, len(self.model.heads)
         self.teachers = []
         if self.distill and old:
             self.teachers.append(Teacher.of(self.model, range(old)))
         new = sorted(self.experience.classes_in_this_experience)
         self.new_classes = torch.tensor(new, device=self.device)
-        epochs = learner.epochs if old else learner.epochs_first
-        self._enter(Stage("main" if old else "first", epochs, learner.lr, 4))
+        epochs = config.epochs if old else config.epochs_first
+        self._enter(Stage("main" if old else "first", epochs, config.lr, 4))
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         """Stage 1, the update of the memory, and stage 2."""
@@ -172,12 +172,12 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self._require_finite()
         self.memory.post_adapt(self, experience)
         self._update_logits()
-        if self.stage.name == "first" or not self.learner.finetune_epochs:
+        if self.stage.name == "first" or not self.config.finetune_epochs:
             return
         if self.distill:
             self.teachers.append(Teacher.of(self.model, [self.model.newest]))
-        learner, before = self.learner, self.stage.epochs
-        self._enter(Stage("finetune", learner.finetune_epochs, learner.finetune_lr, 3, before))
+        config, before = self.config, self.stage.epochs
+        self._enter(Stage("finetune", config.finetune_epochs, config.finetune_lr, 3, before))
         self.make_optimizer()
         self.make_train_dataloader()
         self._stop_training = False  # an early stop ends only the current stage
@@ -191,7 +191,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):
             number = self.experience.current_experience + 1
             raise UserError(
-                f"the learner diverged in task {number}, seed {self.seed}: give it a lower --lr"
+                f"training diverged in task {number}, seed {self.seed}: use a lower --lr"
             )
 
     def _update_logits(self) -> None:
@@ -225,14 +225,14 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Batches of new data and memory in stage 1, of memory only in stage 2."""
-        learner = self.learner
+        config = self.config
         sources = [] if self.stage.name == "finetune" else [_samples(self.experience)]
         sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
-        batches = learner.batch_size, self._draws["order"], learner.steps_per_epoch
+        batches = config.batch_size, self._draws["order"], config.steps_per_epoch
         self.dataloader: BatchLoader
-        if learner.batch_size_mem is not None and len(sources) == 2:
+        if config.batch_size_mem is not None and len(sources) == 2:
             new, memory = sources
-            self.dataloader = RehearsalLoader(new, memory, learner.batch_size_mem, *batches)
+            self.dataloader = RehearsalLoader(new, memory, config.batch_size_mem, *batches)
         else:
             self.dataloader = BatchLoader(sources, *batches)
 
@@ -255,10 +255,10 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
 
     def add_noise(self) -> None:
         """Add Gaussian noise to the gradients, with the scale of the current epoch."""
-        learner = self.learner
-        if learner.noise:
+        config = self.config
+        if config.noise:
             number = self.stage.epochs_before + self.epoch + 1
-            scale = noise_scale(number, learner.noise_eta, learner.noise_gamma)
+            scale = noise_scale(number, config.noise_eta, config.noise_gamma)
             parameters = list(self.model.parameters())
             add_gradient_noise(parameters, scale, len(self.mb_x), self._draws["noise"])
 
@@ -278,9 +278,9 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         taught = [
             pair for teacher in self.teachers for pair in teacher.pairs(self.mb_x, self._logits)
         ]
-        temperature = self.learner.temperature
+        temperature = self.config.temperature
         output = self.mb_output
-        if self.learner.er_ace and self.stage.name == "main":
+        if self.config.er_ace and self.stage.name == "main":
             output = er_ace_logits(output, self.mb_y, self.new_classes)
         loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:

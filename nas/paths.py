@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     """
     with _touching(path):
         if not path.is_file():  # reading from a pipe would block
-            found = "it is no file" if path.exists() else "there is no such file"
+            found = "it is not a file" if path.exists() else "there is no such file"
             raise UserError(f"cannot read {path}: {found}")
         with path.open(newline="", encoding="utf-8") as file:
             return file.read()
@@ -52,7 +52,7 @@ def check_text(name: str, text: object) -> None:
     """
     if not is_text(str(text)):
         # The text is not quoted: it may contain a password.
-        raise UserError(f"{name} holds bytes that are not UTF-8")
+        raise UserError(f"{name} contains bytes that are not UTF-8")
 
 
 @contextmanager

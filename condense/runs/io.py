@@ -169,8 +169,8 @@ def write_tensors(
         if not is_text(text):
             raise UserError(f"cannot write {path}: {name} is not valid Unicode ({text})")
     # Copies, because safetensors refuses tensors that share memory.
-    apart = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    data = memoryview(save(apart))
+    copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    data = memoryview(save(copies))
     start = 8 + int.from_bytes(data[:8], "little")
     # safetensors writes metadata in random order, so the header is written here.
     entries = json.loads(bytes(data[8:start]))
@@ -200,7 +200,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from error
     except Exception as error:  # safetensors raises many types, some its own
-        raise UserError(f"{path} is damaged or no safetensors file ({one_line(error)})") from error
+        raise UserError(
+            f"{path} is damaged or not a safetensors file ({one_line(error)})"
+        ) from error
 
 
 def is_text(text: str) -> bool:

@@ -66,7 +66,7 @@ def train(
     strategy: tuple[str, ...] = (),
     shared: bool = False,
     prepare: Callable[[Tensor], Tensor] | None = None,
-    before_update: Callable[[int], None] | None = None,
+    before_step: Callable[[int], None] | None = None,
     piece: int | None = None,
     step: Step | None = None,
 ) -> None:
@@ -82,7 +82,7 @@ def train(
         strategy: operations, one of which is sampled for each batch; empty: no augmentation.
         shared: all images of a batch share the augmentation parameters.
         prepare: applied to each batch.
-        before_update: called before each step with the number of completed steps; may raise to
+        before_step: called before each step with the number of completed steps; may raise to
             stop.
         piece: as in `Step`.
         step: a step of this network, instead of `Step(network, piece)`.
@@ -90,12 +90,12 @@ def train(
     step = step or Step(network, piece)
     optimizer = schedule.optimizer(network.parameters())
     network.train()
-    for update, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
-        if update >= schedule.steps:
+    for done, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
+        if done >= schedule.steps:
             return
-        if before_update is not None:
-            before_update(update)
-        schedule.adjust(optimizer, update)
+        if before_step is not None:
+            before_step(done)
+        schedule.adjust(optimizer, done)
         chosen = rows.to(images.device)
         batch = images[chosen] if prepare is None else prepare(images[chosen])
         if strategy:
@@ -104,8 +104,8 @@ def train(
         optimizer.step()
 
 
-def train_at_rates(
-    network: nn.Module, images: Tensor, labels: Tensor, classes: int, rates: Tensor
+def train_with_lrs(
+    network: nn.Module, images: Tensor, labels: Tensor, classes: int, lrs: Tensor
 ) -> None:
     """Train `network` in place by plain gradient descent with a learning rate for each step.
 
@@ -114,13 +114,13 @@ def train_at_rates(
         images: [n, c, h, w], normalised; the same number of each class, ordered by class.
         labels: int64 [n], or float [n, classes] for soft labels.
         classes: number of classes.
-        rates: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
+        lrs: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
     """
     rows = torch.arange(len(images), device=images.device).view(classes, -1)
-    shares = [share.flatten() for share in rows.chunk(rates.shape[1], dim=1)]
+    shares = [share.flatten() for share in rows.chunk(lrs.shape[1], dim=1)]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
     network.train()
-    for epoch in rates.tolist():
+    for epoch in lrs.tolist():
         for share, rate in zip(shares, epoch, strict=True):
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()

@@ -105,8 +105,10 @@ def test_an_interrupted_evaluation_goes_on_wherever_it_stopped(data, monkeypatch
     monkeypatch.setattr(evaluation, "networks_at_once", lambda *_: 2)
     small = condense(data, "random", ipc=2)
     whole = evaluate(small, data, QUICK).values
-    journal = Kept(stop_at)
+    checkpointer = Kept(stop_at)
     with pytest.raises(KilledError):
-        evaluate(small, data, QUICK, journal=journal)
-    assert len(journal.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval), "whole groups"
-    assert evaluate(small, data, QUICK, journal=journal).values == whole
+        evaluate(small, data, QUICK, checkpointer=checkpointer)
+    assert len(checkpointer.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval), (
+        "whole groups"
+    )
+    assert evaluate(small, data, QUICK, checkpointer=checkpointer).values == whole
