@@ -27,7 +27,7 @@ from tests.helpers.processes import ROOT
 
 GROUND_TRUTH = {"a": 0.9, "b": 0.8, "c": 0.6, "d": 0.7}
 DSA = {"a": 0.4, "b": 0.5, "c": 0.3, "d": 0.2}
-"""The selected architecture is b, with a regret of 10 points. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
+"""Selected: b, with a regret of 10 points. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
 
 
 def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: Any) -> Path:
