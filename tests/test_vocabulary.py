@@ -111,6 +111,10 @@ NAMES = {
     "below": "regret",
     "PLAIN": "factor-1",
     "REHEARSED": "factor-2-balanced",
+    "blueprint": 'build(..., device="meta")',
+    "Omega": "AugmentParams",
+    "map_pieces": "chunks of training.chunking",
+    "training_piece": "chunks of training.chunking",
 }
 """No function, class, parameter, field, constant, flag or key has one of these names."""
 

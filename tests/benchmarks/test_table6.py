@@ -27,7 +27,7 @@ from tests.helpers.processes import ROOT
 
 GROUND_TRUTH = {"a": 0.9, "b": 0.8, "c": 0.6, "d": 0.7}
 DSA = {"a": 0.4, "b": 0.5, "c": 0.3, "d": 0.2}
-"""The pick is b, 10 points below the best. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
+"""Selected: b, with a regret of 10 points. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
 
 
 def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: Any) -> Path:
@@ -68,7 +68,7 @@ def runs(tmp_path: Path) -> list[Path]:
 def test_rows_by_hand(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table6.run([*map(str, runs), "--results", str(tmp_path / "results")])
     dsa, whole = read_rows(tmp_path / "results" / "table6.csv")
-    assert (dsa["proxy"], dsa["pick"]) == ("dsa", "b")
+    assert (dsa["proxy"], dsa["selected"]) == ("dsa", "b")
     assert (dsa["accuracy"], dsa["regret"]) == ("0.8", "0.1")
     assert (dsa["spearman_all"], dsa["spearman_all_n"]) == ("0.6", "4")
     assert -1 <= float(dsa["spearman_all_low"]) <= 0.6 <= float(dsa["spearman_all_high"]) <= 1

@@ -194,7 +194,7 @@ def test_a_task_that_grows_has_no_head_for_it() -> None:
 def test_streams_that_make_no_sense() -> None:
     with pytest.raises(UserError, match="unknown head 'clas'; known: class"):
         make_benchmark(tasks(), "clas")
-    with pytest.raises(UserError, match="one image shape"):
+    with pytest.raises(UserError, match="the same image shape"):
         make_benchmark([tasks()[0], tasks()[1].resized(8, 3)])
 
 

@@ -217,7 +217,7 @@ def test_a_ground_truth_of_other_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"other images \(blobs, not mnist\)"):
         GroundTruth.read(path, "def", "mnist")
     table("dsa").write(path)
-    with pytest.raises(UserError, match="no ground_truth, it was measured on the proxy dsa"):
+    with pytest.raises(UserError, match="not a ground truth: it was measured on the proxy dsa"):
         GroundTruth.read(path, "abc", "blobs")
     for content in ("", "a,b\n1,2\n", path.read_text().replace("0.5", "half")):
         path.write_text(content)

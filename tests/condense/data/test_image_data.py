@@ -332,5 +332,5 @@ def test_load_takes_a_folder(tmp_path: Path) -> None:
 
 def test_a_damaged_file_of_a_known_set_says_how_to_have_it_again(tmp_path: Path) -> None:
     (tmp_path / "usps.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file to have it downloaded"):
+    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file, then it is downloaded"):
         load("usps", tmp_path)

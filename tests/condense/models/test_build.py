@@ -144,7 +144,9 @@ def test_initialise_forgets_everything(norm):
 def test_what_cannot_be_built():
     with pytest.raises(UserError, match="width must be at least 1"):
         Network(width=0)
-    with pytest.raises(UserError, match="width 6 is not 4 × n"):
+    with pytest.raises(
+        UserError, match="width must be a multiple of 4 for group normalisation, not 6"
+    ):
         Network(width=6, norm="group")
     with pytest.raises(UserError, match=r"unknown norm 'foo'; known: "):
         build(Network(norm="foo"), GREY, 10)
