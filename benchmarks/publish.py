@@ -20,7 +20,7 @@ from condense.zoo import HERE
 
 
 @dataclass(frozen=True)
-class Shelve:
+class Publish:
     """Copy condensed sets to the zoo if they are better than the sets there."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
@@ -28,10 +28,10 @@ class Shelve:
 
     def __post_init__(self) -> None:
         if not self.runs:
-            raise UserError("give the folder of a run, or of several")
+            raise UserError("give the folders of one or more runs")
 
 
-def shelve(run: Path, zoo: Path = HERE) -> bool:
+def publish(run: Path, zoo: Path = HERE) -> bool:
     """Copy the set of a run to the zoo; False if the zoo has one that is at least as good.
 
     Raises:
@@ -41,14 +41,14 @@ def shelve(run: Path, zoo: Path = HERE) -> bool:
     made = CondensedSet.load(run / CONDENSED)
     about = made.provenance
     if not method_named(str(about.get("method"))).synthetic:  # must not be redistributed
-        raise UserError(f"{run} holds images of the data set itself: they stay where they are")
+        raise UserError(f"{run} contains real images, which must not be copied to the zoo")
     if about.get("accuracy") is None:
-        raise UserError(f"{run} holds a set that was not tested: nobody knows what it is worth")
+        raise UserError(f"the set of {run} was not evaluated: it has no accuracy")
     path = zoo / f"{about['dataset']}-{about['method']}-{about['ipc']}.safetensors"
     if path.exists():
         there = CondensedSet.load(path).provenance
         if there["evaluation"] != about["evaluation"]:
-            raise UserError(f"{run} was tested otherwise than {path.stem} in the zoo")
+            raise UserError(f"{run} was evaluated with other settings than {path.stem} in the zoo")
         if there["accuracy"] >= about["accuracy"]:
             return False
     made.save(path)
@@ -57,8 +57,8 @@ def shelve(run: Path, zoo: Path = HERE) -> bool:
 
 def run(argv: list[str]) -> None:
     """Copy condensed sets to the zoo if they are better than the sets there."""
-    for folder in read_flags(Shelve, argv, "python -m benchmarks.publish").runs:
-        print(f"{folder}: {'kept' if shelve(folder) else 'there is a better one'}")
+    for folder in read_flags(Publish, argv, "python -m benchmarks.publish").runs:
+        print(f"{folder}: {'copied' if publish(folder) else 'the zoo has a better one'}")
 
 
 if __name__ == "__main__":

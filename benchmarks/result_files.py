@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.continual.main_job import CONDENSING, REHEARSALS
+from benchmarks.continual.main_job import CONDENSING, REPLAYS
 from benchmarks.rows import RESULTS
 from condense import GradientMatching
 from condense.config.presets import preset
 from condense.runs.io import read_json
-from continual.settings import EEIL_REPLAY, LEARNERS_OWN, ReplayConfig, condensing_preset
+from continual.settings import EEIL_REPLAY, SELECTION_METHODS, ReplayConfig, condensing_preset
 
 NAMES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "**DSA**"}
 """Names of the memories in the documents."""
@@ -23,12 +23,12 @@ def results() -> list[Result]:
     return [read_json(path) for path in sorted((RESULTS / "main_job" / "cpu").glob("*.json"))]
 
 
-def learnt(
+def stream_runs(
     kept: list[Result],
     head: str,
     memory: str,
     distill: bool,
-    part: str = "plain",
+    part: str = "factor-1",
 ) -> list[Result]:
     """The runs of a part of the main job, found by their settings; without timing runs.
 
@@ -42,18 +42,18 @@ def learnt(
         and result["settings"]["common"]["cache"]
         and (result["summary"]["head"], result["summary"]["memory"]) == (head, memory)
         and result["summary"]["distill"] == distill
-        and rehearsal(result["settings"]) == REHEARSALS[part][0]
+        and replay_config(result["settings"]) == REPLAYS[part][0]
         and changes(result["settings"].get("condensing") or {}) == expected(memory, part)
     ]
 
 
 def expected(memory: str, part: str) -> dict[str, Any]:
     """The settings that a part changes in the cpu preset; by default as `condensing_preset`."""
-    if memory in LEARNERS_OWN:
+    if memory in SELECTION_METHODS:
         return {}
     if part in CONDENSING:
         return changes(CONDENSING[part])
-    return changes(asdict(condensing_preset(memory, "cpu", REHEARSALS[part][0].factor)))
+    return changes(asdict(condensing_preset(memory, "cpu", REPLAYS[part][0].factor)))
 
 
 def changes(condensing: dict[str, Any]) -> dict[str, Any]:
@@ -69,12 +69,12 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     return {**settings, **network}
 
 
-def rehearsal(settings: dict[str, Any]) -> ReplayConfig:
+def replay_config(settings: dict[str, Any]) -> ReplayConfig:
     """The replay settings of a run."""
-    learner = settings.get("learner", {})
+    eeil = settings.get("eeil", {})
     return ReplayConfig(
         settings.get("factor", EEIL_REPLAY.factor),
         settings.get("store_logits", EEIL_REPLAY.store_logits),
-        learner.get("batch_size_mem", EEIL_REPLAY.batch_size_mem),
-        learner.get("er_ace", EEIL_REPLAY.er_ace),
+        eeil.get("batch_size_mem", EEIL_REPLAY.batch_size_mem),
+        eeil.get("er_ace", EEIL_REPLAY.er_ace),
     )

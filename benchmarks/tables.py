@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.continual import split_streams
-from benchmarks.continual.main_job import CONDENSING, REHEARSALS
+from benchmarks.continual.main_job import REPLAYS
 from benchmarks.paper import figure3, table1, table2, table3, table4, table5
 from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
     Result,
-    learnt,
     results,
+    stream_runs,
 )
 from benchmarks.rows import RESULTS, Row, read_rows, spread
 from benchmarks.speed.tables import speed_table, speedup_table
@@ -33,17 +33,13 @@ ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 DOCUMENTS = (ROOT / "docs" / "results.md",)
 PARTS = {
-    "plain": "10 images",
-    "small": "factor 2",
-    "rehearsed": "factor 2, logits, balanced batches",
-    "long": "factor 2, logits, balanced batches, {iterations} iterations".format(
-        **CONDENSING["long"]
-    ),
-    "shallow": "factor 2, logits, balanced batches, depth 2",
-    "thirds": "factor 3, logits, balanced batches",
-    "gentle": "10 images, {iterations} iterations, lr_img {lr_img:g}, lr_net {lr_net:g}".format(
-        **CONDENSING["gentle"]
-    ),
+    "factor-1": "10 images",
+    "factor-2": "factor 2",
+    "factor-2-balanced": "factor 2, logits, balanced batches",
+    "factor-2-balanced-iterations-100": "factor 2, logits, balanced batches, 100 iterations",
+    "factor-2-balanced-depth-2": "factor 2, logits, balanced batches, depth 2",
+    "factor-3-balanced": "factor 3, logits, balanced batches",
+    "factor-1-iterations-100": "10 images, 100 iterations, lr_img 1, lr_net 0.05",
 }
 """By part of the main job: the settings of the memory and its replay."""
 
@@ -81,7 +77,7 @@ def continual_table(kept: list[Result]) -> str:
     """
 
     def cells(memory: str, part: str, distill: bool) -> Iterator[str]:
-        found = learnt(kept, "domain", memory, distill, part)
+        found = stream_runs(kept, "domain", memory, distill, part)
         runs = [result["summary"] for result in found]
         for stage in range(3):
             yield spread([100 * run["average_accuracy"][stage] for run in runs])
@@ -89,10 +85,10 @@ def continual_table(kept: list[Result]) -> str:
 
     stages = ["T1", "T2", "T3", "n"]
     return markdown_table(
-        ["memory", "rehearsed", *stages, *(f"{stage} distilled" for stage in stages)],
+        ["memory", "replay", *stages, *(f"{stage} distilled" for stage in stages)],
         (
             [NAMES[memory], PARTS[part], *found]
-            for part, (_, memories) in REHEARSALS.items()
+            for part, (_, memories) in REPLAYS.items()
             for memory in memories
             if any(found := [*cells(memory, part, False), *cells(memory, part, True)])
         ),
@@ -103,11 +99,11 @@ def heads_table(kept: list[Result]) -> str:
     """As `continual_table` for the other heads, one seed each; DSA condensed like whole images."""
 
     def row(head: str, memory: str, part: str) -> list[str]:
-        runs = [result["summary"] for result in learnt(kept, head, memory, False, part)]
+        runs = [result["summary"] for result in stream_runs(kept, head, memory, False, part)]
         stages = (spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
-    ways = (("herding", "plain"), ("dsa", "rehearsed"))
+    ways = (("herding", "factor-1"), ("dsa", "factor-2-balanced"))
     rows = [row(head, *way) for head in ("task", "class") for way in ways]
     return markdown_table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
@@ -123,8 +119,8 @@ def search_table(rows: list[Row]) -> str:
     heads = [
         "proxy",
         "images",
-        "its pick (%)",
-        "below the best",
+        "selected architecture's accuracy (%)",
+        "regret",
         f"Spearman, top {100 * top:.0f} %",
     ]
     return markdown_table(

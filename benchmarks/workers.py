@@ -7,30 +7,30 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
-from benchmarks.speed.problem import Part, Speed
+from benchmarks.speed.problem import PartName, Speed
 
 if TYPE_CHECKING:
-    from benchmarks.speed.backends import Side
-    from benchmarks.speed.roofline import Floor
+    from benchmarks.speed.backends import Backend
+    from benchmarks.speed.roofline import Roofline
 
-SIDES = ("reference", "engine")
+BACKENDS = ("reference", "engine")
 
 SHORTEST = 0.25
 """A part is measured for at least this many seconds."""
 
-_side: list[Side] = []
+_backend: list[Backend] = []
 """The backend of this process."""
 
 
-def worker(side: str, settings: Speed) -> ProcessPoolExecutor:
+def worker(backend: str, settings: Speed) -> ProcessPoolExecutor:
     """A new process for one backend."""
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, spawn, _prepare, (side, settings))
+    return ProcessPoolExecutor(1, spawn, _prepare, (backend, settings))
 
 
-def prepare(side: str, threads: int) -> None:
+def prepare(backend: str, threads: int) -> None:
     """Set PyTorch's number of threads and, for the engine, the memory setting of its commands."""
-    if side == "engine":
+    if backend == "engine":
         from condense.system.allocator import keep_freed_memory
 
         keep_freed_memory()
@@ -39,14 +39,14 @@ def prepare(side: str, threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _prepare(side: str, settings: Speed) -> None:
-    prepare(side, settings.threads)
-    from benchmarks.speed.backends import Engine, Plain
+def _prepare(backend: str, settings: Speed) -> None:
+    prepare(backend, settings.threads)
+    from benchmarks.speed.backends import Engine, Reference
 
-    _side[:] = [(Engine if side == "engine" else Plain)(settings)]
+    _backend[:] = [(Engine if backend == "engine" else Reference)(settings)]
 
 
-def run(part: Part, number: int, device: str) -> tuple[float, float]:
+def run(part: PartName, number: int, device: str) -> tuple[float, float]:
     """Seconds of a part, and the norm of its results, for comparing the backends.
 
     The part is repeated for at least `SHORTEST` seconds, and the mean time is returned.
@@ -59,14 +59,14 @@ def run(part: Part, number: int, device: str) -> tuple[float, float]:
     synchronise(torch.device(device))
     started = time.perf_counter()
     while times == 0 or time.perf_counter() - started < SHORTEST:
-        result = _side[0].run(part, number)
+        result = _backend[0].run(part, number)
         synchronise(torch.device(device))
         times += 1
     seconds = (time.perf_counter() - started) / times
     return seconds, sum(float(x.detach().double().square().sum()) for x in result) ** 0.5
 
 
-def roofline_of(settings: Speed) -> Floor:
+def roofline_of(settings: Speed) -> Roofline:
     """The roofline of the measured network."""
     from benchmarks.speed.roofline import measure
     from condense.models.build import build

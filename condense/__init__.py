@@ -1,9 +1,13 @@
 """Condense a large image dataset into a few synthetic images per class.
 
 >>> import condense
->>> data = condense.load("mnist5k")
->>> small = condense.condense(data, "dsa", ipc=1)
->>> print(condense.evaluate(small, data))
+>>> data = condense.load("digits")
+>>> small = condense.condense(data, "dsa", preset="smoke", ipc=1)
+>>> small.images.shape
+torch.Size([10, 1, 8, 8])
+>>> accuracy = condense.evaluate(small, data, condense.preset(condense.Evaluation, "smoke"))
+>>> len(accuracy.values)
+2
 
 Names are imported on first use, so `import condense` is fast.
 """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
-METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` says what each is."
+METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` describes them."
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def run(argv: list[str]) -> None:
         if settings.evaluation.num_eval:
             with _tests(folder, common) as tests:
                 accuracy = evaluate(
-                    condensed, data, settings.evaluation, seed=common.seed, journal=tests
+                    condensed, data, settings.evaluation, seed=common.seed, checkpointer=tests
                 )
             condensed = condensed.with_provenance(
                 accuracy=accuracy.mean,
@@ -149,7 +149,7 @@ def evaluate_set(argv: list[str]) -> None:
     with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
         with _tests(folder, common) as tests:
             accuracy = evaluate(
-                condensed, data, settings.evaluation, seed=common.seed, journal=tests
+                condensed, data, settings.evaluation, seed=common.seed, checkpointer=tests
             )
         _finish(folder, settings, condensed, accuracy, tests.seconds)
 
@@ -190,9 +190,9 @@ def zoo(argv: list[str]) -> None:
 def _tested(about: Mapping[str, Any]) -> tuple[str, str]:
     """The accuracy of a set in the zoo and how it was measured; the network of the set."""
     accuracy, std, tests = 100 * about["accuracy"], 100 * about["accuracy_std"], about["evaluation"]
-    augmented = "as it is" if tests["augment"] == "none" else "augmented"
-    how = f"{tests['num_eval']} networks, {augmented}"
-    return f"{accuracy:.1f} ± {std:.1f} % ({how})", str(about["network"])
+    augmented = "without augmentation" if tests["augment"] == "none" else "with augmentation"
+    tested = f"{tests['num_eval']} networks, {augmented}"
+    return f"{accuracy:.1f} ± {std:.1f} % ({tested})", str(about["network"])
 
 
 def _condensed(
@@ -205,23 +205,23 @@ def _condensed(
 
     common, path = settings.common, folder.path / CONDENSED
     cache = Cache() if common.cache else None
-    with folder.journal(show=_bar("condensing", common)) as journal:
-        done = journal.restore() if is_file(path) else None
+    with folder.checkpointer(show=_bar("condensing", common)) as checkpointer:
+        done = checkpointer.restore() if is_file(path) else None
         if done:  # the run was interrupted during the evaluation
             condensed = CondensedSet.load(path)
-            return condensed, journal.seconds, bool(done.state.get("from_cache"))
+            return condensed, checkpointer.seconds, bool(done.state.get("from_cache"))
         condensed = condense(
             data,
             settings.method,
             settings.settings,
             seed=common.seed,
-            journal=journal,
+            checkpointer=checkpointer,
             cache=cache,
         )
         condensed.save(path)
         from_cache = bool(cache and cache.hits)
-        journal.save(Checkpoint({}, {"from_cache": from_cache}))
-        return condensed, journal.seconds, from_cache
+        checkpointer.save(Checkpoint({}, {"from_cache": from_cache}))
+        return condensed, checkpointer.seconds, from_cache
 
 
 def _run_defaults(
@@ -257,7 +257,7 @@ def _bar(description: str, common: Common) -> Progress:
 
 
 def _tests(folder: RunFolder, common: Common) -> FileCheckpointer:
-    return folder.journal("evaluation", history=False, show=_bar("testing", common))
+    return folder.checkpointer("evaluation", history=False, show=_bar("testing", common))
 
 
 def _finish(
@@ -276,7 +276,7 @@ def _finish(
             "accuracy_mean": accuracy and accuracy.mean,
             "accuracy_std": accuracy and accuracy.std,
             "accuracies": accuracy and accuracy.values,
-            "networks": len(accuracy.values) if accuracy else 0,
+            "num_eval": len(accuracy.values) if accuracy else 0,
             "seconds": round(seconds, 1),
             "device": str(choose_device(settings.common.device)),
             "preset": settings.common.preset,

@@ -26,7 +26,7 @@ def condense(
     *,
     preset: str = "auto",
     seed: int = 0,
-    journal: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
     cache: Cache | None = None,
     **changes: Any,
 ) -> CondensedSet:
@@ -38,11 +38,12 @@ def condense(
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
         cache: the set is looked up in the zoo, then here, and stored here once made. Without a
             cache it is always made.
         changes: single settings on top of the preset: `ipc=1, iterations=100`.
 
+    >>> from condense import condense, load
     >>> small = condense(load("digits"), "random", ipc=2)
     >>> small.images.shape
     torch.Size([20, 1, 8, 8])
@@ -53,36 +54,40 @@ def condense(
     """
     entry = method_named(method)
     if settings is not None and changes:
-        raise UserError("give a method's settings whole or single ones, not both")
+        raise UserError("give `settings` or single settings by name, not both")
     if settings is None:
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
     entry.check(settings)
 
     make = partial(_condense, data, method, settings, seed)
     if cache is None:
-        made = make(journal or Checkpointer())
+        made = make(checkpointer or Checkpointer())
     else:
         key = cache_key(data.fingerprint(), method, settings, seed)
         ready = find(key, method, settings.ipc)
         cache.hits += ready is not None
         made = ready or cache.obtain(
-            key, load=CondensedSet.load, make=make, save=CondensedSet.save, journal=journal
+            key,
+            load=CondensedSet.load,
+            make=make,
+            save=CondensedSet.save,
+            checkpointer=checkpointer,
         )
     # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
     return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)
 
 
 def _condense(
-    data: ImageData, method: str, settings: Any, seed: int, journal: Checkpointer
+    data: ImageData, method: str, settings: Any, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Run the method, and note in the set what it was made from.
 
     Raises:
         UserError: training diverges.
     """
-    made: CondensedSet = method_named(method).implementation()(data, settings, seed, journal)
+    made: CondensedSet = method_named(method).implementation()(data, settings, seed, checkpointer)
     if not bool(made.images.isfinite().all()):
-        raise UserError("it diverged: images are not finite; take lower learning rates")
+        raise UserError("diverged: the images are not finite; use lower learning rates")
     return made.with_provenance(
         fingerprint=data.fingerprint(),
         method=method,

@@ -44,6 +44,14 @@ class CondensedSet:
         distill_lrs: float32 [epochs, steps], all above 0: the learning rates learnt with the set,
             to be used for training on it; else None. In each epoch, step s uses the s-th equal
             share of the images of each class; the images are ordered by class.
+
+    >>> from condense import CondensedSet, condense, load
+    >>> small = condense(load("digits"), "random", ipc=2)
+    >>> small.shape, small.classes, small.ipc
+    ((1, 8, 8), 10, 2)
+    >>> small.save("digits.safetensors")
+    >>> CondensedSet.load("digits.safetensors").images.equal(small.images)
+    True
     """
 
     images: Tensor
@@ -199,11 +207,11 @@ def _checked(
     for name in names:
         check_class_name(name)
     _check_labels(labels, len(images), len(names))
-    rates = tensors.get("distill_lrs")
-    if rates is not None:
-        _check_rates(rates, labels, len(names))
+    lrs = tensors.get("distill_lrs")
+    if lrs is not None:
+        _check_lrs(lrs, labels, len(names))
     if len(mean) != images.shape[1] or len(std) != images.shape[1]:
-        raise ValueError("mean and std are not one number a channel")
+        raise ValueError("mean and std are not one number per channel")
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise ValueError("mean and std are not finite, or std is not above 0")
     if not is_text(json.dumps(provenance, ensure_ascii=False)):
@@ -215,7 +223,7 @@ def _checked(
     if metadata["normalised"] == "true":
         scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
         images = images * scale + offset
-    return cls(images, labels, mean, std, names, provenance, rates)
+    return cls(images, labels, mean, std, names, provenance, lrs)
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
@@ -229,7 +237,8 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
             raise ValueError("soft labels are not rows of probabilities that sum to 1")
         if images % classes:
             raise ValueError(
-                f"{images} images with soft labels are not as many of {classes} classes"
+                f"{images} images with soft labels cannot be divided equally among "
+                f"{classes} classes"
             )
     else:
         raise ValueError(
@@ -238,19 +247,19 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         )
 
 
-def _check_rates(rates: Tensor, labels: Tensor, classes: int) -> None:
+def _check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
     """Raise ValueError if these are not learning rates, or do not match the labels."""
-    if rates.dtype != torch.float32 or rates.ndim != 2 or not rates.numel():
+    if lrs.dtype != torch.float32 or lrs.ndim != 2 or not lrs.numel():
         raise ValueError(
-            f"rates are {rates.dtype} {list(rates.shape)}, not float32 [epochs, steps]"
+            f"distill_lrs are {lrs.dtype} {list(lrs.shape)}, not float32 [epochs, steps]"
         )
-    if not rates.isfinite().all() or not (rates > 0).all():
-        raise ValueError("rates are not all finite and above 0")
+    if not lrs.isfinite().all() or not (lrs > 0).all():
+        raise ValueError("distill_lrs are not all finite and above 0")
     ipc, rest = divmod(len(labels), classes)
-    if rest or ipc % rates.shape[1]:
-        raise ValueError(f"{len(labels)} images of {classes} classes for {rates.shape[1]} steps")
+    if rest or ipc % lrs.shape[1]:
+        raise ValueError(f"{len(labels)} images of {classes} classes for {lrs.shape[1]} steps")
     if labels.ndim == 1 and not torch.equal(labels, torch.arange(classes).repeat_interleave(ipc)):
-        raise ValueError("images with rates do not follow class after class")
+        raise ValueError("images of a set with distill_lrs must be ordered by class")
 
 
 def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:

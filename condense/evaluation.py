@@ -25,7 +25,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.training.chunking import max_forward_batch, max_training_batch
 from condense.training.ensembles import max_networks, train_together
-from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_at_rates
+from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_with_lrs
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 
@@ -58,7 +58,7 @@ def evaluate(
     settings: Evaluation | None = None,
     *,
     seed: int = 0,
-    journal: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Accuracy:
     """Train new networks on `condensed` and test each on the test split of `data`.
 
@@ -70,8 +70,15 @@ def evaluate(
         data: gives the test split; networks are trained on its device.
         settings: default: the paper preset on a GPU, else the cpu preset.
         seed: weights, order and augmentation of a network depend on the seed and its index.
-        journal: receives progress and checkpoints; an interrupted evaluation resumes from it and
-            gives bit-identical results.
+        checkpointer: receives progress and checkpoints; an interrupted evaluation resumes from it
+            and gives bit-identical results.
+
+    >>> from condense import Evaluation, condense, evaluate, load, preset
+    >>> data = load("digits")
+    >>> small = condense(data, "random", ipc=2)
+    >>> accuracy = evaluate(small, data, preset(Evaluation, "smoke"))
+    >>> len(accuracy.values), 0 < accuracy.mean < 1
+    (2, True)
 
     Raises:
         UserError: the set does not fit `data`, or a setting is invalid.
@@ -79,11 +86,15 @@ def evaluate(
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     condensed.check_fits(data)
     with worker_threads(data.device):
-        return _evaluate(condensed, data, settings, seed, journal or Checkpointer())
+        return _evaluate(condensed, data, settings, seed, checkpointer or Checkpointer())
 
 
 def _evaluate(
-    condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int, journal: Checkpointer
+    condensed: CondensedSet,
+    data: ImageData,
+    settings: Evaluation,
+    seed: int,
+    checkpointer: Checkpointer,
 ) -> Accuracy:
     strategy = _strategy(settings, data)
     images = condensed.normalised(data).to(data.device)
@@ -91,7 +102,7 @@ def _evaluate(
     max_batch = max_training_batch(like, data.shape, data.device)
     batch_size = min(settings.batch_size, len(images))
     together = max_networks(like, data.shape, data.device, batch_size)
-    before = journal.restore()
+    before = checkpointer.restore()
     values: list[float] = []
     if before:
         values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
@@ -101,9 +112,9 @@ def _evaluate(
         networks = _trained(condensed, images, data, settings, strategy, draws, max_batch)
         for number, network in zip(numbers, networks, strict=True):
             values.append(test_accuracy(network, data, max_forward_batch(max_batch)))
-            journal.report(number + 1, settings.num_eval, accuracy=values[-1])
+            checkpointer.report(number + 1, settings.num_eval, accuracy=values[-1])
         # Only after all networks that are trained together: others would round differently.
-        journal.save(Checkpoint({}, {"values": list(values)}))
+        checkpointer.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))
 
 
@@ -136,7 +147,7 @@ def _trained(
     labels = condensed.labels.to(data.device)
     if condensed.distill_lrs is not None:
         for network in networks:
-            train_at_rates(network, images, labels, condensed.classes, condensed.distill_lrs)
+            train_with_lrs(network, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
     schedule = Schedule.of_epochs(
         settings.epoch_eval_train or (1000 if strategy else 300),

@@ -15,8 +15,10 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
     So a resumed run creates the generators of its remaining steps and need not restore their
     states, and an additional draw in one place does not change draws in other places.
 
-    >>> torch.equal(torch.rand(3, generator=generator(0, "outer", 7)),
-    ...             torch.rand(3, generator=generator(0, "outer", 7)))
+    >>> import torch
+    >>> from condense import generator
+    >>> one, same = generator(0, "outer", 7), generator(0, "outer", 7)
+    >>> torch.equal(torch.rand(3, generator=one), torch.rand(3, generator=same))
     True
     """
     return torch.Generator().manual_seed(derive(seed, *names))

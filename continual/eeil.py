@@ -193,7 +193,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):
             number = self.experience.current_experience + 1
             raise UserError(
-                f"the learner diverged in task {number}, seed {self.seed}: give it a lower --lr"
+                f"training diverged in task {number}, seed {self.seed}: use a lower --lr"
             )
 
     def _update_logits(self) -> None:

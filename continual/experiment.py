@@ -36,7 +36,7 @@ from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
 
 BUFFERS: dict[str, type[RehearsalBuffer]] = {"herding": HerdingBuffer, "random": RandomBuffer}
-"""The memories of `LEARNERS_OWN`."""
+"""The memories of `SELECTION_METHODS`."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,20 @@ class Experiment:
         first = self.settings.common.seed
         seeds = range(first, first + self.settings.seeds)
         bar = Progress("learning", quiet=self.settings.common.quiet)
-        with self.folder.journal(show=bar) as journal:
-            before = journal.restore()
-            outcomes: list[SeedResult] = []
+        with self.folder.checkpointer(show=bar) as checkpointer:
+            before = checkpointer.restore()
+            results: list[SeedResult] = []
             if before:
-                outcomes = before.value("outcomes", list[SeedResult], self._may_come_of)
-            for seed in seeds[len(outcomes) :]:
-                outcomes.append(self._learn(seed, journal, before, outcomes))
-                journal.save(Checkpoint({}, _state(outcomes, [])))
-                journal.flush()
+                results = before.value("results", list[SeedResult], self._may_come_of)
+            for seed in seeds[len(results) :]:
+                results.append(self._learn(seed, checkpointer, before, results))
+                checkpointer.save(Checkpoint({}, _state(results, [])))
+                checkpointer.flush()
                 before = None
-        return outcomes
+        return results
 
     def _learn(
-        self, seed: int, journal: Any, before: Checkpoint | None, outcomes: list[SeedResult]
+        self, seed: int, checkpointer: Any, before: Checkpoint | None, results: list[SeedResult]
     ) -> SeedResult:
         """Train one seed on the whole stream."""
         strategy = self._strategy(seed)
@@ -96,32 +96,30 @@ class Experiment:
             matrix = before.value("matrix", list[list[float | None]], self._may_be_matrix)
             self._restore(strategy, before, len(matrix))
         total = self.settings.seeds * self.epochs_per_seed
-        step = len(outcomes) * self.epochs_per_seed + self._epochs_until(len(matrix))
-        strategy.plugins.insert(0, _Reporter(journal, step, total, seed))
+        step = len(results) * self.epochs_per_seed + self._epochs_until(len(matrix))
+        strategy.plugins.insert(0, _Reporter(checkpointer, step, total, seed))
         for number, experience in enumerate(self.benchmark.train_stream):
             if number < len(matrix):
                 continue
             strategy.train(experience, eval_streams=[])
             matrix.append(self._test(strategy, number))
-            journal.save(Checkpoint(_tensors(strategy), _state(outcomes, matrix)))
-            journal.flush()
-        for left in self.folder.path.glob(f"condensing-{seed}-*.safetensors"):
-            self.folder.remove_checkpoint(left.stem)
+            checkpointer.save(Checkpoint(_tensors(strategy), _state(results, matrix)))
+            checkpointer.flush()
+        for stale in self.folder.path.glob(f"condensing-{seed}-*.safetensors"):
+            self.folder.remove_checkpoint(stale.stem)
         self._keep_memory(strategy.memory, seed)
-        seconds = journal.seconds - sum(outcome.seconds for outcome in outcomes)
+        seconds = checkpointer.seconds - sum(result.seconds for result in results)
         samples = strategy.memory.samples
         return SeedResult(seed, matrix, len(samples), strategy.memory.bytes, seconds)
 
     def _strategy(self, seed: int) -> EEIL:
         settings = self.settings
         data = self.tasks[0]
-        network = build(
-            settings.learner.network, data.shape, data.classes, generator(seed, "learner")
-        )
+        network = build(settings.eeil.network, data.shape, data.classes, generator(seed, "learner"))
         return EEIL(
             model=with_heads(settings.head, network, seed).to(self.device),
             memory=self._memory(seed),
-            config=settings.learner,
+            config=settings.eeil,
             distill=settings.distill,
             augmentation=augmentation(self.tasks),
             seed=seed,
@@ -141,17 +139,17 @@ class Experiment:
             **size,
             method=settings.memory,
             settings=settings.condensing,
-            journals=partial(self._condensing_journal, seed),
+            checkpointers=partial(self._condensing_checkpointer, seed),
             cache=self.cache,
             seed=seed,
         )
 
-    def _condensing_journal(
+    def _condensing_checkpointer(
         self, seed: int, data: ImageData
     ) -> AbstractContextManager[Checkpointer]:
         name = f"condensing-{seed}-{data.fingerprint()[:12]}"
         bar = Progress(f"condensing {data.name}", quiet=self.settings.common.quiet)
-        return self.folder.journal(name, history=False, show=bar)
+        return self.folder.checkpointer(name, history=False, show=bar)
 
     def _restore(self, strategy: EEIL, before: Checkpoint, experiences: int) -> None:
         """Restore the model and the memory after this number of experiences."""
@@ -166,13 +164,13 @@ class Experiment:
             strategy.model.load_state_dict(parts["model"])
             strategy.memory.load_state_dict(parts["memory"], self.tasks[0])
 
-    def _may_come_of(self, outcomes: list[SeedResult]) -> bool:
+    def _may_come_of(self, results: list[SeedResult]) -> bool:
         """Whether these can be results of the first seeds of this experiment."""
-        return len(outcomes) <= self.settings.seeds and all(
-            outcome.seed == self.settings.common.seed + number
-            and len(outcome.matrix) == len(self.tasks)
-            and self._may_be_matrix(outcome.matrix)
-            for number, outcome in enumerate(outcomes)
+        return len(results) <= self.settings.seeds and all(
+            result.seed == self.settings.common.seed + number
+            and len(result.matrix) == len(self.tasks)
+            and self._may_be_matrix(result.matrix)
+            for number, result in enumerate(results)
         )
 
     def _may_be_matrix(self, matrix: list[list[float | None]]) -> bool:
@@ -190,7 +188,7 @@ class Experiment:
 
     def _epochs_until(self, experiences: int) -> int:
         """Epochs of both stages of this number of experiences."""
-        config = self.settings.learner
+        config = self.settings.eeil
         if not experiences:
             return 0
         later = (experiences - 1) * (config.epochs + config.finetune_epochs)
@@ -233,9 +231,9 @@ class Experiment:
 class _Reporter(SupervisedPlugin):  # type: ignore[misc]
     """Reports every epoch to the Checkpointer."""
 
-    def __init__(self, journal: Checkpointer, step: int, total: int, seed: int) -> None:
+    def __init__(self, checkpointer: Checkpointer, step: int, total: int, seed: int) -> None:
         super().__init__()
-        self.journal, self.step, self.total, self.seed = journal, step, total, seed
+        self.checkpointer, self.step, self.total, self.seed = checkpointer, step, total, seed
         self.losses: list[torch.Tensor] = []
 
     def after_training_iteration(self, strategy: EEIL, **kwargs: Any) -> None:
@@ -243,7 +241,7 @@ class _Reporter(SupervisedPlugin):  # type: ignore[misc]
 
     def after_training_epoch(self, strategy: EEIL, **kwargs: Any) -> None:
         self.step += 1
-        self.journal.report(
+        self.checkpointer.report(
             self.step,
             self.total,
             seed=self.seed,
@@ -260,5 +258,5 @@ def _tensors(strategy: EEIL) -> dict[str, torch.Tensor]:
     return model | {f"memory/{name}": kept for name, kept in strategy.memory.state_dict().items()}
 
 
-def _state(outcomes: list[SeedResult], matrix: list[list[float | None]]) -> dict[str, Any]:
-    return {"outcomes": [asdict(outcome) for outcome in outcomes], "matrix": matrix}
+def _state(results: list[SeedResult], matrix: list[list[float | None]]) -> dict[str, Any]:
+    return {"results": [asdict(result) for result in results], "matrix": matrix}

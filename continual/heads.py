@@ -128,7 +128,7 @@ class TaskHeads(MultiHead):
             UserError: if there are no task labels.
         """
         if tasks is None:
-            raise UserError("heads by task need task labels; use --head domain or --head class")
+            raise UserError("task heads need task labels; use --head domain or --head class")
         width = max(self.sizes)
         combined = logits[0].new_full((len(tasks), width), -torch.inf)
         for task, head in zip(self.tasks, logits, strict=True):
@@ -155,8 +155,8 @@ class ClassHeads(MultiHead):
         )
         if missing:
             raise UserError(
-                f"class {min(missing)} has not come yet, but class {_outputs(experience) - 1} has: "
-                "growing heads take classes in the order of their labels (in Avalanche, "
+                f"class {min(missing)} is missing, but class {_outputs(experience) - 1} is there: "
+                "heads grow in the order of the class labels (in Avalanche, "
                 "class_ids_from_zero_from_first_exp=True)"
             )
         if _outputs(experience) > known:

@@ -16,7 +16,7 @@ from condense.cli.run import open_run
 from condense.runs.report import list_files
 from continual.settings import (
     EEIL_REPLAY,
-    LEARNERS_OWN,
+    SELECTION_METHODS,
     STREAMS,
     ContinualConfig,
     StreamSpec,
@@ -41,19 +41,19 @@ def defaults(
     """The default settings; flags override them."""
     method = method_named(memory)
     about = STREAMS.get(stream, StreamSpec(()))
-    how = about.rehearsal if method.synthetic and preset != "paper" else EEIL_REPLAY
+    replay = about.replay if method.synthetic and preset != "paper" else EEIL_REPLAY
     if str(factor).isdecimal():  # other values raise when all flags are parsed
-        how = replace(how, factor=int(str(factor)))
-    if str(batch_size).isdecimal() and how.batch_size_mem is not None:
-        how = replace(how, batch_size_mem=max(1, int(str(batch_size)) // 2))
+        replay = replace(replay, factor=int(str(factor)))
+    if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
+        replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))
     return ContinualConfig(
         memory=memory,
-        factor=how.factor,
-        store_logits=how.store_logits,
-        learner=eeil_preset(preset, batch_size_mem=how.batch_size_mem, er_ace=how.er_ace),
+        factor=replay.factor,
+        store_logits=replay.store_logits,
+        eeil=eeil_preset(preset, batch_size_mem=replay.batch_size_mem, er_ace=replay.er_ace),
         condensing=None
-        if memory in LEARNERS_OWN
-        else condensing_preset(memory, preset, how.factor, about.matching),
+        if memory in SELECTION_METHODS
+        else condensing_preset(memory, preset, replay.factor, about.matching),
     )
 
 
@@ -75,8 +75,8 @@ def run(argv: list[str]) -> None:
         warnings.filterwarnings("ignore", "no QP solver found")  # from a dependency of Avalanche
         from continual.experiment import Experiment
     with open_run(PROG, settings, f"continual-{settings.memory}", **about) as folder:
-        outcomes = Experiment(settings, tasks, folder, device).run()
-        finish(folder, settings, stream, tasks, outcomes, str(device))
+        results = Experiment(settings, tasks, folder, device).run()
+        finish(folder, settings, stream, tasks, results, str(device))
 
 
 def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
@@ -100,9 +100,9 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
         try:
             require_images(task, places * settings.factor**2)
         except UserError as error:
-            hint = ", or for --factor 1" if settings.factor > 1 else ""
+            hint = ", or --factor 1" if settings.factor > 1 else ""
             raise UserError(f"{error}{hint}") from error
-    build(settings.learner.network, tasks[0].shape, tasks[0].classes, device="meta")
+    build(settings.eeil.network, tasks[0].shape, tasks[0].classes, device="meta")
     if settings.condensing:
         build(settings.condensing.network, small, tasks[0].classes, device="meta")
 
@@ -112,27 +112,27 @@ def finish(
     settings: ContinualConfig,
     stream: str,
     tasks: Sequence[ImageData],
-    outcomes: Sequence[SeedResult],
+    results: Sequence[SeedResult],
     device: str,
 ) -> None:
     """Write the figures and the summary; print the results and the paths of the files."""
     from continual import report
 
     names = report.short_names([task.name for task in tasks])
-    averages = [report.stage_averages(outcome.matrix) for outcome in outcomes]
+    averages = [report.stage_averages(result.matrix) for result in results]
     mean, std = report.mean_and_std(averages)
-    matrix = report.mean_matrix([outcome.matrix for outcome in outcomes])
+    matrix = report.mean_matrix([result.matrix for result in results])
     report.plot_matrix(folder.path / "accuracy_matrix.png", names, matrix)
     report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
-    folder.write_summary({**summary(settings, stream, tasks, outcomes), **about})
+    folder.write_summary({**summary(settings, stream, tasks, results), **about})
     folder.remove_checkpoint()
     kind = "with" if settings.distill else "without"
     print(
         f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "
-        f"{len(outcomes)} seed{'s' if len(outcomes) > 1 else ''}: test accuracy over the tasks so "
+        f"{len(results)} seed{'s' if len(results) > 1 else ''}: test accuracy over the tasks so "
         f"far\n{report.table(names, mean, std)}\n"
-        f"in {sum(outcome.seconds for outcome in outcomes):.0f} s"
+        f"in {sum(result.seconds for result in results):.0f} s"
     )
     print(list_files(folder.path))
 
@@ -141,16 +141,16 @@ def summary(
     settings: ContinualConfig,
     stream: str,
     tasks: Sequence[ImageData],
-    outcomes: Sequence[SeedResult],
+    results: Sequence[SeedResult],
 ) -> dict[str, Any]:
     """Contents of summary.json: means over the seeds; `per_seed` has the results of each seed."""
     from continual import report
 
-    matrices = [outcome.matrix for outcome in outcomes]
+    matrices = [result.matrix for result in results]
     averages = [report.stage_averages(matrix) for matrix in matrices]
     forgotten = [report.forgetting(matrix) for matrix in matrices]
     mean, std = report.mean_and_std(averages)
-    remembered, classes = outcomes[0].memory_images, sum(task.classes for task in tasks)
+    remembered, classes = results[0].memory_images, sum(task.classes for task in tasks)
     return {
         "stream": stream,
         "memory": settings.memory,
@@ -159,19 +159,19 @@ def summary(
         "images_per_class": remembered // classes // settings.factor**2,
         "factor": settings.factor,
         "store_logits": settings.store_logits and not method_named(settings.memory).soft_labels,
-        "seeds": [outcome.seed for outcome in outcomes],
+        "seeds": [result.seed for result in results],
         "average_accuracy": mean,
         "average_accuracy_std": std,
         "accuracy_matrix": report.mean_matrix(matrices),
         "forgetting": statistics.fmean(forgotten),
         "memory_images": remembered,
-        "memory_bytes": outcomes[0].memory_bytes,
-        "seconds": round(sum(outcome.seconds for outcome in outcomes), 1),
+        "memory_bytes": results[0].memory_bytes,
+        "seconds": round(sum(result.seconds for result in results), 1),
         "per_seed": {
             "average_accuracy": averages,
             "accuracy_matrix": matrices,
             "forgetting": forgotten,
-            "seconds": [round(outcome.seconds, 1) for outcome in outcomes],
+            "seconds": [round(result.seconds, 1) for result in results],
         },
     }
 

@@ -180,13 +180,13 @@ class TaskSpec:
 class StreamSpec:
     """A sequence of tasks, all resized to one image shape."""
 
-    parts: tuple[TaskSpec, ...]
+    tasks: tuple[TaskSpec, ...]
     size: int = 32
     """Height and width."""
     channels: int = 3
     head: Head = "domain"
     """Default head."""
-    rehearsal: ReplayConfig = BALANCED_REPLAY
+    replay: ReplayConfig = BALANCED_REPLAY
     """Default replay settings of condensed memories."""
     matching: Mapping[str, Any] = field(default_factory=dict)
     """Changes of the gradient matching settings in the cpu preset."""
@@ -212,13 +212,13 @@ STREAMS: dict[str, StreamSpec] = {
 }
 
 
-LEARNERS_OWN = ("herding", "random")
+SELECTION_METHODS = ("herding", "random")
 """Memories of selected images; herding uses the features of the network that is trained. Any other
 memory is a method of `condense`."""
 
 MEMORY_HELP = (
-    f"How the images to remember are made or chosen: {', '.join(METHODS)}; "
-    "`python -m condense methods` says what each is."
+    f"How exemplars are condensed or selected: {', '.join(METHODS)}; "
+    "`python -m condense methods` describes them."
 )
 
 
@@ -251,7 +251,7 @@ class ContinualConfig:
     paper preset."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; results are averaged."""
-    learner: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)
+    eeil: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)
     condensing: Any = field(default_factory=GradientMatching)
     """Settings of the condensation method."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)

@@ -107,9 +107,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """
         super().__init__(max_size)
         if max_size < 1 and images_per_class is None:
-            raise UserError("a memory needs a size: max_size images in all, or images_per_class")
+            raise UserError("give the buffer a size: max_size (in total) or images_per_class")
         if max_size and images_per_class is not None:
-            raise UserError("a memory has one size: either max_size or images_per_class")
+            raise UserError("give the buffer either max_size or images_per_class, not both")
         if images_per_class is not None and images_per_class < 1:
             raise UserError(f"images per class must be at least 1, not {images_per_class}")
         if factor < 1:
@@ -150,15 +150,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.groups = groups  # set at the end: an interrupted selection loses nothing
         self._refresh()
 
-    def update_logits(self, exp: Any, answer: Callable[[Samples], Tensor]) -> None:
-        """Store logits of the exemplars of an experience: `answer` gives [n, classes so far].
+    def update_logits(self, exp: Any, logits_of: Callable[[Samples], Tensor]) -> None:
+        """Store logits of the exemplars of an experience: `logits_of` returns [n, classes so far].
 
         `buffer` does not change: Avalanche's datasets have no logits.
         """
         number = int(exp.current_experience)
         for group, kept in self.groups.items():
             if group.experience == number:
-                self.groups[group] = replace(kept, logits=answer(kept).half().cpu())
+                self.groups[group] = replace(kept, logits=logits_of(kept).half().cpu())
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
         """Called by `ReplayPlugin`; overrides Avalanche's version, which warns of deprecation."""
@@ -196,21 +196,21 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                 found[f"{name}.logits"] = kept.logits
         return found
 
-    def load_state_dict(self, tensors: Mapping[str, Tensor], data: ImageData) -> None:
+    def load_state_dict(self, state_dict: Mapping[str, Tensor], data: ImageData) -> None:
         """Load a `state_dict` of images with the size and normalisation of `data`.
 
         Raises:
             ValueError: if the tensors do not match this memory.
         """
         self.groups = {}
-        for name, images in tensors.items():
+        for name, images in state_dict.items():
             if not name.endswith(".logits"):
                 group = Group(*map(int, name.split(".")))
                 small = small_shape(data, self.factor)
                 if images.dtype != torch.uint8 or images.shape[1:] != small:
-                    raise ValueError(f"{name}: {images.dtype} {list(images.shape)} are no images")
+                    raise ValueError(f"{name}: {images.dtype} {list(images.shape)} are not images")
                 kept = self._kept(images, group, data)
-                self.groups[group] = replace(kept, logits=tensors.get(f"{name}.logits"))
+                self.groups[group] = replace(kept, logits=state_dict.get(f"{name}.logits"))
         self.groups = dict(sorted(self.groups.items()))
         self._refresh()
 
@@ -246,7 +246,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
 
 class RandomBuffer(RehearsalBuffer):
-    """Stores random training images; all images of a class with fewer than its share."""
+    """Stores random training images; all images of a class with fewer than its share.
+
+    >>> from condense import load
+    >>> from continual import RandomBuffer, make_benchmark
+    >>> buffer = RandomBuffer(images_per_class=2)
+    >>> buffer.post_adapt(None, make_benchmark([load("digits")]).train_stream[0])
+    >>> len(buffer.buffer), buffer.bytes
+    (20, 1280)
+    """
 
     def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
         """Sample `ipc` images of each class without replacement."""
@@ -262,6 +270,15 @@ class HerdingBuffer(RehearsalBuffer):
 
     Herding as in EEIL and iCaRL (Rebuffi et al. 2017, Algorithm 4), on L2-normalised outputs of
     `model.features`. A class with fewer images than its share is stored completely.
+
+    >>> from types import SimpleNamespace
+    >>> from condense import Network, build, load
+    >>> from continual import HerdingBuffer, make_benchmark
+    >>> strategy = SimpleNamespace(model=build(Network(), (1, 8, 8), 10), device="cpu")
+    >>> buffer = HerdingBuffer(images_per_class=2)
+    >>> buffer.post_adapt(strategy, make_benchmark([load("digits")]).train_stream[0])
+    >>> len(buffer.buffer)
+    20
     """
 
     follows_network = True
@@ -296,9 +313,17 @@ class CondensedBuffer(RehearsalBuffer):
     first k images is close to the mean of all.
 
     Condensed pixels slightly exceed the range of real ones, so `value_range` is wider here.
-
     Avalanche replays hard labels, so each image has the label of its class. A learned soft label
     is stored as logits, and `EEIL` distils from it as from other stored logits.
+
+    >>> from types import SimpleNamespace
+    >>> from condense import GradientMatching, load, preset
+    >>> from continual import CondensedBuffer, make_benchmark
+    >>> buffer = CondensedBuffer(10, settings=preset(GradientMatching, "smoke"))
+    >>> stream = make_benchmark([load("digits")]).train_stream
+    >>> buffer.post_adapt(SimpleNamespace(device="cpu"), stream[0])
+    >>> len(buffer.buffer)
+    10
     """
 
     value_range = (-0.5, 1.5)
@@ -309,7 +334,7 @@ class CondensedBuffer(RehearsalBuffer):
         *,
         method: str = "dsa",
         settings: Any = None,
-        journals: Callable[[ImageData], AbstractContextManager[Checkpointer]] | None = None,
+        checkpointers: Callable[[ImageData], AbstractContextManager[Checkpointer]] | None = None,
         cache: Cache | None = None,
         **rest: Any,
     ) -> None:
@@ -320,8 +345,8 @@ class CondensedBuffer(RehearsalBuffer):
             method: one of `condense.METHODS`.
             settings: settings of the method; their `ipc` is replaced by the share of a class.
                 Default: `condensing_preset` with the paper preset on a GPU, else the cpu preset.
-            journals: returns the `Checkpointer` for the condensation of the given images; without
-                it there are no checkpoints and no progress reports.
+            checkpointers: returns the `Checkpointer` for the condensation of the given images;
+                without it there are no checkpoints and no progress reports.
             cache: cache of condensed sets; None: no cache.
             rest: other arguments of `RehearsalBuffer`.
 
@@ -334,7 +359,7 @@ class CondensedBuffer(RehearsalBuffer):
         soft_labels = method_named(method).soft_labels
         self.store_logits = self.store_logits and not soft_labels
         self.settings = settings
-        self.journals = journals
+        self.checkpointers = checkpointers
         self.cache = cache
 
     def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
@@ -346,13 +371,13 @@ class CondensedBuffer(RehearsalBuffer):
         settings = self.settings
         if settings is None:
             settings = condensing_preset(self.method, preset_for(data.device.type), self.factor)
-        with self.journals(data) if self.journals else Checkpointer() as journal:
+        with self.checkpointers(data) if self.checkpointers else Checkpointer() as checkpointer:
             condensed = condense(
                 data,
                 self.method,
                 replace(settings, ipc=ipc),
                 seed=self.seed,
-                journal=journal,
+                checkpointer=checkpointer,
                 cache=self.cache,
             )
         logits = _soft_logits(condensed, images.classes)

@@ -43,13 +43,21 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
             `task`: the tasks share labels, and each has its own task label;
             `class`: the labels of each task follow those of the previous task.
 
+    >>> from condense import load
+    >>> from continual import make_benchmark
+    >>> digits = load("digits")
+    >>> tasks = [digits.with_classes([0, 1]), digits.with_classes([2, 3])]
+    >>> benchmark = make_benchmark(tasks, "class")
+    >>> [sorted(experience.classes_in_this_experience) for experience in benchmark.train_stream]
+    [[0, 1], [2, 3]]
+
     Raises:
         UserError: if the head is unknown, or the image shapes differ.
     """
     if head not in get_args(Head):
         raise unknown("head", head, get_args(Head))
     if len({task.shape for task in tasks}) > 1:
-        raise UserError("the tasks of a stream have one image shape: bring them to it by `resized`")
+        raise UserError("all tasks of a stream must have the same image shape: use `resized`")
     streams = []
     for split in ("train", "test"):
         experiences, offset = [], 0

@@ -31,12 +31,12 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
     """
     if name == "auto":
         real, embedded = (
-            [part.dataset for part in STREAMS[known].parts] for known in (REAL, EMBEDDED)
+            [task.dataset for task in STREAMS[known].tasks] for known in (REAL, EMBEDDED)
         )
         sets = load_or_embedded(real, embedded, root)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif name in STREAMS:
-        names = [part.dataset for part in STREAMS[name].parts]
+        names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
         sets = [loaded[dataset] for dataset in names]
     else:
@@ -47,8 +47,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
 def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
     """Make tasks from the datasets: select classes, resize, set one normalisation."""
     tasks = [
-        _chosen(data, part.classes).resized(stream.size, stream.channels)
-        for part, data in zip(stream.parts, sets, strict=True)
+        _selected(data, task.classes).resized(stream.size, stream.channels)
+        for task, data in zip(stream.tasks, sets, strict=True)
     ]
     return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
 
@@ -70,7 +70,7 @@ def small_shape(data: ImageData, factor: int) -> tuple[int, int, int]:
     return channels, height // factor, width // factor
 
 
-def _chosen(data: ImageData, classes: Sequence[int] | None) -> ImageData:
+def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     """Some classes of a dataset; their labels are added to its name."""
     if classes is None:
         return data

@@ -107,7 +107,7 @@ class ChainedJournal(BaseJournalBackend):
     def _damaged(self) -> DamagedJournalError:
         return DamagedJournalError(
             f"{self._path} is damaged, or was changed by another program: delete it to "
-            "begin the search anew"
+            "restart the search"
         )
 
     @contextmanager
@@ -121,8 +121,8 @@ class ChainedJournal(BaseJournalBackend):
             yield
         except OSError as error:
             raise UserError(
-                f"cannot read or write {self._path}: {error.strerror or error}; go on with "
-                "--resume when it can be"
+                f"cannot read or write {self._path}: {error.strerror or error}; continue with "
+                "--resume later"
             ) from error
 
 

@@ -55,7 +55,7 @@ def run(argv: list[str]) -> None:
     if not 1 <= len(settings.runs) <= MOST_RUNS:
         raise UserError(f"give the folders of finished runs, at most {MOST_RUNS}")
     if not settings.out.name:
-        raise UserError("out must be the name of a picture")
+        raise UserError("out must be the path of a picture")
     compared = [read(path) for path in settings.runs]
     compared = with_common_ground_truth(compared, settings.ground_truth)
     print(table(compared))
@@ -73,7 +73,7 @@ def read(path: Path) -> Compared:
     from nas.table import TABLE, Table
 
     if not exists(path / SUMMARY):
-        raise UserError(f"{path} is no finished run of python -m nas.search")
+        raise UserError(f"{path} is not a finished run of python -m nas.search")
     summary = read_summary(path)
     table = Table.read(path / TABLE)
     if all(row.score is None for row in table.rows):
@@ -95,7 +95,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     for other in runs:
         if other.table.images_sha256 != first.images_sha256:
             raise UserError(
-                f"the runs are of different images ({first.dataset}, "
+                f"the runs used different images ({first.dataset}, "
                 f"{other.table.dataset}): compare runs with the same --dataset and "
                 "--image-size"
             )
@@ -125,7 +125,7 @@ def table(runs: Sequence[Compared]) -> str:
     from nas.report import correlation_of, per_cent
 
     heads = (
-        *("proxy", "ranked", "pick", "accuracy", "regret", "Spearman top", "Spearman all"),
+        *("proxy", "ranked", "selected", "accuracy", "regret", "Spearman top", "Spearman all"),
         *("Kendall", "time (s)", "images"),
     )
     cells = [heads]

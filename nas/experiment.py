@@ -127,8 +127,8 @@ class Experiment:
     def train(self, study: SharedStudy, trial: FrozenTrial) -> TrialResult:
         """Train the architecture of a trial."""
 
-        def watch(updates: int, accuracy: float) -> bool:
-            return study.report(trial, updates, accuracy)
+        def watch(steps: int, accuracy: float) -> bool:
+            return study.report(trial, steps, accuracy)
 
         return self._objective(
             study.index(trial),

@@ -27,7 +27,7 @@ GRACE_SECONDS = 60
 class Liveness:
     """Detects dead workers for a study."""
 
-    def claiming(self) -> AbstractContextManager[object]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """A context held while trials are taken or enqueued."""
         raise NotImplementedError
 
@@ -63,9 +63,9 @@ class LockLiveness(Liveness):
         self._own = FileLock(self._path(self._name), timeout=0)
         self._own.acquire()
 
-    def claiming(self) -> AbstractContextManager[object]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """A lock that one process at a time can hold."""
-        return FileLock(self._folder / "claim", poll_interval=0.01)
+        return FileLock(self._folder / "exclusive", poll_interval=0.01)
 
     def sign(self, trial: FrozenTrial) -> None:
         """Store this worker's name in the trial."""
@@ -120,7 +120,7 @@ class HeartbeatLiveness(Liveness):
         on_file = storage.engine.dialect.name == "sqlite" and file and file != ":memory:"
         self._lock = f"{file}.lock" if on_file else None
 
-    def claiming(self) -> AbstractContextManager[object]:
+    def exclusive(self) -> AbstractContextManager[object]:
         """A file lock for an SQLite file; database servers lock the rows themselves."""
         return FileLock(self._lock, poll_interval=0.01) if self._lock else nullcontext()
 

@@ -83,7 +83,7 @@ def objective(
     """
     began = time.perf_counter()
     parameters = 0
-    updates = [0]
+    steps = [0]
     accuracies: list[float] = []
     pruned, reason = False, None
     try:
@@ -93,7 +93,7 @@ def objective(
         for number in range(training.networks):
             draws = generator(seed, proxy.draws, space.names[index], number)
             network = make_network(space, index, data, draws)
-            _train(network, proxy, data, training, draws, updates, watch if not number else None)
+            _train(network, proxy, data, training, draws, steps, watch if not number else None)
             _require_finite(network)
             accuracies.append(test_accuracy(network, data))
     except _StopHereError:
@@ -107,7 +107,7 @@ def objective(
     complete = not pruned and reason is None
     score = sum(accuracies) / len(accuracies) if complete else None
     seconds = time.perf_counter() - began
-    return TrialResult(parameters, score, updates[0], seconds, pruned, reason)
+    return TrialResult(parameters, score, steps[0], seconds, pruned, reason)
 
 
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
@@ -161,7 +161,7 @@ def _train(
     data: ImageData,
     training: Training,
     draws: torch.Generator,
-    updates: list[int],
+    steps: list[int],
     watch: Watch | None,
 ) -> None:
     assert proxy.images is not None
@@ -181,7 +181,7 @@ def _train(
             network.train()
             if watch(done, accuracy):
                 raise _StopHereError
-        updates[0] += 1
+        steps[0] += 1
 
     train(
         network,
@@ -190,7 +190,7 @@ def _train(
         schedule,
         draws,
         transform=transform,
-        before_update=look,
+        before_step=look,
     )
 
 

@@ -36,7 +36,7 @@ def proxy_set(
     data: ImageData,
     condensing: Any,
     seed: int,
-    journal: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
     cache: Cache | None = None,
 ) -> CondensedSet | None:
     """The condensed set of proxy `name`: from its file, from the cache, or condensed now.
@@ -49,7 +49,7 @@ def proxy_set(
     if name in UNCONDENSED:
         return None
     if condensing is not None:
-        return condense(data, name, condensing, seed=seed, journal=journal, cache=cache)
+        return condense(data, name, condensing, seed=seed, checkpointer=checkpointer, cache=cache)
     found = CondensedSet.load(Path(name))
     found.check_fits(data)
     return found

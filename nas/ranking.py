@@ -82,6 +82,11 @@ def rank(scores: Scores, ground_truth: Scores, top_fraction: float = 0.05) -> Ra
         scores: from the proxy.
         ground_truth: from the whole set.
         top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`.
+
+    >>> from nas.ranking import rank
+    >>> found = rank([0.3, 0.5, 0.4, 0.9], [0.60, 0.75, 0.70, 0.80], top_fraction=1.0)
+    >>> print(found.spearman_all)
+    1.00 [1.00, 1.00] (n = 4)
     """
     best = order(scores)[: top_count(len(scores), top_fraction)]
     return Ranking(
@@ -95,12 +100,22 @@ def rank(scores: Scores, ground_truth: Scores, top_fraction: float = 0.05) -> Ra
 
 
 def order(scores: Scores) -> list[int]:
-    """Indices, the best first; ties keep their order."""
+    """Indices, the best first; ties keep their order.
+
+    >>> from nas.ranking import order
+    >>> order([0.2, 0.9, 0.5])
+    [1, 2, 0]
+    """
     return sorted(range(len(scores)), key=lambda index: -scores[index])
 
 
 def top_count(n: int, fraction: float) -> int:
-    """The size of the top of n: 36 of 720 at 5 %; at least one if n > 0."""
+    """The size of the top of n; at least one if n > 0.
+
+    >>> from nas.ranking import top_count
+    >>> top_count(720, 0.05)
+    36
+    """
     return min(n, max(1, round(fraction * n)))
 
 
@@ -108,6 +123,10 @@ def spearman(scores: npt.ArrayLike, ground_truth: npt.ArrayLike) -> Array:
     """Spearman's ρ over the last axis; ties get their mean rank. NaN if all values are equal.
 
     Computed as Pearson's correlation of the ranks, vectorised over resamples.
+
+    >>> from nas.ranking import spearman
+    >>> print(spearman([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.8, 0.7]))
+    0.8
     """
     x, y = (stats.rankdata(np.asarray(side), axis=-1) for side in (scores, ground_truth))
     x, y = (side - side.mean(-1, keepdims=True) for side in (x, y))
@@ -118,7 +137,12 @@ def spearman(scores: npt.ArrayLike, ground_truth: npt.ArrayLike) -> Array:
 
 
 def kendall(scores: npt.ArrayLike, ground_truth: npt.ArrayLike) -> Array:
-    """Kendall's τ-b over the last axis, which accounts for ties. NaN as for Spearman's ρ."""
+    """Kendall's τ-b over the last axis, which accounts for ties. NaN as for Spearman's ρ.
+
+    >>> from nas.ranking import kendall
+    >>> print(f"{kendall([0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.8, 0.7]):.2f}")
+    0.67
+    """
 
     def of_rows(x: Array, y: Array) -> float:
         return float(stats.kendalltau(x, y).statistic)

@@ -60,10 +60,10 @@ def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
 
 def lines(summary: Mapping[str, Any]) -> str:
     """A summary as text."""
-    evaluated, space = summary["n_complete"], summary["space_size"]
+    ranked, space = summary["n_complete"], summary["space_size"]
     rows = [
-        ("best by the proxy", summary["best"]),
-        ("retrained on the whole set", per_cent(summary["best_accuracy"]) + _below(summary)),
+        ("selected architecture", summary["best"]),
+        ("its accuracy, whole set", per_cent(summary["best_accuracy"]) + _regret(summary)),
     ]
     if "baseline_parameters" in summary:
         top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"
@@ -72,16 +72,17 @@ def lines(summary: Mapping[str, Any]) -> str:
             (top, str(correlation_of(summary, "spearman_top"))),
             ("Spearman, all", str(correlation_of(summary, "spearman_all"))),
             ("Kendall, all", str(correlation_of(summary, "kendall_all"))),
-            ("Spearman of size alone", str(correlation_of(baseline, "spearman_all"))),
+            ("Spearman, parameters only", str(correlation_of(baseline, "spearman_all"))),
         ]
     first = (
-        f"{summary['dataset']}, proxy {summary['proxy']}: {evaluated} of {space} architectures "
-        f"ranked{_left_out(summary)}"
+        f"{summary['dataset']}, proxy {summary['proxy']}: {ranked} of {space} architectures ranked"
+        + _not_ranked(summary)
     )
+    cached = " (from the cache)" if summary["proxy_from_cache"] else ""
     last = (
-        f"{summary['seconds_search']:.0f} s of training, {summary['seconds_proxy']:.0f} s to "
-        f"make the proxy{', which was in the cache' if summary['proxy_from_cache'] else ''}, "
-        f"{summary['seconds_wall']:.0f} s in all; {summary['images']} images"
+        f"training {summary['seconds_search']:.0f} s, condensation of the proxy "
+        f"{summary['seconds_proxy']:.0f} s{cached}, wall time {summary['seconds_wall']:.0f} s; "
+        f"{summary['images']} images"
     )
     return f"{first}\n{indented(text_table(rows))}\n{indented(last)}"
 
@@ -91,20 +92,19 @@ def per_cent(accuracy: float | None) -> str:
     return "–" if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
-def _below(summary: Mapping[str, Any]) -> str:
+def _regret(summary: Mapping[str, Any]) -> str:
     ground_truth, retrained = summary["ground_truth"], summary["retrained_steps"]
     if summary["regret"] is not None:
-        return f", {per_cent(summary['regret'])} below the best known"
+        return f", regret {per_cent(summary['regret'])}"
     if ground_truth and retrained:
-        return (
-            f" in {retrained} steps; the {ground_truth['steps']} of the ground truth do not compare"
-        )
+        return f" after {retrained} steps (no regret: the ground truth has {ground_truth['steps']})"
     return ""
 
 
-def _left_out(summary: Mapping[str, Any]) -> str:
-    said = [f"{summary[key]} {key}" for key in ("pruned", "failed", "n_remaining") if summary[key]]
-    return f" ({', '.join(said)})" if said else ""
+def _not_ranked(summary: Mapping[str, Any]) -> str:
+    names = {"pruned": "pruned", "failed": "failed", "n_remaining": "not trained"}
+    counts = [f"{summary[key]} {name}" for key, name in names.items() if summary[key]]
+    return f" ({', '.join(counts)})" if counts else ""
 
 
 def plot_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:
@@ -121,7 +121,7 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     Without a ground truth: the scores over the number of parameters.
     """
     known = [(row, row.ground_truth) for row in rows if row.ground_truth is not None]
-    label = _literal(label)
+    label = _escaped(label)
     named = f"{label} accuracy (%)" if any(row.accuracy is not None for row in rows) else label
     if known:
         top = top_count(len(known), top_fraction)
@@ -162,7 +162,7 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     values = [100 * (row.ground_truth or 0.0) for row in known] or [_shown(row) for row in rows]
     places = range(1, len(values) + 1)
     best = [max(values[:place]) for place in places]
-    (line,) = axes.plot(places, best, drawstyle="steps-post", label=_literal(label))
+    (line,) = axes.plot(places, best, drawstyle="steps-post", label=_escaped(label))
     axes.scatter(places, values, s=8, alpha=0.5, color=line.get_color())
     axes.set_xlabel("rank by the proxy")
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
@@ -170,7 +170,7 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     axes.legend()
 
 
-def _literal(label: str) -> str:
+def _escaped(label: str) -> str:
     """A label with `$` escaped, so that matplotlib does not parse it as a formula."""
     return label.replace("$", r"\$")
 

@@ -94,17 +94,17 @@ def keep_set(
         return
     bar = Progress(f"condensing {data.name}", quiet=settings.common.quiet)
     cache = Cache() if settings.common.cache else None
-    with folder.journal("condensing", history=False, show=bar) as journal:
+    with folder.checkpointer("condensing", history=False, show=bar) as checkpointer:
         condensed = given or proxy_set(
             settings.proxy,
             data,
             settings.condensing,
             settings.common.seed,
-            journal,
+            checkpointer,
             cache,
         )
         assert condensed is not None
-        made = {"seconds": round(journal.seconds, 1), "from_cache": bool(cache and cache.hits)}
+        made = {"seconds": round(checkpointer.seconds, 1), "from_cache": bool(cache and cache.hits)}
     condensed.with_provenance(**made).save(path)
     folder.remove_checkpoint("condensing")
 
@@ -115,26 +115,26 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
 
     settings = experiment.settings
     bar = Progress("searching", quiet=settings.common.quiet)
-    with folder.journal(show=bar, every_seconds=2.0) as journal:
-        before = journal.restore()
-        reporter = Reporter(study, journal, len(experiment.wanted), before)
+    with folder.checkpointer(show=bar, every_seconds=2.0) as checkpointer:
+        before = checkpointer.restore()
+        reporter = Reporter(study, checkpointer, len(experiment.wanted), before)
         deadline = None
         if settings.timeout is not None:
-            deadline = time.time() + settings.timeout - journal.seconds
+            deadline = time.time() + settings.timeout - checkpointer.seconds
         study.fill()
         together = work_together if settings.workers > 1 else work
         together(experiment, study, deadline, reporter)
         reporter()
-        return journal.seconds
+        return checkpointer.seconds
 
 
 class Reporter:
     """Reports every finished architecture to the checkpointer, whichever worker trained it."""
 
     def __init__(
-        self, study: SharedStudy, journal: Checkpointer, total: int, before: Checkpoint | None
+        self, study: SharedStudy, checkpointer: Checkpointer, total: int, before: Checkpoint | None
     ) -> None:
-        self._study, self._journal, self._total = study, journal, total
+        self._study, self._checkpointer, self._total = study, checkpointer, total
         self._told: list[int] = before.value("told", list[int]) if before else []
 
     def __call__(self) -> None:
@@ -147,9 +147,9 @@ class Reporter:
             best = max((score for score in scores if score is not None), default=math.nan)
             score = math.nan if scores[-1] is None else scores[-1]
             number = len(self._told)
-            self._journal.report(number, self._total, index=index, score=score, best=best)
+            self._checkpointer.report(number, self._total, index=index, score=score, best=best)
         if new:
-            self._journal.save(Checkpoint({}, {"told": list(self._told)}))
+            self._checkpointer.save(Checkpoint({}, {"told": list(self._told)}))
 
 
 def finish(
@@ -173,7 +173,7 @@ def finish(
     table.write(folder.path / TABLE)
     if not report.ranked(table):
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
-        raise UserError(f"none of {len(rows)} architectures came to a score{reason}")
+        raise UserError(f"none of {len(rows)} architectures has a score{reason}")
     name = label(settings.proxy)
     report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
     report.plot_ranking(folder.path / "ranking.png", table, name)

@@ -54,16 +54,16 @@ class Training:
 
 PROXIES: dict[str, str] = {
     **{name: f"a few images of each class: {method.summary}" for name, method in METHODS.items()},
-    "early-stopping": "all images, for as many updates as on a hundred",
-    "whole": "all images, for long: the ground_truth",
-    "parameters": "no training: the larger network is thought to be the better",
+    "early-stopping": "all images, for as many steps as on a hundred images",
+    "whole": "all images, trained for long: the ground truth",
+    "parameters": "no training: architectures are ranked by their number of parameters",
 }
 """A description of each proxy. Any other proxy is the path of a condensed set."""
 
 PROXY_HELP = (
     f"{', '.join(METHODS)}: a few images per class. early-stopping: all images, briefly. "
-    "whole: all images, for long; the ground_truth. parameters: no training, rank by size. "
-    "Or the path of a condensed set."
+    "whole: all images, trained for long; the ground truth. parameters: no training, ranks by "
+    "size. Or the path of a condensed set."
 )
 
 UNCONDENSED = ("early-stopping", "whole", "parameters")
@@ -174,13 +174,13 @@ class Search:
         at_most(MOST_WORKERS, self, "workers")
         at_least(1, self.training, "networks")
         if self.training.images is not None and self.proxy not in UNCONDENSED:
-            raise UserError("training.images is for proxies of real images: this one is a set")
+            raise UserError(
+                "training.images is for proxies of real images, not for a condensed set"
+            )
         if not 0 < self.top_fraction <= 1:
             raise UserError("top-fraction must be above 0 and at most 1")
         if self.timeout is not None and not self.timeout > 0:
             raise UserError("timeout must be above 0")
         at_most(LONGEST_TIMEOUT, self, "timeout")
         if self.proxy == "whole" and self.ground_truth is not None:
-            raise UserError(
-                "a run on the whole set is its own ground_truth: leave --ground-truth out"
-            )
+            raise UserError("a run on the whole set is its own ground truth: omit --ground-truth")

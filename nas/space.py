@@ -42,6 +42,8 @@ class Space:
             value is its `str`.
         build: builds a network from a value; not needed for `condense.Network`.
 
+    >>> from condense import Network
+    >>> from nas import Space
     >>> Space([Network(depth=1), Network(architecture="vgg11")]).names
     ('d1-w128-relu-instance-avg', 'vgg11')
 
@@ -58,12 +60,14 @@ class Space:
             raise UserError("a space needs at least one architecture")
         twice = [name for name, times in Counter(self.names).items() if times > 1]
         if twice:
-            raise UserError(f"a space names its architectures apart; twice: {min(twice)}")
+            raise UserError(
+                f"the names of the architectures must be different; twice: {min(twice)}"
+            )
         for value, name in zip(self.architectures, self.names, strict=True):
             if self.build is None and not isinstance(value, Network):
                 raise UserError(
-                    f"{value!r} is no condense.Network: give the space a function "
-                    "`build` that makes networks of its values"
+                    f"{value!r} is not a condense.Network: give the space a function "
+                    "`build` that makes networks from its values"
                 )
             check_text("an architecture", name)
 

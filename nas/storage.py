@@ -40,8 +40,7 @@ def journal_storage(path: Path) -> JournalStorage:
         raise
     except Exception as error:  # the lines are intact, but Optuna cannot replay them
         raise UserError(
-            f"{path} is damaged, or from another version of Optuna: delete it to begin "
-            "the search anew"
+            f"{path} is damaged, or from another version of Optuna: delete it to restart the search"
         ) from error
 
 
@@ -52,7 +51,7 @@ def database_storage(url: str) -> RDBStorage:
         UserError: the database cannot be reached.
     """
     if url.endswith(HIDDEN):
-        raise UserError(f"give --storage again: the run's folder keeps no more of it than {url}")
+        raise UserError(f"give --storage again: the run folder contains only {url}")
     for attempt in range(TRIES):
         try:
             return _open_database(url)
@@ -85,7 +84,7 @@ def reaching() -> Iterator[None]:
         yield
     except optuna.exceptions.StorageInternalError as error:
         raise UserError(
-            "the storage cannot be reached any more: go on with --resume when it can be"
+            "the connection to the storage is lost: continue with --resume later"
         ) from error
 
 
@@ -143,12 +142,12 @@ def _what_it_says(error: Exception, url: str) -> str:
     line = next(iter(str(error).strip().splitlines()), "")
     if _parsed(url) is None:
         return f"{type(error).__name__}; odd characters in a URL are written %XX"
-    pieces = (
+    fragments = (
         secret[start : start + _OVERLAP].lower()
         for secret in _secrets(url)
         for start in range(max(1, len(secret) - _OVERLAP + 1))
     )
-    if not line or any(piece in line.lower() for piece in pieces):
+    if not line or any(fragment in line.lower() for fragment in fragments):
         return type(error).__name__
     return line
 
@@ -156,5 +155,5 @@ def _what_it_says(error: Exception, url: str) -> str:
 def _unreachable(url: str, reason: str) -> UserError:
     return UserError(
         f"the storage {without_secrets(url)} cannot be reached: {reason}; "
-        "it is given as a database URL, like sqlite:///study.db"
+        "give a database URL, such as sqlite:///study.db"
     )

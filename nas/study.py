@@ -30,7 +30,7 @@ from nas.storage import JOURNAL, database_storage, journal_storage
 ATTEMPTS = 5
 """An architecture on which this many workers have died is not tried again."""
 
-_OUTCOME = ("parameters", "score", "steps", "seconds", "reason")
+_RESULT_FIELDS = ("parameters", "score", "steps", "seconds", "reason")
 
 
 class SharedStudy:
@@ -70,7 +70,7 @@ class SharedStudy:
         self._study = self._open(name, pruner)
         self._living = _Living(name, self._storage, pruner=pruner)
         self._id = self._storage.get_study_id_from_name(name)
-        self._leases: Liveness = (
+        self._liveness: Liveness = (
             HeartbeatLiveness(self._storage, self._study)
             if isinstance(self._storage, RDBStorage)
             else LockLiveness(self._storage, folder / ".workers")
@@ -82,8 +82,8 @@ class SharedStudy:
         Returns:
             Whether any architecture is unfinished, including those of other workers.
         """
-        self._leases.fail_abandoned(self._trials(TrialState.RUNNING))
-        with self._leases.claiming():
+        self._liveness.fail_abandoned(self._trials(TrialState.RUNNING))
+        with self._liveness.exclusive():
             trials = self._trials()
             cared_for = {_index(trial) for trial in trials if _counts(trial)}
             died = Counter(_index(trial) for trial in trials if self._has_died(trial))
@@ -94,7 +94,7 @@ class SharedStudy:
 
     def ask(self) -> FrozenTrial | None:
         """Take the first waiting trial for this worker; None if there is none."""
-        with self._leases.claiming():
+        with self._liveness.exclusive():
             for trial in self._waiting():
                 if self._take(trial):
                     return trial
@@ -110,26 +110,26 @@ class SharedStudy:
 
     def holding(self, trial: FrozenTrial) -> Any:
         """A context in which the trial counts as alive."""
-        return self._leases.holding(trial)
+        return self._liveness.holding(trial)
 
-    def report(self, trial: FrozenTrial, updates: int, accuracy: float) -> bool:
+    def report(self, trial: FrozenTrial, steps: int, accuracy: float) -> bool:
         """Report a point of the training curve. Returns whether to prune the trial."""
         live = optuna.trial.Trial(self._living, trial._trial_id)
-        live.report(accuracy, updates)
+        live.report(accuracy, steps)
         return live.should_prune()
 
-    def tell(self, trial: FrozenTrial, outcome: TrialResult) -> None:
+    def tell(self, trial: FrozenTrial, result: TrialResult) -> None:
         """Store the result, unless the trial was already set to FAIL as that of a dead worker."""
         with suppress(UpdateFinishedTrialError):
-            for key in _OUTCOME:
-                if getattr(outcome, key) is not None:
-                    self._storage.set_trial_user_attr(trial._trial_id, key, getattr(outcome, key))
-            if outcome.score is not None:
+            for key in _RESULT_FIELDS:
+                if getattr(result, key) is not None:
+                    self._storage.set_trial_user_attr(trial._trial_id, key, getattr(result, key))
+            if result.score is not None:
                 self._storage.set_trial_state_values(
-                    trial._trial_id, TrialState.COMPLETE, [outcome.score]
+                    trial._trial_id, TrialState.COMPLETE, [result.score]
                 )
             else:
-                state = TrialState.PRUNED if outcome.pruned else TrialState.FAIL
+                state = TrialState.PRUNED if result.pruned else TrialState.FAIL
                 self._storage.set_trial_state_values(trial._trial_id, state)
 
     def done(self) -> dict[int, TrialResult]:
@@ -139,18 +139,18 @@ class SharedStudy:
             for trial in self._trials()
             if trial.state.is_finished() and _counts(trial) and _index(trial) in self._place
         ]
-        outcomes: dict[int, TrialResult] = {}
+        results: dict[int, TrialResult] = {}
         for trial in sorted(finished, key=lambda t: (t.datetime_complete, t.number)):
-            found = {key: trial.user_attrs.get(key) for key in _OUTCOME}
+            found = {key: trial.user_attrs.get(key) for key in _RESULT_FIELDS}
             kept = {key: value for key, value in found.items() if value is not None}
             kept.setdefault("parameters", 0)
             pruned = trial.state == TrialState.PRUNED
-            outcomes.setdefault(_index(trial), TrialResult(**kept, pruned=pruned))
-        return outcomes
+            results.setdefault(_index(trial), TrialResult(**kept, pruned=pruned))
+        return results
 
     def close(self) -> None:
         """Release the resources of this worker."""
-        self._leases.close()
+        self._liveness.close()
 
     def _open(self, name: str, pruner: BasePruner) -> optuna.Study:
         more: dict[str, Any] = {
@@ -184,7 +184,9 @@ class SharedStudy:
         }
         about: dict[str, Any] = {"index": index, "architecture": self._space.names[index]}
         if given_up:
-            about["reason"] = f"killed: {ATTEMPTS} workers died on it, maybe for want of memory"
+            about["reason"] = (
+                f"killed: {ATTEMPTS} workers died while they trained it, maybe out of memory"
+            )
         trial = optuna.trial.create_trial(
             state=TrialState.FAIL if given_up else TrialState.WAITING,
             params={name: column[index] for name, column in names.items()},
@@ -195,7 +197,7 @@ class SharedStudy:
 
     def _take(self, trial: FrozenTrial) -> bool:
         try:
-            self._leases.sign(trial)
+            self._liveness.sign(trial)
             if not self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
                 return False
         except UpdateFinishedTrialError:

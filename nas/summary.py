@@ -103,18 +103,18 @@ def _converter() -> Any:
 def _number(value: Any, kind: Any) -> Any:
     types, low, high = _RANGES[kind]
     if not (type(value) in types and low <= value <= high):
-        raise ValueError("no number in range")
+        raise ValueError("not a number in range")
     return value
 
 
 def _exactly(value: Any, kind: Any) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"no {kind}")
+        raise ValueError(f"not a {kind}")
     return value
 
 
 def _line(value: Any, _: Any) -> Any:
     if type(value) is not str or len(value.splitlines()) > 1:
-        raise ValueError("no line of text")
+        raise ValueError("not a line of text")
     check_text("an entry", value)
     return value

@@ -54,20 +54,20 @@ class Row:
 def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True) -> list[Row]:
     """The rows of finished architectures, by index; `trained`: whether scores are accuracies."""
     rows = []
-    for index, outcome in sorted(done.items()):
-        complete = outcome.score is not None
+    for index, result in sorted(done.items()):
+        complete = result.score is not None
         rows.append(
             Row(
                 index=index,
                 architecture=space.names[index],
                 factors={name: column[index] for name, column in space.factors.items()},
-                parameters=outcome.parameters,
-                status="complete" if complete else "pruned" if outcome.pruned else "failed",
-                reason=outcome.reason or "",
-                score=outcome.score,
-                accuracy=outcome.score if trained else None,
-                steps=outcome.steps,
-                seconds=outcome.seconds,
+                parameters=result.parameters,
+                status="complete" if complete else "pruned" if result.pruned else "failed",
+                reason=result.reason or "",
+                score=result.score,
+                accuracy=result.score if trained else None,
+                steps=result.steps,
+                seconds=result.seconds,
             )
         )
     return rows
@@ -114,10 +114,10 @@ class Table:
         except csv.Error as error:
             raise UserError(f"{path} is damaged: {error}") from error
         if not records:
-            raise UserError(f"{path} holds no architectures")
+            raise UserError(f"{path} contains no architectures")
         missing = [name for name in (*_FIRST, *_LAST) if name not in records[0]]
         if missing:
-            raise UserError(f"{path} is no table of architectures: no column {missing[0]!r}")
+            raise UserError(f"{path} is not a table of architectures: no column {missing[0]!r}")
         try:
             rows = [_row(record) for record in records]
             about = _only({tuple(record[name] for name in _ABOUT) for record in records})
@@ -171,14 +171,14 @@ class GroundTruth:
         table = Table.read(path)
         if table.proxy != "whole":
             raise UserError(
-                f"{path} is no ground_truth, it was measured on the proxy {table.proxy}: "
+                f"{path} is not a ground truth: it was measured on the proxy {table.proxy}: "
                 "measure one with --proxy whole"
             )
         if table.images_sha256 != images_sha256:
             name, ours = table.dataset, dataset
             differ = f"({name}, not {ours})" if name != ours else f"that are called {name} too"
             raise UserError(
-                f"{path} is the ground_truth of other images {differ}: measure one with "
+                f"{path} is the ground truth of other images {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
             )
         return cls.of(table)
@@ -209,7 +209,7 @@ def _row(record: Mapping[str, str]) -> Row:
 def _count(cell: str) -> int:
     value = int(cell)
     if not 0 <= value <= MOST:
-        raise ValueError(f"{cell} is no count")
+        raise ValueError(f"{cell} is not a count")
     return value
 
 
@@ -218,7 +218,7 @@ def _number(cell: str, most: float) -> float | None:
         return None
     value = float(cell)
     if not 0 <= value <= most:
-        raise ValueError(f"{cell} is no number from 0 to {most}")
+        raise ValueError(f"{cell} is not a number from 0 to {most}")
     return value
 
 

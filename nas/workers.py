@@ -47,8 +47,8 @@ def work(
         trial = study.ask()
         if trial is not None:
             with study.holding(trial):
-                outcome = experiment.train(study, trial)
-            study.tell(trial, outcome)
+                result = experiment.train(study, trial)
+            study.tell(trial, result)
             on_result()
         elif study.fill():
             # No trial is waiting, but trials of other workers may be enqueued again.
@@ -88,8 +88,8 @@ def work_together(
                 died, done = (1, now_done) if now_done > done else (died + 1, done)
                 if died > DEATHS_IN_A_ROW:
                     raise UserError(
-                        "the workers are killed again and again: try fewer, by "
-                        f"--resume {experiment.folder} --workers {max(1, count // 2)}"
+                        "workers are killed repeatedly: use fewer of them, "
+                        f"with --resume {experiment.folder} --workers {max(1, count // 2)}"
                     )
                 crew[place] = _hire(experiment, count, deadline)
     finally:
@@ -113,7 +113,7 @@ def _require_killed(worker: BaseProcess) -> None:
     """Raise unless a signal ended the worker (a kill, or out of memory): that is no error here."""
     assert worker.exitcode is not None
     if worker.exitcode == 2:
-        raise UserError("a worker had to stop, as it says above")
+        raise UserError("a worker stopped with the error above")
     if worker.exitcode > 0:
         raise RuntimeError(f"a worker failed with exit code {worker.exitcode}, see above")
 

@@ -27,7 +27,7 @@ DIGITS = (*QUIET, "--dataset", "digits")
 OFTEN = """
 import runpy, sys
 from condense import RunFolder
-RunFolder.journal.__kwdefaults__["every_seconds"] = 0
+RunFolder.checkpointer.__kwdefaults__["every_seconds"] = 0
 sys.argv[0:1] = []
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """

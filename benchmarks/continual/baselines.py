@@ -73,31 +73,31 @@ class Job:
         return self.images_per_class * self.classes
 
 
-def updates(job: Job) -> list[int]:
+def steps(job: Job) -> list[int]:
     """Number of steps of EEIL in both stages of each experience."""
     config, batch = job.config, job.config.batch_size
     counts: list[int] = []
-    remembered = 0
+    stored = 0
     for task in job.tasks:
         epochs = config.epochs if counts else config.epochs_first
         if counts and config.batch_size_mem is not None:
             batches = -(-len(task.x_train) // (batch - config.batch_size_mem))
         else:
-            batches = -(-(len(task.x_train) + remembered) // batch)
-        remembered += job.images_per_class * job.factor**2 * task.classes
-        tuning = -(-remembered // batch)
+            batches = -(-(len(task.x_train) + stored) // batch)
+        stored += job.images_per_class * job.factor**2 * task.classes
+        tuning = -(-stored // batch)
         limit = config.steps_per_epoch or max(batches, tuning)
         finetuned = config.finetune_epochs if counts else 0
         counts.append(epochs * min(batches, limit) + finetuned * min(tuning, limit))
     return counts
 
 
-class Lessons(SupervisedPlugin):  # type: ignore[misc]
+class EEILSchedule(SupervisedPlugin):  # type: ignore[misc]
     """Limits the steps of an experience, sets learning rates and augments, as in EEIL."""
 
     def __init__(self, job: Job) -> None:
         super().__init__()
-        self.counts, self.lr = updates(job), job.config.lr
+        self.counts, self.lr = steps(job), job.config.lr
         self.operations = augmentation(job.tasks) if job.config.augment else ()
         self.draws = generator(job.seed, "competitor", "augmentation")
         self.done = 0
@@ -125,12 +125,12 @@ class Lessons(SupervisedPlugin):  # type: ignore[misc]
             strategy.stop_training()
 
 
-Competitor = tuple[SupervisedTemplate, Callable[[], int]]
+Baseline = tuple[SupervisedTemplate, Callable[[], int]]
 """A strategy, and a function that returns its current number of exemplars."""
 
 
-def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
-    def make(job: Job) -> Competitor:
+def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Baseline]:
+    def make(job: Job) -> Baseline:
         memory, half = buffer(job.memory), job.config.batch_size // 2
         replay = ReplayPlugin(job.memory, half, half, storage_policy=memory)
         arguments = _arguments(job, _growing(job))
@@ -140,8 +140,8 @@ def _replay(buffer: type[ExemplarsBuffer]) -> Callable[[Job], Competitor]:
     return make
 
 
-def _gdumb(buffer: Callable[[Job], ExemplarsBuffer]) -> Callable[[Job], Competitor]:
-    def make(job: Job) -> Competitor:
+def _gdumb(buffer: Callable[[Job], ExemplarsBuffer]) -> Callable[[Job], Baseline]:
+    def make(job: Job) -> Baseline:
         memory = buffer(job)
         arguments = _arguments(job, _growing(job))
         strategy = GDumb(mem_size=job.memory, criterion=nn.CrossEntropyLoss(), **arguments)
@@ -165,7 +165,7 @@ def _condensed(job: Job) -> ExemplarsBuffer:
     )
 
 
-def _icarl(job: Job) -> Competitor:
+def _icarl(job: Job) -> Baseline:
     network = build(job.config.network, job.tasks[0].shape, job.classes, _draws(job))
     # Avalanche's loss loads the network's state into the network of the previous experience, so
     # the classifier cannot grow. Outputs of later classes are trained towards 0.
@@ -184,7 +184,7 @@ def _icarl(job: Job) -> Competitor:
     return strategy, lambda: sum(map(len, plugin.x_memory))
 
 
-COMPETITORS: dict[str, Callable[[Job], Competitor]] = {
+BASELINES: dict[str, Callable[[Job], Baseline]] = {
     "reservoir": _replay(ReservoirSamplingBuffer),
     "class-balanced": _replay(ClassBalancedBuffer),
     "icarl": _icarl,
@@ -193,7 +193,7 @@ COMPETITORS: dict[str, Callable[[Job], Competitor]] = {
 }
 
 
-def learn(name: str, job: Job) -> SeedResult:
+def train_baseline(name: str, job: Job) -> SeedResult:
     """Train the baseline `name` on the stream; test after each experience.
 
     Avalanche's buffers and loaders use torch's global generator. It is seeded here from the job's
@@ -201,18 +201,18 @@ def learn(name: str, job: Job) -> SeedResult:
     """
     started = time.monotonic()
     benchmark = _benchmark(job)
-    matrix, remembered = [], 0
+    matrix, stored = [], 0
     # Avalanche warns about its own calls and overrides filters, so warnings are recorded instead.
     with torch.random.fork_rng(), warnings.catch_warnings(record=True):
         torch.manual_seed(generator(job.seed, "competitor", name).initial_seed())
-        strategy, remembers = COMPETITORS[name](job)
+        strategy, exemplars = BASELINES[name](job)
         for number, experience in enumerate(benchmark.train_stream):
             strategy.train(experience, eval_streams=[])
             matrix.append(accuracies(strategy, benchmark.test_stream, number + 1))
-            remembered = max(remembered, remembers())
+            stored = max(stored, exemplars())
     pixels = job.tasks[0].x_train[0].numel()
     seconds = time.monotonic() - started
-    return SeedResult(job.seed, matrix, remembered, remembered * pixels, seconds)
+    return SeedResult(job.seed, matrix, stored, stored * pixels, seconds)
 
 
 def _benchmark(job: Job) -> CLScenario:
@@ -261,9 +261,9 @@ def _arguments(job: Job, model: nn.Module) -> dict[str, Any]:
         ),
         "train_mb_size": config.batch_size,
         # More epochs than steps: the plugin ends the experience.
-        "train_epochs": max(updates(job)) + 1,
+        "train_epochs": max(steps(job)) + 1,
         "eval_mb_size": config.batch_size,
         "device": job.tasks[0].device,
-        "plugins": [Lessons(job)],
+        "plugins": [EEILSchedule(job)],
         "evaluator": evaluator(),
     }

@@ -19,31 +19,32 @@ from benchmarks.commands import cores, machine, run_to_the_end
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import write_json
-from continual.settings import BALANCED_REPLAY, EEIL_REPLAY, LEARNERS_OWN, ReplayConfig
+from continual.settings import BALANCED_REPLAY, EEIL_REPLAY, SELECTION_METHODS, ReplayConfig
 
 STREAM = "--stream svhn-mnist-usps"
 RESULTS = rows.RESULTS / "main_job"
 Memory = Literal["random", "herding", "dc", "dsa"]
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
-REHEARSALS = {
-    "plain": (EEIL_REPLAY, MEMORIES),
-    "small": (ReplayConfig(factor=BALANCED_REPLAY.factor), ("herding", "dsa")),
-    "rehearsed": (BALANCED_REPLAY, ("herding", "dc", "dsa")),
-    "long": (BALANCED_REPLAY, ("dc", "dsa")),
-    "shallow": (BALANCED_REPLAY, ("dc", "dsa")),
-    "thirds": (replace(BALANCED_REPLAY, factor=3), ("herding",)),
-    "gentle": (EEIL_REPLAY, ("dsa",)),
+REPLAYS = {
+    "factor-1": (EEIL_REPLAY, MEMORIES),
+    "factor-2": (ReplayConfig(factor=BALANCED_REPLAY.factor), ("herding", "dsa")),
+    "factor-2-balanced": (BALANCED_REPLAY, ("herding", "dc", "dsa")),
+    "factor-2-balanced-iterations-100": (BALANCED_REPLAY, ("dc", "dsa")),
+    "factor-2-balanced-depth-2": (BALANCED_REPLAY, ("dc", "dsa")),
+    "factor-3-balanced": (replace(BALANCED_REPLAY, factor=3), ("herding",)),
+    "factor-1-iterations-100": (EEIL_REPLAY, ("dsa",)),
 }
-"""For each part: the replay settings, and the memories."""
+"""For each part: the replay settings, and the memories. `balanced`: with logits, and half of each
+batch from the memory."""
 
-DEEP: dict[str, float] = {"lr_img": 3.0, "network.depth": 3}
+DEPTH_3: dict[str, float] = {"lr_img": 3.0, "network.depth": 3}
 """Images with a factor condensed like full-size ones (the first default)."""
 
 CONDENSING: dict[str, dict[str, float]] = {
-    "small": DEEP,
-    "rehearsed": DEEP,
-    "long": {**DEEP, "iterations": 100},
-    "gentle": {"iterations": 100, "lr_img": 1.0, "lr_net": 0.05},
+    "factor-2": DEPTH_3,
+    "factor-2-balanced": DEPTH_3,
+    "factor-2-balanced-iterations-100": {**DEPTH_3, "iterations": 100},
+    "factor-1-iterations-100": {"iterations": 100, "lr_img": 1.0, "lr_net": 0.05},
 }
 """For each part: settings of condensation other than the default. The default is 20 iterations in
 the cpu preset; the paper has 1000."""
@@ -56,23 +57,22 @@ class MainJob:
     part: Literal[
         "all",
         "mnist",
-        "plain",
-        "small",
-        "rehearsed",
-        "long",
-        "shallow",
-        "thirds",
-        "gentle",
+        "factor-1",
+        "factor-2",
+        "factor-2-balanced",
+        "factor-2-balanced-iterations-100",
+        "factor-2-balanced-depth-2",
+        "factor-3-balanced",
+        "factor-1-iterations-100",
         "heads",
         "time",
     ] = "all"
-    """mnist: condensed sets of MNIST. plain: the four memories with EEIL's replay (factor 1, no
-    logits). small: DSA and herding with factor 2. rehearsed: herding, DC and DSA with factor 2,
-    logits and balanced batches, condensed at full depth. long: DC and DSA as in rehearsed,
-    iterations 100. shallow: DC and DSA with default condensation (depth 2, lower lr_img). thirds:
-    herding as in rehearsed, factor 3. gentle: DSA as in plain, iterations 100 and lower learning
-    rates. heads: DSA and herding with heads task and class, default settings. time: the main job
-    without cache."""
+    """mnist: condensed sets of MNIST. factor-1: the four memories with EEIL's replay (no logits).
+    factor-2: DSA and herding. factor-2-balanced: herding, DC and DSA with logits and balanced
+    batches; condensed at full depth, as in factor-2. factor-2-balanced-iterations-100: DC and DSA.
+    factor-2-balanced-depth-2: DC and DSA with default condensation (lower lr_img).
+    factor-3-balanced: herding. factor-1-iterations-100: DSA with lower learning rates. heads: DSA
+    and herding with heads task and class, default settings. time: the main job without cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """Memories to measure: random, herding, dc, dsa."""
     distill: tuple[bool, ...] = (False, True)
@@ -98,22 +98,22 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
     for method in chosen(settings, MEMORIES):
         for seed in seeds:
             line = f"condense run --dataset mnist --method {method} --ipc 10 --seed {seed}"
-            bare = f"{line} --evaluation.augment none"
-            yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", bare.split()
-    for part, (how, memories) in REHEARSALS.items():
+            unaugmented = f"{line} --evaluation.augment none"
+            yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", unaugmented.split()
+    for part, (replay, memories) in REPLAYS.items():
         for distill in settings.distill:
             flag = "distill" if distill else "no-distill"
             for memory in chosen(settings, memories):
-                more = "" if memory in LEARNERS_OWN else condensing_flags(part)
+                more = "" if memory in SELECTION_METHODS else condensing_flags(part)
                 for seed in seeds:
-                    line = f"{learn(memory)} {flags(how)}{more} --{flag} --seed {seed}"
-                    named = f"{memory}-{part}" if part != "plain" else memory
+                    line = f"{train(memory)} {flags(replay)}{more} --{flag} --seed {seed}"
+                    named = f"{memory}-{part}" if part != "factor-1" else memory
                     yield part, f"domain-{named}-{flag}-s{seed}", line.split()
     for head in ("task", "class"):
         for memory in chosen(settings, ("dsa", "herding")):
-            line = f"{learn(memory)} --no-distill --head {head}"
+            line = f"{train(memory)} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
-    yield "time", "time-domain-dsa-s0", f"{learn('dsa')} --no-cache".split()
+    yield "time", "time-domain-dsa-s0", f"{train('dsa')} --no-cache".split()
 
 
 def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:
@@ -121,7 +121,7 @@ def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:
     return [memory for memory in memories if memory in settings.memory]
 
 
-def learn(memory: str) -> str:
+def train(memory: str) -> str:
     """Command that trains on the stream with 10 images per class, or the same bytes."""
     return f"continual.run {STREAM} --memory {memory}"
 
@@ -132,11 +132,13 @@ def condensing_flags(part: str) -> str:
     return "".join(f" --condensing.{name.replace('_', '-')} {value}" for name, value in changes)
 
 
-def flags(how: ReplayConfig) -> str:
+def flags(replay: ReplayConfig) -> str:
     """Flags of the replay settings."""
-    logits = "store-logits" if how.store_logits else "no-store-logits"
-    er_ace = "er-ace" if how.er_ace else "no-er-ace"
-    return f"--factor {how.factor} --{logits} --batch-size-mem {how.batch_size_mem} --{er_ace}"
+    logits = "store-logits" if replay.store_logits else "no-store-logits"
+    er_ace = "er-ace" if replay.er_ace else "no-er-ace"
+    return (
+        f"--factor {replay.factor} --{logits} --batch-size-mem {replay.batch_size_mem} --{er_ace}"
+    )
 
 
 def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
@@ -169,8 +171,8 @@ def run(argv: list[str]) -> None:
         if settings.part in ("all", part)
     ]
     with ThreadPoolExecutor(settings.jobs) as pool:
-        for measured in [pool.submit(measure, settings, *command) for command in wanted]:
-            measured.result()
+        for job in [pool.submit(measure, settings, *command) for command in wanted]:
+            job.result()
 
 
 if __name__ == "__main__":

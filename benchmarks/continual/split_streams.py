@@ -39,12 +39,18 @@ if TYPE_CHECKING:
     from continual.settings import ContinualConfig
 
 PROG = "python -m benchmarks.continual.split_streams"
-SHOWN = {**NAMES, "icarl": "herding", "gdumb": "class-balanced", "gdumb-dsa": NAMES["dsa"]}
-"""Names of the memories in the table, which has a separate column for the learner."""
-ALIKE = "-alike"
-"""Suffix of selected memories that have the replay settings of condensed ones."""
-OURS = (*MEMORIES, f"herding{ALIKE}")
-LEARNERS: dict[str, str] = {
+SHOWN = {
+    **NAMES,
+    "herding-er-ace": "herding (ER-ACE, balanced batches)",
+    "icarl": "herding",
+    "gdumb": "class-balanced",
+    "gdumb-dsa": NAMES["dsa"],
+}
+"""Names of the memories in the table, which has a separate column for the strategy."""
+HERDING_ER_ACE = "herding-er-ace"
+"""Herding with the replay settings of condensed memories."""
+OURS = (*MEMORIES, HERDING_ER_ACE)
+STRATEGIES: dict[str, str] = {
     **dict.fromkeys(OURS, "EEIL"),
     **{
         "reservoir": "Naive",
@@ -55,26 +61,26 @@ LEARNERS: dict[str, str] = {
     },
 }
 GROUPS = {
-    "all": tuple(LEARNERS),
+    "all": tuple(STRATEGIES),
     "ours": OURS,
-    "theirs": tuple(name for name in LEARNERS if name not in OURS),
+    "theirs": tuple(name for name in STRATEGIES if name not in OURS),
 }
 
-SHARED = ("stream", "images_per_class", "memory", "learner", "config", "images")
+SHARED = ("stream", "images_per_class", "memory", "strategy", "config", "images")
 """Columns that are equal in all rows of one mean."""
 
-RATES = {"icarl": 0.2}
+BASELINE_LRS = {"icarl": 0.2}
 """Learning rates that differ from EEIL's. Rebuffi et al. 2017 use 2 for 100 classes; the loss is
 the mean of one binary loss per class, so fewer classes give larger gradients."""
 
 NOTES = {
     "reservoir": "Naive with ReplayPlugin, cross-entropy, half of each batch from the memory, "
-    "whose images are drawn from all so far whatever their class",
+    "whose images are sampled from all images so far, regardless of their class",
     "class-balanced": "the same with equal shares for the classes so far",
-    "icarl": "its own loss (binary cross-entropy and distillation) at a learning rate of its own, "
+    "icarl": "its own loss (binary cross-entropy and distillation) and its own learning rate, "
     "all outputs from the start, nearest class mean at test",
-    "gdumb": "a fresh network for each task, trained on the memory alone",
-    "gdumb-dsa": "the same with DSA's images for a memory, made as EEIL's are",
+    "gdumb": "a new network for each task, trained on the memory only",
+    "gdumb-dsa": "the same with a memory of DSA's images, condensed as for EEIL",
 }
 
 
@@ -84,7 +90,7 @@ class SplitStreams:
 
     stream: Literal["split-fashionmnist", "split-cifar10"] = "split-fashionmnist"
     memory: str = "all"
-    """random, herding, dc, dsa: memories of EEIL. herding-alike: herding with the replay settings
+    """random, herding, dc, dsa: memories of EEIL. herding-er-ace: herding with the replay settings
     of condensed memories. reservoir, class-balanced, icarl, gdumb: Avalanche's strategies.
     gdumb-dsa: GDumb with condensed images. ours, theirs, all: groups of these."""
     images_per_class: int = 10
@@ -158,19 +164,19 @@ def config_of(settings: SplitStreams, memory: str) -> str:
     """Other settings of a row: EEIL's replay settings, or a baseline's learning rate."""
     ours = _eeil(settings, memory)
     if memory in OURS:
-        chosen = {name: getattr(ours, name) for name in ("distill", "factor", "store_logits")}
-        chosen |= {name: getattr(ours.learner, name) for name in ("batch_size_mem", "er_ace")}
+        selected = {name: getattr(ours, name) for name in ("distill", "factor", "store_logits")}
+        selected |= {name: getattr(ours.eeil, name) for name in ("batch_size_mem", "er_ace")}
     else:
-        chosen = {"lr": RATES.get(memory, ours.learner.lr)}
-    return " ".join(f"{name}={value}" for name, value in chosen.items())
+        selected = {"lr": BASELINE_LRS.get(memory, ours.eeil.lr)}
+    return " ".join(f"{name}={value}" for name, value in selected.items())
 
 
 def _flags(settings: SplitStreams, memory: str) -> list[str]:
     """Flags of `continual.run` for this memory; for a baseline, those of EEIL with DSA."""
-    name = memory.removesuffix(ALIKE) if memory in OURS else "dsa"
-    chosen = ["--stream", settings.stream, "--memory", name, "--preset", settings.preset]
-    alike = flags(STREAMS[settings.stream].rehearsal).split()
-    return [*chosen, *alike] if memory.endswith(ALIKE) else chosen
+    name = "herding" if memory == HERDING_ER_ACE else memory if memory in OURS else "dsa"
+    selected = ["--stream", settings.stream, "--memory", name, "--preset", settings.preset]
+    replay = flags(STREAMS[settings.stream].replay).split()
+    return [*selected, *replay] if memory == HERDING_ER_ACE else selected
 
 
 def _eeil(settings: SplitStreams, memory: str) -> ContinualConfig:
@@ -203,18 +209,18 @@ def _theirs(settings: SplitStreams, tasks: Sequence[ImageData], memory: str, see
     """Run a baseline; it is never resumed."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no QP solver found")  # from a dependency of Avalanche
-        from benchmarks.continual.baselines import Job, learn
+        from benchmarks.continual.baselines import Job, train_baseline
     from continual.report import forgetting, stage_averages
 
     ours = _eeil(settings, memory)
-    config = replace(ours.learner, lr=RATES.get(memory, ours.learner.lr))
+    config = replace(ours.eeil, lr=BASELINE_LRS.get(memory, ours.eeil.lr))
     job = Job(tasks, config, settings.images_per_class, seed, ours.factor, ours.condensing)
-    outcome = learn(memory, job)
+    result = train_baseline(memory, job)
     return {
-        **asdict(outcome),
+        **asdict(result),
         "memory": memory,
-        "average_accuracy": stage_averages(outcome.matrix),
-        "forgetting": forgetting(outcome.matrix),
+        "average_accuracy": stage_averages(result.matrix),
+        "forgetting": forgetting(result.matrix),
         "device": str(tasks[0].device),
         "commit": provenance()["commit"],
     }
@@ -228,7 +234,7 @@ def _add(path: Path, found: Row, settings: Row) -> None:
     about = machine(torch.get_num_threads())
     row = {
         **{"stream": settings["stream"], "memory": found["memory"]},
-        "learner": LEARNERS[found["memory"]],
+        "strategy": STRATEGIES[found["memory"]],
         **{"images_per_class": settings["images_per_class"], "config": found["config"]},
         "seed": found["seed"],
         "preset": settings["preset"],
@@ -262,7 +268,7 @@ def table(rows: list[Row]) -> str:
         return stream, int(images), -fmean(column(found, "final_average"))
 
     return markdown_table(
-        ["stream", "images", "memory", "learner", "accuracy", "forgetting", "n"],
+        ["stream", "images", "memory", "strategy", "accuracy", "forgetting", "n"],
         (
             [
                 *about[:2],
@@ -280,11 +286,13 @@ def notes(memories: Sequence[str]) -> str:
     """Notes for the comparison of the rows of these memories."""
     general = (
         "Accuracy over the classes so far after each task, without task labels. Condensed memories "
-        "are kept and rehearsed as by default, chosen ones as EEIL has it or alike. Theirs make as "
-        "many updates as EEIL's two stages with a condensed memory, of the same batch, network, "
-        "start and augmentation, their learning rate divided by ten at each quarter. Reservoir, "
-        "class-balanced and gdumb have their whole memory from the first task on, the others so "
-        "much for each class. A pixel of a channel is a byte in every memory."
+        "have their default replay settings; herding and random have EEIL's replay, herding-er-ace "
+        "that of condensed memories. Avalanche's strategies make as many steps as EEIL's two "
+        "stages with a condensed memory, with the same batch size, network, initial weights and "
+        "augmentation; their learning rate is divided by ten after each quarter. Reservoir, "
+        "class-balanced and gdumb have their whole memory from the first task on, the others a "
+        "fixed number of images for each class. Every memory stores one byte for a pixel of a "
+        "channel."
     )
     theirs = [f"{name}: {NOTES[name]}." for name in memories if name in NOTES]
     return "\n".join([general, *theirs])

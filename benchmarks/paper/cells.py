@@ -62,7 +62,7 @@ class Cell:
     paper: Figure | None = None
     """The paper's result; None if it has none."""
     dataset: str = field(kw_only=True)
-    alike: bool = True
+    comparable: bool = True
     """Whether these flags at the `paper` preset are the paper's settings. They are not for results
     that the paper took from the authors of other methods."""
 
@@ -121,7 +121,7 @@ def is_papers(row: Row, cell: Cell) -> bool:
     """Whether a row was measured as in the paper, so that the two may be compared."""
     whole = int(row["n"]) >= PAPERS_SETS * PAPERS_NETWORKS
     images = int(row["train"]) == OFFICIAL.get(cell.dataset)
-    return cell.alike and row["preset"] == "paper" and whole and images
+    return cell.comparable and row["preset"] == "paper" and whole and images
 
 
 def markdown(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> str:
@@ -161,7 +161,7 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
     path = RESULTS / f"{table}.csv"
     rows = read_rows(path)
     if rows and not {*cells[0].axes, "preset", "sets"} <= rows[0].keys():
-        raise UserError(f"{path} is damaged: mend it or move it away")
+        raise UserError(f"{path} is damaged: repair or remove it")
     for cell in [] if settings.show else wanted:
         before = row_of(cell, rows, settings.preset)
         if before and int(before["sets"]) >= settings.sets:

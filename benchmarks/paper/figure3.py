@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, stdev
 
-from benchmarks.result_files import Result, learnt, results
+from benchmarks.result_files import Result, results, stream_runs
 from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
@@ -37,13 +37,13 @@ class Figure3:
     """Path of the figure."""
 
 
-LINES = {"plain": "-", "rehearsed": ":", "shallow": "--"}
+LINES = {"factor-1": "-", "factor-2-balanced": ":", "factor-2-balanced-depth-2": "--"}
 """Line style of each part of the main job."""
 
 
-def curve(kept: list[Result], memory: str, distill: bool, part: str = "plain") -> Curve | None:
+def curve(kept: list[Result], memory: str, distill: bool, part: str = "factor-1") -> Curve | None:
     """The curve over all seeds, with one head for all tasks; None without measurements."""
-    found = learnt(kept, "domain", memory, distill, part)
+    found = stream_runs(kept, "domain", memory, distill, part)
     runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
@@ -64,7 +64,7 @@ def plot(kept: list[Result], path: Path) -> None:
             for part, line in LINES.items():
                 found = curve(kept, memory, distill, part)
                 if found:
-                    label = name if part == "plain" else None
+                    label = name if part == "factor-1" else None
                     style = {"marker": "o", "capsize": 3, "linestyle": line}
                     axes.errorbar(STAGES, *found, **style, label=label, color=colour)
             if memory in PAPER and not distill:
@@ -73,8 +73,8 @@ def plot(kept: list[Result], path: Path) -> None:
         axes.set_xlabel("learning stage")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("test accuracy (%)")
-    panels[0].plot([], [], "--", color="grey", label="rehearsed as DSA by default")
-    panels[0].plot([], [], ":", color="grey", label="so, and condensed like whole images")
+    panels[0].plot([], [], "--", color="grey", label="default replay settings of DSA")
+    panels[0].plot([], [], ":", color="grey", label="the same, condensed like whole images")
     panels[0].scatter([], [], 60, marker="*", color="grey", label="the paper, at its own scale")
     figure.legend(
         *panels[0].get_legend_handles_labels(), loc="outside right upper", fontsize="small"

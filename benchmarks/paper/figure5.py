@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 PROG = "python -m benchmarks.paper.figure5"
 METHODS = {"dc": "without DSA", "dsa": "with DSA"}
-SIDES = ("real", "synthetic")
+IMAGES = ("real", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def norms(gradients: Gradients) -> Tensor:
     return lengths
 
 
-def follow(matcher: Matcher, images: Tensor, velocity: Tensor, k: int) -> Magnitudes:
+def gradient_norms(matcher: Matcher, images: Tensor, velocity: Tensor, k: int) -> Magnitudes:
     """The gradient norms in the k-th outer iteration, which updates `images` in place.
 
     Args:
@@ -94,14 +94,14 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
 
     matching = method_named(method).preset(settings.preset)
     path = kept_at(settings, data, method, matching)
-    with FileCheckpointer(path, show=Progress(f"condensing by {method}")) as journal:
-        condense_by_gradient_matching(data, matching, settings.seed, journal)
-        journal.flush()
-        reached = journal.restore()
+    with FileCheckpointer(path, show=Progress(f"condensing by {method}")) as checkpointer:
+        condense_by_gradient_matching(data, matching, settings.seed, checkpointer)
+        checkpointer.flush()
+        reached = checkpointer.restore()
     assert reached is not None
     images, velocity = (reached.tensors[name].to(data.device) for name in ("images", "velocity"))
     matcher = Matcher(data, matching, settings.seed)
-    found = follow(matcher, images, velocity, matching.iterations)
+    found = gradient_norms(matcher, images, velocity, matching.iterations)
     changed = {"method": method, "overrides": json.dumps(overrides(matching))}
     return [
         {
@@ -118,10 +118,10 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
 def spread(found: Magnitudes, t: int) -> Row:
     """Mean, minimum and maximum over the classes at a step."""
     row = {}
-    for side in SIDES:
-        values: Tensor = getattr(found, side)[t]
+    for kind in IMAGES:
+        values: Tensor = getattr(found, kind)[t]
         for name, value in (("mean", values.mean()), ("min", values.min()), ("max", values.max())):
-            row[f"{side}_{name}"] = f"{float(value):.6g}"
+            row[f"{kind}_{name}"] = f"{float(value):.6g}"
     return row
 
 
@@ -132,11 +132,11 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     for axes, condensed in zip(panels, METHODS.values(), strict=True):
         mine = [row for row in rows if row["condensed"] == condensed]
         steps = [row["t"] for row in mine]
-        for side in SIDES:
+        for kind in IMAGES:
             mean, low, high = (
-                [float(row[f"{side}_{name}"]) for row in mine] for name in ("mean", "min", "max")
+                [float(row[f"{kind}_{name}"]) for row in mine] for name in ("mean", "min", "max")
             )
-            axes.plot(steps, mean, marker="o", label=f"{side} images")
+            axes.plot(steps, mean, marker="o", label=f"{kind} images")
             axes.fill_between(steps, low, high, alpha=0.2)
         axes.set_title(condensed)
         axes.set_xlabel(f"step of the inner loop at k = {mine[0]['k']}")

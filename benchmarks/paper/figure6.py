@@ -87,9 +87,9 @@ def evolution(settings: Figure6, data: ImageData, start: Start) -> Evolution:
     matching = method_named("dsa").preset(settings.preset, init=start)
     path = kept_at(settings, data, "dsa", matching)
     bar = Progress(f"condensing {STARTS[start]}")
-    with Moments(path, moments(matching.iterations), bar) as journal:
-        condense_by_gradient_matching(data, matching, settings.seed, journal)
-    return {0: initial_images(data, matching, settings.seed), **journal.seen}
+    with Moments(path, moments(matching.iterations), bar) as checkpointer:
+        condense_by_gradient_matching(data, matching, settings.seed, checkpointer)
+    return {0: initial_images(data, matching, settings.seed), **checkpointer.seen}
 
 
 def tiles(data: ImageData, evolved: Evolution, labels: Sequence[int]) -> Tensor:
@@ -131,7 +131,7 @@ def run(argv: list[str]) -> None:
     """
     settings = read_flags(Figure6, argv, PROG)
     if not settings.classes:
-        raise UserError("name a class to draw, or several")
+        raise UserError("give one or more classes to draw")
     data = load_images(settings)
     for name in settings.classes:
         if name not in data.class_names:

@@ -103,7 +103,7 @@ def flags_of(dataset: str, method: str, ipc: int) -> list[str]:
     return flags
 
 
-def tested_alike(dataset: str, method: str) -> bool:
+def comparable(dataset: str, method: str) -> bool:
     """Whether the `paper` preset condenses and tests with the paper's settings."""
     return method in AUGMENTED or (method not in ELSEWHERE and dataset != TESTED_OTHERWISE)
 
@@ -113,8 +113,8 @@ def cells() -> Iterator[Cell]:
     for (dataset, ipc), papers in PAPER.items():
         for method in METHODS:
             axes: dict[str, str | int] = {"dataset": dataset, "ipc": ipc, "method": method}
-            flags, alike = flags_of(dataset, method, ipc), tested_alike(dataset, method)
-            yield Cell(axes, flags, papers.get(method), dataset=dataset, alike=alike)
+            flags, fair = flags_of(dataset, method, ipc), comparable(dataset, method)
+            yield Cell(axes, flags, papers.get(method), dataset=dataset, comparable=fair)
 
 
 if __name__ == "__main__":

@@ -40,8 +40,8 @@ def cells() -> Iterator[Cell]:
     for ipc, papers in PAPER.items():
         for method, paper in papers.items():
             axes: dict[str, str | int] = {"ipc": ipc, "method": method}
-            flags, alike = flags_of("cifar100", method, ipc), method not in ELSEWHERE
-            yield Cell(axes, flags, paper, dataset="cifar100", alike=alike)
+            flags, fair = flags_of("cifar100", method, ipc), method not in ELSEWHERE
+            yield Cell(axes, flags, paper, dataset="cifar100", comparable=fair)
 
 
 if __name__ == "__main__":

@@ -44,9 +44,9 @@ class Table4(Cells):
 def cells() -> Iterator[Cell]:
     """All cells, row by row."""
     for dataset in ("cifar10", "fashionmnist"):
-        for scheme, (sides, means, spreads) in SCHEMES.items():
+        for scheme, (augmentations, means, spreads) in SCHEMES.items():
             for operation, mean, spread in zip(OPERATIONS, means, spreads, strict=True):
-                real, synthetic, test = sides
+                real, synthetic, test = augmentations
                 axes = {"dataset": dataset, "scheme": scheme, "operation": operation}
                 flags = ["--augment-real", real, "--augment-synthetic", synthetic]
                 flags += ["--evaluation.augment", test]

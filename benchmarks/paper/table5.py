@@ -43,15 +43,15 @@ class Table5(Cells):
 
     dataset: tuple[str, ...] = ()
     """mnist fashionmnist svhn cifar10; by default all."""
-    strategy: tuple[str, ...] = ()
+    dsa_strategy: tuple[str, ...] = ()
     """none color crop cutout flip scale rotate combination."""
 
 
 def flags_of(strategy: str) -> list[str]:
     """The flags to condense and test with a strategy; the combination is the default."""
     if strategy == "none":
-        sides = ("--augment-real", "--augment-synthetic", "--evaluation.augment")
-        return [word for side in sides for word in (side, "none")]
+        names = ("--augment-real", "--augment-synthetic", "--evaluation.augment")
+        return [word for name in names for word in (name, "none")]
     if strategy == "combination":
         return []
     return ["--dsa-strategy", strategy, "--evaluation.dsa-strategy", strategy]
@@ -62,7 +62,7 @@ def cells() -> Iterator[Cell]:
     for dataset, papers in PAPER.items():
         for strategy, paper in zip(STRATEGIES, papers, strict=True):
             if paper is not None:
-                axes = {"dataset": dataset, "strategy": strategy}
+                axes = {"dataset": dataset, "dsa_strategy": strategy}
                 yield Cell(axes, flags_of(strategy), paper, dataset=dataset)
 
 

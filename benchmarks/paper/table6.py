@@ -64,7 +64,7 @@ PAPERS_SCALE = {
     "ground_truth_architectures": 720,
     "ground_truth_steps": 50_000,
 }
-PAPERS_UPDATES = 300
+PAPERS_STEPS = 300
 """Training steps of each architecture on a proxy."""
 CORRELATIONS = ("spearman_top", "spearman_all", "kendall_all")
 NOT_SAID = ("ground_truth", "data_root", "storage")
@@ -96,7 +96,7 @@ def read_runs(paths: Sequence[Path]) -> list[Compared]:
     if twice:
         raise UserError(f"give one run of each proxy, not several of {', '.join(sorted(twice))}")
     if "whole" not in names:
-        raise UserError("give the run with --proxy whole too: it is the ground_truth")
+        raise UserError("give the run with --proxy whole too: it is the ground truth")
     return with_common_ground_truth(runs, None)
 
 
@@ -111,7 +111,7 @@ def row(each: Compared, config: Mapping[str, Any], ground_truth: GroundTruth) ->
     summary = each.summary
     return {
         "proxy": each.name,
-        "pick": summary["best"],
+        "selected": summary["best"],
         "accuracy": _rounded(summary["best_accuracy"]),
         "regret": _rounded(summary["regret"]),
         **{key: value for name in CORRELATIONS for key, value in _correlation(summary, name)},
@@ -156,10 +156,10 @@ def as_published(settings: Mapping[str, Any]) -> bool:
 
 def is_papers(row: Row) -> bool:
     """Whether a row was measured as in the paper, so that the two may be compared."""
-    updates = PAPERS_SCALE["ground_truth_steps"] if row["proxy"] == "whole" else PAPERS_UPDATES
+    steps = PAPERS_SCALE["ground_truth_steps"] if row["proxy"] == "whole" else PAPERS_STEPS
     return (
         row["as_published"]
-        and row["steps"] == updates
+        and row["steps"] == steps
         and all(row[k] == v for k, v in PAPERS_SCALE.items())
     )
 

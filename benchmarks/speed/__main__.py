@@ -19,19 +19,19 @@ import pandas as pd
 
 from benchmarks.commands import machine
 from benchmarks.rows import RESULTS, read_rows, write_rows
-from benchmarks.speed.problem import Part, Speed
-from benchmarks.workers import SIDES, roofline_of, run, worker
+from benchmarks.speed.problem import PartName, Speed
+from benchmarks.workers import BACKENDS, roofline_of, run, worker
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import atomic_write
 from condense.runs.run_dir import provenance
 
 if TYPE_CHECKING:
-    from benchmarks.speed.roofline import Floor
+    from benchmarks.speed.roofline import Roofline
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """The measurements of one part, one per round."""
 
     seconds: list[tuple[float, float]]
@@ -42,45 +42,45 @@ class Measured:
     @property
     def ratios(self) -> list[float]:
         """Speedup of the engine over the reference, by round."""
-        return [literal / engine for literal, engine in self.seconds]
+        return [reference / engine for reference, engine in self.seconds]
 
 
-def alternate(settings: Speed) -> tuple[dict[str, Measured], Floor]:
+def alternate(settings: Speed) -> tuple[dict[str, Measurement], Roofline]:
     """Run all parts in turn, reference and engine alternately, until time is up."""
     deadline = time.monotonic() + 60 * settings.minutes
-    found: dict[str, Measured] = {}
-    with worker("reference", settings) as literal, worker("engine", settings) as engine:
-        floor = engine.submit(roofline_of, settings).result()
+    found: dict[str, Measurement] = {}
+    with worker("reference", settings) as reference, worker("engine", settings) as engine:
+        roofline = engine.submit(roofline_of, settings).result()
 
-        def both(part: Part, number: int) -> list[tuple[float, float]]:
+        def both(part: PartName, number: int) -> list[tuple[float, float]]:
             return [
-                x.submit(run, part, number, settings.device).result() for x in (literal, engine)
+                x.submit(run, part, number, settings.device).result() for x in (reference, engine)
             ]
 
         for part in settings.parts:
             both(part, 0)  # to warm up
-            found[part] = Measured([])
+            found[part] = Measurement([])
         for number in itertools.count(1):
             for part in settings.parts:
                 if number > 1 and time.monotonic() > deadline:
-                    return found, floor
+                    return found, roofline
                 (slow, plain), (quick, ours) = both(part, number)
                 before, max_rel_diff = found[part], abs(plain - ours) / max(abs(plain), 1e-30)
-                found[part] = Measured(
+                found[part] = Measurement(
                     [*before.seconds, (slow, quick)], max(before.max_rel_diff, max_rel_diff)
                 )
                 print(f"{number} {part}: {slow:.3f} s, {quick:.3f} s", flush=True)
-    return found, floor
+    return found, roofline
 
 
-def added_up(settings: Speed, found: dict[str, Measured]) -> Measured | None:
+def added_up(settings: Speed, found: dict[str, Measurement]) -> Measurement | None:
     """An outer iteration of the paper's length, added up from class sweeps and inner loops."""
     if not {"class sweep", "inner loop"} <= set(found):
         return None
     sweeps, epochs = settings.matching().loops()
-    loops = (sweeps - 1) * epochs / settings.steps
+    loops = (sweeps - 1) * epochs / settings.inner_loop
     pairs = zip(found["class sweep"].seconds, found["inner loop"].seconds, strict=False)
-    return Measured(
+    return Measurement(
         [
             (sweeps * sweep[0] + loops * inner[0], sweeps * sweep[1] + loops * inner[1])
             for sweep, inner in pairs
@@ -89,42 +89,42 @@ def added_up(settings: Speed, found: dict[str, Measured]) -> Measured | None:
     )
 
 
-def rooflines(settings: Speed, floor: Floor) -> dict[str, float]:
+def rooflines(settings: Speed, roofline: Roofline) -> dict[str, float]:
     """The roofline of each part, in seconds."""
     synthetic, real = settings.classes * settings.ipc, settings.classes * settings.batch_real
-    image = 2 * 4 * settings.channels * settings.size**2 * floor.byte  # read, written; float32
+    image = 2 * 4 * settings.channels * settings.size**2 * roofline.byte  # read, written; float32
     sweeps, epochs = settings.matching().loops()
-    sweep = real * floor.training + synthetic * floor.matching
-    update = synthetic * floor.training
-    test = settings.tested * floor.forward
+    sweep = real * roofline.training + synthetic * roofline.matching
+    step = synthetic * roofline.training
+    test = settings.tested * roofline.forward
     values = (
-        real * floor.training,
-        synthetic * floor.matching,
+        real * roofline.training,
+        synthetic * roofline.matching,
         sweep,
         6 * (settings.batch_real + settings.ipc) * image,  # 6 operations
         6 * synthetic * image,
-        settings.steps * update,
-        settings.networks * (settings.epochs * update + test),
-        sweeps * sweep + (sweeps - 1) * epochs * update,
+        settings.inner_loop * step,
+        settings.num_eval * (settings.epoch_eval_train * step + test),
+        sweeps * sweep + (sweeps - 1) * epochs * step,
     )
-    return dict(zip(get_args(Part), values, strict=True))
+    return dict(zip(get_args(PartName), values, strict=True))
 
 
-def row(settings: Speed, part: str, measured: Measured, floor: float) -> dict[str, Any]:
+def row(settings: Speed, part: str, measurement: Measurement, roofline: float) -> dict[str, Any]:
     """The row of one part."""
-    literal, engine = (median(side) for side in zip(*measured.seconds, strict=True))
+    reference, engine = (median(times) for times in zip(*measurement.seconds, strict=True))
     return {
         **about(settings),
         "what": part,
-        "rounds": len(measured.seconds),
-        "reference_seconds": f"{literal:.4g}",
+        "rounds": len(measurement.seconds),
+        "reference_seconds": f"{reference:.4g}",
         "engine_seconds": f"{engine:.4g}",
-        "ratio": f"{median(measured.ratios):.3f}",
-        "ratio_min": f"{min(measured.ratios):.3f}",
-        "ratio_max": f"{max(measured.ratios):.3f}",
-        "roofline_seconds": f"{floor:.4g}",
-        "roofline_ratio": f"{literal / floor:.3f}",
-        "max_rel_diff": f"{measured.max_rel_diff:.1e}",
+        "ratio": f"{median(measurement.ratios):.3f}",
+        "ratio_min": f"{min(measurement.ratios):.3f}",
+        "ratio_max": f"{max(measurement.ratios):.3f}",
+        "roofline_seconds": f"{roofline:.4g}",
+        "roofline_ratio": f"{reference / roofline:.3f}",
+        "max_rel_diff": f"{measurement.max_rel_diff:.1e}",
     }
 
 
@@ -138,25 +138,25 @@ def about(settings: Speed) -> dict[str, Any]:
     }
 
 
-def report(table: pd.DataFrame, floor: Floor) -> None:
+def report(table: pd.DataFrame, roofline: Roofline) -> None:
     """Print the results."""
     first = table.iloc[0]
     print(f"\n{first['problem']}; {first['device']}, {first['threads']} threads")
-    rate, copied = floor.flops / floor.training / 1e9, 1e-9 / floor.byte
-    print(f"floor: convolutions at {rate:.0f} GFLOP/s, images copied at {copied:.1f} GB/s\n")
+    rate, copied = roofline.flops / roofline.training / 1e9, 1e-9 / roofline.byte
+    print(f"roofline: convolutions at {rate:.0f} GFLOP/s, images copied at {copied:.1f} GB/s\n")
     print(table.loc[:, "what":].to_string(index=False))
 
 
-def step(side: str, settings: Speed) -> tuple[float, float]:
+def step(backend: str, settings: Speed) -> tuple[float, float]:
     """Seconds and bytes of one class sweep with one epoch of the inner loop, in a new process."""
-    with worker(side, replace(settings, steps=1)) as process:
+    with worker(backend, replace(settings, inner_loop=1)) as process:
         before = process.submit(peak, settings.device).result()
         for number in range(2):  # the first to warm up
-            answers = [
+            futures = [
                 process.submit(run, part, number, settings.device)
                 for part in ("class sweep", "inner loop")
             ]
-            seconds = sum(answer.result()[0] for answer in answers)
+            seconds = sum(future.result()[0] for future in futures)
         return seconds, process.submit(peak, settings.device).result() - before
 
 
@@ -175,13 +175,13 @@ def peak(device: str) -> int:
 
 def compare(settings: Speed) -> None:
     """Measure, print and save."""
-    found, floor = alternate(settings)
+    found, roofline = alternate(settings)
     whole = added_up(settings, found)
     if whole and "outer iteration" not in found:
         found["outer iteration, added up"] = whole
-    least = rooflines(settings, floor)
+    least = rooflines(settings, roofline)
     rows = [row(settings, part, found[part], least[part.partition(",")[0]]) for part in found]
-    report(pd.DataFrame(rows), floor)
+    report(pd.DataFrame(rows), roofline)
     path = RESULTS / "speed.csv"
     write_rows(path, [*read_rows(path), *rows])
 
@@ -190,7 +190,7 @@ def scale(settings: Speed) -> None:
     """Measure growing problems, save the table and plot it."""
     from benchmarks.speed.scaling import grow, plot
 
-    table = grow(settings, step, SIDES, settings.minutes).assign(**about(settings))
+    table = grow(settings, step, BACKENDS, settings.minutes).assign(**about(settings))
     name = RESULTS / f"scaling-{settings.device.partition(':')[0]}"
     with atomic_write(name.with_suffix(".csv")) as aside:
         table.to_csv(aside, index=False)

@@ -8,7 +8,7 @@ from torch.optim import SGD
 from torch.utils.data import TensorDataset
 
 from benchmarks.speed import reference
-from benchmarks.speed.problem import Part, Speed, make
+from benchmarks.speed.problem import PartName, Speed, make
 from condense.augment.params import AugmentParams, sample_params
 from condense.condensed_set import CondensedSet
 from condense.evaluation import evaluate
@@ -21,7 +21,7 @@ from condense.seeds import generator
 from condense.training.threads import map_chunks, worker_threads
 
 
-class Side:
+class Backend:
     """Computes parts of Algorithm 1; a subclass has a method for each part.
 
     Each method takes the number of the round, which seeds the random draws, and returns its
@@ -33,13 +33,13 @@ class Side:
         self.data, self.images, self.labels = make(settings)
         self.flat = self.images.flatten(0, 1)
 
-    def run(self, part: Part, number: int) -> list[Tensor]:
+    def run(self, part: PartName, number: int) -> list[Tensor]:
         """Compute a part."""
         found: list[Tensor] = getattr(self, part.replace(" ", "_"))(number)
         return found
 
 
-class Plain(Side):
+class Reference(Backend):
     """Each part computed by `benchmarks.speed.reference`."""
 
     def __init__(self, settings: Speed) -> None:
@@ -52,14 +52,14 @@ class Plain(Side):
             reference.gradient(self.network, few[:8], label) for label, few in enumerate(self.real)
         ]
 
-    def real_side(self, _: int) -> list[Tensor]:
+    def real_gradients(self, _: int) -> list[Tensor]:
         """The gradients of the real images of every class."""
         gradients = [
             reference.gradient(self.network, batch, label) for label, batch in enumerate(self.real)
         ]
         return [torch.stack(rows) for rows in zip(*gradients, strict=True)]
 
-    def synthetic_side(self, _: int) -> list[Tensor]:
+    def synthetic_gradients(self, _: int) -> list[Tensor]:
         """The gradient of D with respect to the synthetic images, for fixed target gradients."""
         moved = self._to_move()
         for label, target in enumerate(self.targets):
@@ -95,7 +95,7 @@ class Plain(Side):
             network,
             TensorDataset(self.flat, self.labels),
             SGD(network.parameters(), self.matching.lr_net),
-            self.settings.steps,
+            self.settings.inner_loop,
             self.matching.batch_train,
             draws,
             reference.transform_of(self.strategy, draws),
@@ -125,25 +125,25 @@ class Plain(Side):
         return self.images.clone().requires_grad_()
 
 
-class Engine(Side):
+class Engine(Backend):
     """Each part computed by `condense`."""
 
     def __init__(self, settings: Speed) -> None:
         super().__init__(settings)
         self.whole = Matcher(self.data, settings.matching(), seed=0)
-        short = settings.matching(inner_loop=settings.steps)
+        short = settings.matching(inner_loop=settings.inner_loop)
         self.matcher = Matcher(self.data, short, seed=0)
         self.condensed = CondensedSet.from_normalised(self.flat, self.labels, self.data)
         self.real = real_images(self.data, settings.batch_real, generator(0, "real"))
         self.targets = self._gradients([batch[:8] for batch in self.real])
 
-    def run(self, part: Part, number: int) -> list[Tensor]:
+    def run(self, part: PartName, number: int) -> list[Tensor]:
         """Compute a part on worker threads, as in a condensation."""
         with worker_threads(self.data.device):
             return super().run(part, number)
 
-    def real_side(self, _: int) -> list[Tensor]:
-        """As in `Plain`."""
+    def real_gradients(self, _: int) -> list[Tensor]:
+        """As in `Reference`."""
         network, matcher = self._fixed(), self.matcher
 
         def gradients(chunk: slice) -> Gradients:
@@ -155,8 +155,8 @@ class Engine(Side):
         found = list(map_chunks(gradients, matcher.class_chunks))
         return [torch.cat([part[name] for part in found]) for name in found[0]]
 
-    def synthetic_side(self, _: int) -> list[Tensor]:
-        """As in `Plain`."""
+    def synthetic_gradients(self, _: int) -> list[Tensor]:
+        """As in `Reference`."""
         network, matcher = self._fixed(), self.matcher
 
         def gradient(chunk: slice) -> Tensor:
@@ -172,35 +172,38 @@ class Engine(Side):
         return [torch.cat(list(map_chunks(gradient, matcher.class_chunks)))]
 
     def class_sweep(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         self._fixed()
         return [self.matcher.match(self.images, generator(number, "sweep"))[0]]
 
     def siamese_augmentation(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         drawn = self._omegas(generator(number, "siamese"), 1)
         return [
-            side for one in drawn for x in (self.real[0], self.images[0]) for side in one.apply([x])
+            image
+            for one in drawn
+            for x in (self.real[0], self.images[0])
+            for image in one.apply([x])
         ]
 
     def independent_augmentation(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         drawn = self._omegas(generator(number, "independent"), len(self.flat))
         return [one.apply([self.flat])[0] for one in drawn]
 
     def inner_loop(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         network = self._fixed()
         self.matcher.train_network(self.images, generator(number, "inner"))
         return list(network.parameters())
 
     def evaluation(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         found = evaluate(self.condensed, self.data, self.settings.evaluation(), seed=number)
         return [torch.tensor(found.values)]
 
     def outer_iteration(self, number: int) -> list[Tensor]:
-        """As in `Plain`."""
+        """As in `Reference`."""
         moved = self.images.clone()
         self.whole.outer_iteration(moved, torch.zeros_like(moved), number)
         return [moved]

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 PAPER_EPOCHS = 1000
 """Epochs of an evaluation in the paper."""
 
-Part = Literal[
-    "real side",
-    "synthetic side",
+PartName = Literal[
+    "real gradients",
+    "synthetic gradients",
     "class sweep",
     "siamese augmentation",
     "independent augmentation",
@@ -38,7 +38,7 @@ class Speed:
     threads: int = cores()
     minutes: float = 10.0
     """No round is started after this time; the first one is always finished."""
-    parts: tuple[Part, ...] = get_args(Part)[:-1]
+    parts: tuple[PartName, ...] = get_args(PartName)[:-1]
     """What to measure. An outer iteration of the paper's length takes minutes on a CPU; if it is
     not measured, it is added up from class sweeps and inner loops."""
     width: int = 128
@@ -53,11 +53,11 @@ class Speed:
     size: int = 32
     """Image height and width in pixels."""
     batch_real: int = 256
-    steps: int = 2
+    inner_loop: int = 2
     """Epochs of the inner loop in a round; an outer iteration uses the paper's number."""
-    networks: int = 20
+    num_eval: int = 20
     """Networks per evaluation."""
-    epochs: int = 2
+    epoch_eval_train: int = 2
     """Training epochs of each of these networks."""
     scaling: bool = False
     """Instead, measure and draw how time and memory scale."""
@@ -65,7 +65,9 @@ class Speed:
     @property
     def problem(self) -> str:
         """A short description of the settings."""
-        chosen = [self.precision] * (self.precision != "float32") + ["captured"] * self.cuda_graphs
+        chosen = [self.precision] * (self.precision != "float32") + [
+            "CUDA graphs"
+        ] * self.cuda_graphs
         near = f" (engine: {', '.join(chosen)})" if chosen else ""
         return (
             f"ConvNet d{self.depth}-w{self.width}{near}, {self.channels}×{self.size}×{self.size}, "
@@ -75,7 +77,7 @@ class Speed:
     @property
     def tested(self) -> int:
         """Number of test images: the paper's 10,000, scaled by the evaluation's length."""
-        return max(self.classes, 10_000 * self.epochs // PAPER_EPOCHS)
+        return max(self.classes, 10_000 * self.epoch_eval_train // PAPER_EPOCHS)
 
     def matching(self, **changes: Any) -> GradientMatching:
         """The settings of an outer iteration."""
@@ -85,7 +87,9 @@ class Speed:
     def evaluation(self) -> Evaluation:
         """The settings of an evaluation."""
         return Evaluation(
-            num_eval=self.networks, epoch_eval_train=self.epochs, network=self._network()
+            num_eval=self.num_eval,
+            epoch_eval_train=self.epoch_eval_train,
+            network=self._network(),
         )
 
     def _network(self) -> Network:

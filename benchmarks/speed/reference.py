@@ -57,8 +57,8 @@ def augment(images: Tensor, operation: str, rows: Rows) -> Tensor:
             keep[:, _half(height, row[0]), _half(width, row[1])] = 0
         return images * mask
     if operation == "flip":
-        mirrored = torch.tensor([u[0] < 0.5 for u in rows], device=images.device)
-        return torch.where(mirrored[:, None, None, None], images.flip(3), images)
+        flipped = torch.tensor([u[0] < 0.5 for u in rows], device=images.device)
+        return torch.where(flipped[:, None, None, None], images.flip(3), images)
     if operation == "scale":
         factors = [[1 / 1.2 + u * (1.2 - 1 / 1.2) for u in row[:2]] for row in rows]
         return _warp(images, [[[x, 0.0, 0.0], [0.0, y, 0.0]] for x, y in factors])
@@ -264,8 +264,8 @@ def evaluate(
             weight_decay=settings.weight_decay,
         )
         batch = settings.batch_size
-        updates = epochs * math.ceil(len(images) / batch)
-        schedule = MultiStepLR(optimizer, [round(updates / 2)])
+        count = epochs * math.ceil(len(images) / batch)
+        schedule = MultiStepLR(optimizer, [round(count / 2)])
         transform = transform_of(strategy, draws, shared)
         train(network, dataset, optimizer, epochs, batch, draws, transform, schedule)
         values.append(accuracy(network, data))

@@ -22,7 +22,7 @@ REPEATS = 3
 
 
 @dataclass(frozen=True)
-class Floor:
+class Roofline:
     """Seconds per image of a network's convolutions, and seconds per byte copied."""
 
     forward: float
@@ -35,7 +35,7 @@ class Floor:
     byte: float
 
 
-def measure(network: nn.Module, shape: tuple[int, int, int], images: int) -> Floor:
+def measure(network: nn.Module, shape: tuple[int, int, int], images: int) -> Roofline:
     """The roofline of a network on its device, for images [c, h, w] copied `images` at a time."""
     device = next(network.parameters()).device
     forward = training = matching = flops = 0.0
@@ -51,7 +51,7 @@ def measure(network: nn.Module, shape: tuple[int, int, int], images: int) -> Flo
         flops += (2 + inner) * operations(layer, size)
     batch = torch.rand(images, *shape, device=device)
     byte = seconds(batch.clone, device) / (2 * batch.nbytes)
-    return Floor(forward, training, matching, flops, byte)
+    return Roofline(forward, training, matching, flops, byte)
 
 
 def convolutions(

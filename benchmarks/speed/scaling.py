@@ -25,14 +25,14 @@ Measure = Callable[[str, CaseT], tuple[float, float]]
 
 
 def grow(
-    case: CaseT, measure: Measure[CaseT], sides: tuple[str, ...], minutes: float
+    case: CaseT, measure: Measure[CaseT], backends: tuple[str, ...], minutes: float
 ) -> pd.DataFrame:
     """A row per backend, axis and value; when time is up, the rest of an axis is left out.
 
     Args:
         case: a dataclass with a field for each axis; one field is changed at a time.
         measure: runs one backend on one case.
-        sides: the backends to measure.
+        backends: the backends to measure.
         minutes: in total; each axis gets an equal share.
     """
     rows: list[dict[str, Any]] = []
@@ -42,21 +42,22 @@ def grow(
         for value in values:
             started = time.monotonic()
             if started + 2 * last > deadline:
-                print(f"{axis}: no time for {value} and beyond", flush=True)
+                print(f"{axis}: time is up, {value} and larger are not measured", flush=True)
                 break
-            for side in sides:
-                seconds, memory = measure(side, replace(case, **{axis: value}))  # type: ignore[type-var]
+            for backend in backends:
+                seconds, memory = measure(backend, replace(case, **{axis: value}))  # type: ignore[type-var]
                 rows.append(
                     {
                         "axis": axis,
                         "value": value,
-                        "side": side,
+                        "backend": backend,
                         "seconds": seconds,
                         "bytes": memory,
                     }
                 )
                 print(
-                    f"{axis} {value} {side}: {seconds:.3f} s, {memory / 2**20:.0f} MB", flush=True
+                    f"{axis} {value} {backend}: {seconds:.3f} s, {memory / 2**20:.0f} MB",
+                    flush=True,
                 )
             last = time.monotonic() - started
     return pd.DataFrame(rows)
@@ -70,8 +71,8 @@ def plot(table: pd.DataFrame, title: str, path: Path) -> None:
         for axes, what, unit in zip(
             panels[:, column], ("seconds", "bytes"), (1.0, 2.0**20), strict=True
         ):
-            for side, points in table[table["axis"] == axis].groupby("side"):
-                axes.loglog(points["value"], points[what] / unit, marker="o", label=side)
+            for backend, points in table[table["axis"] == axis].groupby("backend"):
+                axes.loglog(points["value"], points[what] / unit, marker="o", label=backend)
             values = sorted(set(table.loc[table["axis"] == axis, "value"]))
             axes.set_xticks(values, map(str, values))
             axes.xaxis.minorticks_off()

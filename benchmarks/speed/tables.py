@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from typing import get_args
 
 from benchmarks.rows import Row
-from benchmarks.speed.problem import Part, Speed
+from benchmarks.speed.problem import PartName, Speed
 from benchmarks.speed.time_to_accuracy import VARIANTS
 from condense.runs.report import markdown_table
 
-PARTS = (*get_args(Part), "outer iteration, added up")
-ALIKE = (
+PARTS = (*get_args(PartName), "outer iteration, added up")
+SAME = (
     "dataset",
     "ipc",
     "reference_iterations",
@@ -43,20 +43,20 @@ def speed_table(rows: Iterable[Row]) -> str:
         mine = [found.get((problem.problem, part)) for problem in PROBLEMS]
         if exact := mine[0]:
             lines.append([part, *map(_ratio, mine), f"{float(exact['roofline_ratio']):.1f}"])
-    return markdown_table(["", "exactly the same", "in bfloat16", "floor of float32"], lines)
+    return markdown_table(["", "exactly the same", "in bfloat16", "roofline of float32"], lines)
 
 
 def speedup_table(rows: Iterable[Row]) -> str:
     """Seconds until a set is as good as the reference's, and the speedup."""
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows:
-        alike = tuple(row[name] for name in ALIKE)
+        about = tuple(row[name] for name in SAME)
         seconds, times = float(row["seconds"]), row["speedup"]
         shown = f"{seconds:.1f} ({float(times):.1f})" if times else f"not in {seconds:.1f}"
-        groups.setdefault(alike, {})[row["variant"]] = shown
+        groups.setdefault(about, {})[row["variant"]] = shown
     lines = [
-        [f"{dataset}, {ipc}, K = {outer}", *(cells.get(variant, "") for variant in VARIANTS)]
-        for (dataset, ipc, outer, *_), cells in groups.items()
+        [f"{dataset}, {ipc}, K = {iterations}", *(cells.get(variant, "") for variant in VARIANTS)]
+        for (dataset, ipc, iterations, *_), cells in groups.items()
     ]
     return markdown_table(["", *VARIANTS], lines)
 

@@ -3,8 +3,8 @@ benchmarks.speed.time_to_accuracy`.
 
 The reference runs K outer iterations with the paper's settings, from real images; the accuracy of
 its set is the goal. Then each variant of the engine runs until its set is as good: with the same
-settings, with each choice of the `cpu` preset alone, with a network in bfloat16, with all choices,
-and with all choices in bfloat16. Accuracy is measured on images held out from the training split,
+settings, with each change of the `cpu` preset alone, with a network in bfloat16, with all changes,
+and with all changes in bfloat16. Accuracy is measured on images held out from the training split,
 never on test images. Each variant is a row of results/time_to_accuracy.csv and is not measured
 again.
 """
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
 PROG = "python -m benchmarks.speed.time_to_accuracy"
 
-CHOICES = {
-    "herded start": ("init", "herding_steps"),
+CHANGES = {
+    "init herding": ("init", "herding_steps"),
     "inner loop": ("outer_loop", "inner_loop", "lr_net"),
-    "image rate": ("lr_img", "lr_img_schedule"),
-    "real batch": ("batch_real",),
+    "lr_img": ("lr_img", "lr_img_schedule"),
+    "batch_real": ("batch_real",),
 }
-"""The settings that the `cpu` preset changes, by choice; without the number of outer iterations
+"""The settings that the `cpu` preset changes, by name; without the number of outer iterations
 and the network."""
 
-VARIANTS = ("reference", "engine", *CHOICES, "bfloat16", "all choices", "all choices, bfloat16")
+VARIANTS = ("reference", "engine", *CHANGES, "bfloat16", "cpu preset", "cpu preset, bfloat16")
 """`engine` has the settings of the reference."""
 
 
@@ -57,9 +57,9 @@ class TimeToAccuracy:
     """Outer iterations of the reference; by default 40 for one image per class, else 2."""
     width: int = 32
     """Width of the network; by default that of the cpu preset, which is feasible on a CPU."""
-    networks: int = 3
+    num_eval: int = 3
     """Networks that test each set."""
-    epochs: int = 300
+    epoch_eval_train: int = 300
     """Training epochs of each of these networks."""
     held_out: int = 2000
     """Training images held out for the test."""
@@ -73,7 +73,8 @@ class TimeToAccuracy:
     """The table to which rows are added."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "ipc", "iterations", "width", "networks", "epochs", "held_out", "threads")
+        at_least(1, self, "ipc", "iterations", "width", "num_eval", "epoch_eval_train")
+        at_least(1, self, "held_out", "threads")
 
     @property
     def outer_iterations(self) -> int:
@@ -82,13 +83,13 @@ class TimeToAccuracy:
 
     def matching(self, variant: str) -> GradientMatching:
         """The settings of a variant."""
-        every = "all choices" in variant
+        every = "cpu preset" in variant
         ours = PRESETS["cpu"][GradientMatching]
         changes = {
             field: ours[field]
-            for choice, fields in CHOICES.items()
+            for change, fields in CHANGES.items()
             for field in fields
-            if every or choice == variant
+            if every or change == variant
         }
         network = Network(
             width=self.width, precision="bfloat16" if "bfloat16" in variant else "float32"
@@ -99,7 +100,9 @@ class TimeToAccuracy:
         """The data set and the test."""
         from benchmarks.speed.trials import Case
 
-        test = preset(Evaluation, "cpu", num_eval=self.networks, epoch_eval_train=self.epochs)
+        test = preset(
+            Evaluation, "cpu", num_eval=self.num_eval, epoch_eval_train=self.epoch_eval_train
+        )
         test = replace(test, network=Network(width=self.width))
         return Case(self.dataset, self.data_root, self.held_out, test, self.seed)
 
@@ -112,7 +115,8 @@ def key(settings: TimeToAccuracy, images: str) -> dict[str, str]:
             "ipc": settings.ipc,
             "reference_iterations": settings.outer_iterations,
         },
-        **{"width": settings.width, "networks": settings.networks, "epochs": settings.epochs},
+        **{"width": settings.width, "num_eval": settings.num_eval},
+        **{"epoch_eval_train": settings.epoch_eval_train},
         **{"held_out": settings.held_out, "seed": settings.seed, "threads": settings.threads},
         **{"processor": machine(settings.threads)["processor"], "images": images},
     }
@@ -154,7 +158,7 @@ def measure(settings: TimeToAccuracy) -> dict[str, Row]:
                 "engine", settings.threads, engine_trial, case, matching, goal, deadline
             )
         if found is None or goal is None:
-            print(f"no time for {variant}: run this again, with more --minutes if need be")
+            print(f"time is up before {variant}: run the command again, or with more --minutes")
             break
         row = row_of(variant, found, goal, matching)
         about = {"train": train, **machine(settings.threads), **provenance()}
@@ -211,7 +215,7 @@ def markdown(rows: dict[str, Row]) -> str:
         if row["below_seconds"]:
             seconds += f" (not in {float(row['below_seconds']):.1f})"
         out.append([variant, row["iterations"], seconds, str(trial.accuracy), row["speedup"]])
-    header = ["variant", "iterations", "seconds", "accuracy", "times as soon"]
+    header = ["variant", "iterations", "seconds", "accuracy", "speedup"]
     return markdown_table(header, out)
 
 

@@ -52,7 +52,7 @@ class Case:
         whole = load(self.dataset, self.data_root)
         count = len(whole.x_train)
         if self.held_out >= count:
-            raise UserError(f"{whole.name} has {count} training images: hold fewer out")
+            raise UserError(f"{whole.name} has {count} training images: use a smaller --held-out")
         order = torch.randperm(count, generator=generator(0, "held out"))
         aside, rest = order[: self.held_out], order[self.held_out :].sort().values
         few = whole.train_subset(rest)
@@ -143,9 +143,9 @@ def lengths() -> Iterator[int]:
 
 
 def in_a_process(
-    side: str, threads: int, function: Callable[P, T], *args: P.args, **rest: P.kwargs
+    backend: str, threads: int, function: Callable[P, T], *args: P.args, **rest: P.kwargs
 ) -> T:
     """Call a function in a new process set up for one backend (`benchmarks.workers`)."""
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, prepare, (side, threads)) as pool:
+    with ProcessPoolExecutor(1, spawn, prepare, (backend, threads)) as pool:
         return pool.submit(function, *args, **rest).result()

@@ -56,7 +56,7 @@ def main(command: Callable[[list[str]], None]) -> NoReturn:
         _stop(2, str(error))
     except Interrupted as stop:
         again = f"{stop.command} --resume {shlex.quote(str(stop.path))}"
-        _stop(exit_code(stop), f"interrupted; go on with: {again}")
+        _stop(exit_code(stop), f"interrupted; resume with: {again}")
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop), "interrupted")
     except BrokenPipeError:

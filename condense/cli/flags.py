@@ -183,10 +183,10 @@ def _kept(
     for argument in argv:
         flag = argument.partition("=")[0].replace("_", "-")
         if flag.startswith("--") and flag[2:] not in allowed:
-            raise UserError(f"{flag} cannot be given with --resume: {run} knows its settings")
+            raise UserError(f"{flag} cannot be given with --resume: {run} has its own settings")
     path = run / CONFIG
     if not is_file(path):
-        raise UserError(f"{run} holds no run to resume (no {CONFIG})")
+        raise UserError(f"{run} contains no run to resume (no {CONFIG})")
     config = read_json(path)
     if config.get("command") != prog:
         raise UserError(
@@ -194,10 +194,12 @@ def _kept(
         )
     kept = config.get("settings")
     if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):
-        raise UserError(f"{path} is damaged: it holds no settings")
+        raise UserError(f"{path} is damaged: it contains no settings")
     # A setting that did not exist when the run was started has the published value.
     flags = {**kept["common"], **kept, "preset": "paper"}
     try:
         return rebuild(_defaults(defaults, flags.get), kept, path)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is damaged: its settings are none ({one_line(error)})") from error
+        raise UserError(
+            f"{path} is damaged: its settings are invalid ({one_line(error)})"
+        ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from condense.config.methods import Operation, Side
+from condense.config.methods import Augment, Operation
 from condense.config.network import Network
 from condense.validation import at_least, check_values
 
@@ -28,7 +28,7 @@ class Evaluation:
     batch_size: int = 256
     dsa_strategy: tuple[Operation, ...] = ()
     """Augmentation operations to sample from. Default: the same as for condensing."""
-    augment: Side = "independent"
+    augment: Augment = "independent"
     """Augmentation of the training images; siamese: the same parameters for a whole batch."""
     network: Network = field(default_factory=Network)
 

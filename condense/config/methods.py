@@ -13,7 +13,7 @@ from typing import Literal
 from condense.config.network import Network
 from condense.validation import at_least, check_values
 
-Side = Literal["none", "siamese", "independent"]
+Augment = Literal["none", "siamese", "independent"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -74,9 +74,9 @@ class GradientMatching(LearnedImages):
     cuda_graphs: bool = False
     """On a GPU, record the kernel launches of a training step once and replay them (CUDA graphs):
     same results, fewer launches. Off by default because the speed was not measured."""
-    augment_real: Side = "siamese"
+    augment_real: Augment = "siamese"
     """Augmentation of the real images in matching."""
-    augment_synthetic: Side = "siamese"
+    augment_synthetic: Augment = "siamese"
     """Augmentation of the synthetic images in matching; siamese: same parameters as the real."""
 
     def __post_init__(self) -> None:
@@ -90,10 +90,10 @@ class GradientMatching(LearnedImages):
         The paper has values for 1, 10, 20, 30, 40 and 50 images per class. For other numbers,
         T is the number of images per class (at most 50) and ς_θ is interpolated linearly.
         """
-        inner, epochs = published_loops(self.ipc)
+        outer_loop, inner_loop = published_loops(self.ipc)
         return (
-            inner if self.outer_loop is None else self.outer_loop,
-            epochs if self.inner_loop is None else self.inner_loop,
+            outer_loop if self.outer_loop is None else self.outer_loop,
+            inner_loop if self.inner_loop is None else self.inner_loop,
         )
 
 

@@ -36,7 +36,9 @@ class Network:
         at_most(WIDEST, self, "width")
         at_most(DEEPEST, self, "depth")
         if self.norm == "group" and self.width % 4:
-            raise UserError(f"group normalisation has four groups: width {self.width} is not 4 × n")
+            raise UserError(
+                f"width must be a multiple of 4 for group normalisation, not {self.width}"
+            )
 
     def __str__(self) -> str:
         convnet = f"d{self.depth}-w{self.width}-{self.activation}-{self.norm}-{self.pooling}"

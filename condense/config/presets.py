@@ -113,11 +113,11 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
             raise unknown("setting", change, fields)
     chosen = {**PRESETS[name].get(settings, {}), **changes}
     if name == "cpu" and settings is GradientMatching:
-        chosen = {**chosen, **_rates(chosen["network"]), **changes}
+        chosen = {**chosen, **_lrs_without_norms(chosen["network"]), **changes}
     return settings(**chosen)
 
 
-def _rates(network: Network) -> dict[str, float]:
+def _lrs_without_norms(network: Network) -> dict[str, float]:
     bare = "lenet" if network.norm == "none" else ""
     return WITHOUT_NORMS.get(network.architecture) or WITHOUT_NORMS.get(bare) or {}
 

@@ -63,8 +63,9 @@ class DatasetDistillation(LearnedImages):
             )
         if self.distill_epochs * self.steps_an_epoch() > MOST_STEPS:
             raise UserError(
-                f"distill-epochs × distill-steps must be at most {MOST_STEPS}, all of which memory "
-                f"has to hold at once, not {self.distill_epochs * self.steps_an_epoch()}"
+                f"distill-epochs × distill-steps must be at most {MOST_STEPS}, because all steps "
+                "are kept in memory at the same time, not "
+                f"{self.distill_epochs * self.steps_an_epoch()}"
             )
 
     def steps_an_epoch(self) -> int:

@@ -61,7 +61,7 @@ def _load_archive(path: Path) -> dict[str, Array]:
     if start == MAGIC_PREFIX:
         raise UserError(f"{path}: a bare array; an .npz archive with named arrays is expected")
     if not start.startswith(b"PK"):
-        raise UserError(f"{path}: cannot be read (no .npz archive)")
+        raise UserError(f"{path}: cannot be read (not an .npz archive)")
     with ZipFile(path) as archive:
         names = set(archive.namelist())
         keys = [key for key in REQUIRED_KEYS + OPTIONAL_KEYS if f"{key}.npy" in names]

@@ -131,7 +131,9 @@ def _check_kinds(content: Mapping[str, Kind]) -> None:
         raise UserError(f"key {missing[0]} is missing; keys found: {found}")
     expected, got = (_image_shape(key, content[key]) for key in ("x_train", "x_test"))
     if expected != got:
-        raise UserError(f"key x_test holds images of shape {got}; those of x_train are {expected}")
+        raise UserError(
+            f"key x_test contains images of shape {got}; those of x_train are {expected}"
+        )
     for split in ("train", "test"):
         _check_label_kind(f"y_{split}", content[f"y_{split}"], content[f"x_{split}"].shape[0])
     for key in ("mean", "std"):
@@ -144,13 +146,17 @@ def _check_kinds(content: Mapping[str, Kind]) -> None:
         if names.dtype.kind != "U" or len(names.shape) != 1:
             raise _no_names(names)
         if names.dtype.itemsize > 4 * LONGEST_NAME:
-            raise UserError(f"key class_names holds names of more than {LONGEST_NAME} characters")
+            raise UserError(
+                f"key class_names contains names of more than {LONGEST_NAME} characters"
+            )
 
 
 def _image_shape(key: str, images: Kind) -> tuple[int, ...]:
     """Height, width and channels; grey images may omit the last axis."""
     if images.dtype != np.uint8:
-        raise UserError(f"key {key} holds {images.dtype} values; uint8 pixels 0..255 are expected")
+        raise UserError(
+            f"key {key} contains {images.dtype} values; uint8 pixels 0..255 are expected"
+        )
     shape = (*images.shape, 1) if len(images.shape) == 3 else images.shape
     if len(shape) != 4 or shape[3] not in (1, 3):
         raise UserError(
@@ -159,7 +165,7 @@ def _image_shape(key: str, images: Kind) -> tuple[int, ...]:
         )
     if min(shape[1:3]) < SMALLEST_SIDE:
         raise UserError(
-            f"key {key} holds images of {shape[1]}×{shape[2]} pixels; "
+            f"key {key} contains images of {shape[1]}×{shape[2]} pixels; "
             f"at least {SMALLEST_SIDE} a side are expected"
         )
     if shape[0] < 1:
@@ -169,7 +175,7 @@ def _image_shape(key: str, images: Kind) -> tuple[int, ...]:
 
 def _check_label_kind(key: str, labels: Kind, expected: int) -> None:
     if labels.dtype.kind not in "iu":
-        raise UserError(f"key {key} holds {labels.dtype} values; integer labels are expected")
+        raise UserError(f"key {key} contains {labels.dtype} values; integer labels are expected")
     if labels.shape != (expected,):
         raise UserError(
             f"key {key} has shape {labels.shape}; one label for each of the {expected} images "
@@ -184,9 +190,9 @@ def _with_channels(images: Array) -> Array:
 def _labels(key: str, labels: Array) -> Array:
     """Labels as int64; raises UserError if one is negative."""
     if int(labels.min()) < 0:
-        raise UserError(f"key {key} holds the label {int(labels.min())}; labels start at 0")
+        raise UserError(f"key {key} contains the label {int(labels.min())}; labels start at 0")
     if int(labels.max()) > np.iinfo(np.int64).max:
-        raise UserError(f"key {key} holds the label {int(labels.max())}; labels count up from 0")
+        raise UserError(f"key {key} contains the label {int(labels.max())}; labels count up from 0")
     return labels.astype(np.int64)
 
 
@@ -232,7 +238,9 @@ def _check_classes(arrays: ImageArrays) -> None:
     classes = arrays.classes
     for key, labels in (("y_train", arrays.y_train), ("y_test", arrays.y_test)):
         if labels.max() >= classes:
-            raise UserError(f"key {key} holds the label {labels.max()}; there are {classes} names")
+            raise UserError(
+                f"key {key} contains the label {labels.max()}; there are {classes} names"
+            )
     # Not bincount: an invalid label of 10⁹ must give the message, not allocate 8 GB of zeros.
     present = np.unique(arrays.y_train)
     if len(present) < classes:

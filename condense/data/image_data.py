@@ -24,6 +24,15 @@ class ImageData:
     `x_*` are uint8 `[n, c, h, w]`, `y_*` int64 `[n]` in 0..classes-1; `mean` and `std` are per
     channel for pixels scaled to 0..1. `hflip`: whether a mirrored image still shows its class,
     which is false for digits.
+
+    >>> from condense import load
+    >>> data = load("digits")
+    >>> data.name, data.shape, data.classes
+    ('digits', (1, 8, 8), 10)
+    >>> data.normalise(data.x_train[:2]).dtype
+    torch.float32
+    >>> data.resized(16, 3).shape
+    (3, 16, 16)
     """
 
     name: str

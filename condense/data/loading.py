@@ -25,6 +25,7 @@ def load(name_or_path: str | Path, root: Path | None = None) -> ImageData:
     A named dataset is read from ROOT/NAME.npz (ROOT is `root`, else `$CONDENSE_DATA`, else the
     user's cache folder); if the file does not exist, it is downloaded and written there.
 
+    >>> from condense import load
     >>> load("digits").shape
     (1, 8, 8)
 
@@ -52,8 +53,8 @@ def load_or_embedded(
         return [load(name, root) for name in names]
     except UnavailableError as reason:
         print(
-            f"WARNING: {', '.join(names)} cannot be had, so {', '.join(embedded)} "
-            f"{'stands' if len(embedded) == 1 else 'stand'} in ({reason})",
+            f"WARNING: {', '.join(names)} cannot be loaded; {', '.join(embedded)} "
+            f"{'is' if len(embedded) == 1 else 'are'} used instead ({reason})",
             file=sys.stderr,
         )
         return [load(name, root) for name in embedded]

@@ -128,8 +128,8 @@ def _kept(path: Path, known: Known) -> ImageArrays:
     try:
         return _completed(read_npz(path), known, str(path))
     except UserError as problem:
-        again = "drawn" if known.make else "downloaded"
-        raise UserError(f"{problem}; delete this file to have it {again} anew") from problem
+        again = "rendered" if known.make else "downloaded"
+        raise UserError(f"{problem}; delete this file, then it is {again} again") from problem
 
 
 def _completed(arrays: ImageArrays, known: Known, source: str) -> ImageArrays:

@@ -30,7 +30,7 @@ BETAS = (0.5, 0.999)
 
 
 def condense_by_dataset_distillation(
-    data: ImageData, settings: DatasetDistillation, seed: int, journal: Checkpointer
+    data: ImageData, settings: DatasetDistillation, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """A set of `settings.ipc` synthetic images per class, with the learnt learning rates.
 
@@ -38,14 +38,14 @@ def condense_by_dataset_distillation(
         data: the training set; the computation runs on its device.
         settings: the settings of the method.
         seed: iteration k uses its own random stream, derived from the seed and k.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
         UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
     distiller = Distiller(data, settings, seed)
-    before = journal.restore()
+    before = checkpointer.restore()
     if before:
         start = before.count("iteration", settings.iterations)
         images = before.tensor("images", images_like(data, settings))
@@ -61,12 +61,12 @@ def condense_by_dataset_distillation(
         images.grad, raw.grad, loss = distiller.gradients(images, raw, k)
         optimizer.step()
         require_finite(float(loss), k)
-        journal.report(k + 1, settings.iterations, loss=float(loss))
+        checkpointer.report(k + 1, settings.iterations, loss=float(loss))
         tensors = {"images": images, "raw": raw, **state_of("optimizer", optimizer)}
-        journal.save(Checkpoint(tensors, {"iteration": k + 1}))
+        checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))
     labels = distiller.classes.repeat_interleave(settings.ipc)
-    rates = F.softplus(raw.detach()).cpu()
-    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data, rates)
+    lrs = F.softplus(raw.detach()).cpu()
+    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data, lrs)
 
 
 def learning_rate(settings: DatasetDistillation, k: int) -> float:
@@ -110,24 +110,24 @@ class Distiller:
             total += loss.detach()
         return to_images, to_raw, total
 
-    def loss(self, images: Tensor, rates: Tensor, real: Tensor) -> Tensor:
+    def loss(self, images: Tensor, lrs: Tensor, real: Tensor) -> Tensor:
         """The loss of the trained network on real images, rows `real` of the training split."""
-        weights = trained(self.network, images, rates)
+        weights = trained(self.network, images, lrs)
         logits = logits_at(self.network, weights, self.data.normalise(self.data.x_train[real]))
         return F.cross_entropy(logits, self.data.y_train[real])
 
 
-def trained(network: Classifier, images: Tensor, rates: Tensor) -> Weights:
+def trained(network: Classifier, images: Tensor, lrs: Tensor) -> Weights:
     """The weights of `network` after gradient descent on `images`; differentiable.
 
     Args:
         network: gives the initial weights; it is not changed.
         images: [classes, ipc, c, h, w], normalised.
-        rates: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
+        lrs: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
     """
     weights: Weights = dict(network.named_parameters())
-    shares = images.chunk(rates.shape[1], dim=1)
-    for epoch in rates:
+    shares = images.chunk(lrs.shape[1], dim=1)
+    for epoch in lrs:
         for share, rate in zip(shares, epoch, strict=True):
             classes, count = share.shape[:2]
             labels = torch.arange(classes, device=images.device).repeat_interleave(count)

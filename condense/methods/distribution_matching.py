@@ -26,7 +26,7 @@ from condense.training.threads import map_chunks, worker_threads
 
 
 def condense_by_distribution_matching(
-    data: ImageData, settings: DistributionMatching, seed: int, journal: Checkpointer
+    data: ImageData, settings: DistributionMatching, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """A set of `settings.ipc` synthetic images per class.
 
@@ -34,7 +34,7 @@ def condense_by_distribution_matching(
         data: the training set 𝒯; the computation runs on its device.
         settings: iterations, learning rate and augmentation.
         seed: iteration k uses its own random stream, derived from the seed and k.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
         UserError: a setting is invalid, or a class has too few images.
@@ -53,7 +53,7 @@ def condense_by_distribution_matching(
         return float(distance)
 
     with worker_threads(data.device):
-        return match_images(data, settings, seed, journal, settings.iterations, step)
+        return match_images(data, settings, seed, checkpointer, settings.iterations, step)
 
 
 def match(

@@ -55,7 +55,7 @@ class Record:
 
 
 def forgetting_coreset(
-    data: ImageData, settings: Forgetting, seed: int, journal: Checkpointer
+    data: ImageData, settings: Forgetting, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """The `settings.ipc` images of each class with the most forgetting events, in falling order.
 
@@ -63,13 +63,13 @@ def forgetting_coreset(
         data: the training set; the computation runs on its device.
         settings: the training of the network.
         seed: for the weights, the order of the images, and the order of equal counts.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
         UserError: a class has too few images.
     """
     require_images(data, settings.ipc)
-    forgotten = count_forgetting(data, settings, seed, journal)
+    forgotten = count_forgetting(data, settings, seed, checkpointer)
     return set_of_rows(data, most_forgotten(data, forgotten, settings.ipc, seed))
 
 
@@ -89,7 +89,7 @@ def most_forgotten(data: ImageData, forgotten: Tensor, ipc: int, seed: int) -> T
 
 
 def count_forgetting(
-    data: ImageData, settings: Forgetting, seed: int, journal: Checkpointer
+    data: ImageData, settings: Forgetting, seed: int, checkpointer: Checkpointer
 ) -> Tensor:
     """Train a network on the whole training split; the forgetting counts, int64 [n]."""
     network = build(settings.network, data.shape, data.classes, generator(seed, "network"))
@@ -102,7 +102,7 @@ def count_forgetting(
         weight_decay=settings.weight_decay,
     )
     record, start = Record.empty(len(data.x_train), data.device), 0
-    before = journal.restore()
+    before = checkpointer.restore()
     if before:
         start = before.count("epoch", settings.epochs)
         record = Record(**{name: before.tensor(name, like) for name, like in vars(record).items()})
@@ -114,9 +114,11 @@ def count_forgetting(
             network, optimizer, data, settings.batch_size, record, generator(seed, "epoch", epoch)
         )
         right = float(record.right.float().mean())
-        journal.report(epoch + 1, settings.epochs, right=right, forgotten=int(record.events.sum()))
+        checkpointer.report(
+            epoch + 1, settings.epochs, right=right, forgotten=int(record.events.sum())
+        )
         state = {**state_of("network", network), **state_of("optimizer", optimizer), **vars(record)}
-        journal.save(Checkpoint(state, {"epoch": epoch + 1}))
+        checkpointer.save(Checkpoint(state, {"epoch": epoch + 1}))
     return record.forgotten()
 
 
@@ -142,5 +144,5 @@ def train_epoch(
 
 def learning_rate(settings: Forgetting, epoch: int) -> float:
     """The learning rate in an epoch (from 0)."""
-    drops = sum(epoch >= fraction * settings.epochs for fraction in (0.3, 0.6, 0.8))
-    return settings.lr * 0.2**drops
+    milestones = sum(epoch >= fraction * settings.epochs for fraction in (0.3, 0.6, 0.8))
+    return settings.lr * 0.2**milestones

@@ -22,7 +22,7 @@ from condense.augment.params import (
     sample_params,
 )
 from condense.condensed_set import CondensedSet
-from condense.config.methods import GradientMatching, Side
+from condense.config.methods import Augment, GradientMatching
 from condense.data.image_data import ImageData
 from condense.errors import unknown
 from condense.gradients.distances import DISTANCES
@@ -64,7 +64,7 @@ GRADIENTS_KEPT = 6
 
 
 def condense_by_gradient_matching(
-    data: ImageData, settings: GradientMatching, seed: int, journal: Checkpointer
+    data: ImageData, settings: GradientMatching, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Algorithm 1: a set of `settings.ipc` synthetic images per class.
 
@@ -72,7 +72,7 @@ def condense_by_gradient_matching(
         data: the training set 𝒯; the computation runs on its device.
         settings: loops, learning rates and augmentation.
         seed: iteration k uses its own random stream, derived from the seed and k.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
         UserError: a setting is invalid, or a class has too few images.
@@ -80,7 +80,7 @@ def condense_by_gradient_matching(
     matcher = Matcher(data, settings, seed)
     with worker_threads(data.device):
         return match_images(
-            data, settings, seed, journal, settings.iterations, matcher.outer_iteration
+            data, settings, seed, checkpointer, settings.iterations, matcher.outer_iteration
         )
 
 
@@ -203,7 +203,7 @@ class Matcher:
         )
 
     def _omega(
-        self, side: Side, shared: AugmentParams, images: int, draws: torch.Generator
+        self, side: Augment, shared: AugmentParams, images: int, draws: torch.Generator
     ) -> AugmentParams | None:
         """The parameters for one side: none, those shared by both sides, or one set per image."""
         if side == "none":

@@ -13,7 +13,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import Coreset, LearnedImages
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.selection import choose_randomly, herd
+from condense.methods.selection import herd, select_randomly
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -37,7 +37,7 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
         like = Coreset(settings.ipc, settings.network, settings.herding_steps)
         rows = herd(data, like, seed)
     else:
-        rows = choose_randomly(data, settings.ipc, seed)
+        rows = select_randomly(data, settings.ipc, seed)
     return data.normalise(data.x_train[rows]).view(size)
 
 
@@ -75,14 +75,14 @@ def require_finite(figure: float, k: int) -> None:
         UserError: it is infinite or NaN.
     """
     if not math.isfinite(figure):
-        raise UserError(f"it diverged at iteration {k + 1}: take lower learning rates")
+        raise UserError(f"diverged at iteration {k + 1}: use lower learning rates")
 
 
 def match_images(
     data: ImageData,
     settings: LearnedImages,
     seed: int,
-    journal: Checkpointer,
+    checkpointer: Checkpointer,
     iterations: int,
     step: Callable[[Tensor, Tensor, int], float],
 ) -> CondensedSet:
@@ -92,7 +92,7 @@ def match_images(
         data: the training set.
         settings: the initialisation and the number of images.
         seed: for the initialisation.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
         iterations: number of calls of `step`.
         step: called with the images [classes, ipc, c, h, w], normalised, their momentum of the
             same shape, and the iteration; updates both in place and returns the distance.
@@ -100,7 +100,7 @@ def match_images(
     Raises:
         UserError: a class has too few images to initialise from, or the distance is not finite.
     """
-    before = journal.restore()
+    before = checkpointer.restore()
     if before:
         start = before.count("iteration", iterations)
         like = images_like(data, settings)
@@ -111,7 +111,9 @@ def match_images(
     for k in range(start, iterations):
         distance = step(images, velocity, k)
         require_finite(distance, k)
-        journal.report(k + 1, iterations, distance=distance)
-        journal.save(Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1}))
+        checkpointer.report(k + 1, iterations, distance=distance)
+        checkpointer.save(
+            Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1})
+        )
     labels = torch.arange(data.classes).repeat_interleave(settings.ipc)
     return CondensedSet.from_normalised(images.flatten(0, 1), labels, data)

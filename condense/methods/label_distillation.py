@@ -22,7 +22,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.unrolled import LabelDistillation
 from condense.data.image_data import ImageData
 from condense.methods.initialisation import require_finite
-from condense.methods.selection import choose_randomly, set_of_rows
+from condense.methods.selection import select_randomly, set_of_rows
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import build, initialise
 from condense.runs.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ SMALLEST = 1e-6
 
 
 def condense_by_label_distillation(
-    data: ImageData, settings: LabelDistillation, seed: int, journal: Checkpointer
+    data: ImageData, settings: LabelDistillation, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """`settings.ipc` random real images of each class, with learnt soft labels.
 
@@ -43,19 +43,19 @@ def condense_by_label_distillation(
         data: the training set; the computation runs on its device.
         settings: the training of labels and networks.
         seed: each step and each network uses its own random stream.
-        journal: receives progress and checkpoints; an interrupted run resumes from it.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
         UserError: a class has too few images.
     """
     distiller = LabelDistiller(data, settings, seed)
-    before = journal.restore()
+    before = checkpointer.restore()
     start = distiller.restore(before) if before else 0
     for k in range(start, settings.iterations):
         loss = distiller.step(k)
         require_finite(loss, k)
-        journal.report(k + 1, settings.iterations, loss=loss)
-        journal.save(distiller.checkpoint(k + 1))
+        checkpointer.report(k + 1, settings.iterations, loss=loss)
+        checkpointer.save(distiller.checkpoint(k + 1))
     return replace(set_of_rows(data, distiller.rows), labels=distiller.labels.detach().cpu())
 
 
@@ -86,7 +86,7 @@ class LabelDistiller:
 
     def __init__(self, data: ImageData, settings: LabelDistillation, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
-        self.rows = choose_randomly(data, settings.ipc, seed)
+        self.rows = select_randomly(data, settings.ipc, seed)
         self.images = data.normalise(data.x_train[self.rows.flatten()])
         self.labels = initial_labels(data, settings).requires_grad_()
         self.label_optimizer = torch.optim.Adam([self.labels], settings.label_lr)

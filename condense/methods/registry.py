@@ -31,7 +31,7 @@ class Method:
     source: str
     settings: type[MethodSettings]
     function: str
-    """`module:name`; called with (data, settings, seed, journal), returns a CondensedSet."""
+    """`module:name`; called with (data, settings, seed, checkpointer), returns a CondensedSet."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fixed settings that distinguish it from methods with the same settings class."""
 

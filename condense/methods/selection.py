@@ -20,20 +20,20 @@ from condense.training.threads import worker_threads
 
 
 def random_coreset(
-    data: ImageData, settings: Coreset, seed: int, journal: Checkpointer
+    data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Random images of each class."""
-    return set_of_rows(data, choose_randomly(data, settings.ipc, seed))
+    return set_of_rows(data, select_randomly(data, settings.ipc, seed))
 
 
 def herding_coreset(
-    data: ImageData, settings: Coreset, seed: int, journal: Checkpointer
+    data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Images whose mean feature is closest to the mean of their class (Chen et al. 2010)."""
     return set_of_rows(data, herd(data, settings, seed))
 
 
-def choose_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
+def select_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
     """Rows of the training split, [classes, ipc], sampled without replacement in each class."""
     require_images(data, ipc)
     draws = generator(seed, "random")
@@ -118,8 +118,8 @@ def require_images(data: ImageData, ipc: int) -> None:
     if int(counts.min()) < ipc:
         name = data.class_names[int(counts.argmin())]
         raise UserError(
-            f"class {name} of {data.name} has {int(counts.min())} training images, fewer than the "
-            f"{ipc} per class asked for: ask for fewer"
+            f"class {name} of {data.name} has {int(counts.min())} training images, fewer than "
+            f"{ipc}: use fewer images per class"
         )
 
 

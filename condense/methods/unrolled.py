@@ -18,20 +18,20 @@ def logits_at(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:
 
 
 def descend(
-    network: nn.Module, weights: Weights, images: Tensor, labels: Tensor, rate: Tensor | float
+    network: nn.Module, weights: Weights, images: Tensor, labels: Tensor, lr: Tensor | float
 ) -> Weights:
-    """θ − rate · ∇_θ L(images, labels): a step that is differentiable in all its inputs.
+    """θ − lr · ∇_θ L(images, labels): a step that is differentiable in all its inputs.
 
     Args:
         network: its own weights are replaced by `weights`.
         weights: θ; each requires a gradient, or is the result of an earlier step.
         images: [n, c, h, w].
         labels: int64 [n], or float [n, classes] for soft labels.
-        rate: the learning rate.
+        lr: the learning rate.
     """
     loss = F.cross_entropy(logits_at(network, weights, images), labels)
     gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
     return {
-        name: weight - rate * gradient
+        name: weight - lr * gradient
         for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
     }

@@ -95,7 +95,7 @@ class Cache:
         load: Callable[[Path], SetT],
         make: Callable[[Checkpointer], SetT],
         save: Callable[[SetT, Path], None],
-        journal: Checkpointer | None = None,
+        checkpointer: Checkpointer | None = None,
     ) -> SetT:
         """Load the set with this key, or make and store it.
 
@@ -107,7 +107,7 @@ class Cache:
             load: reads a file; raises `UserError` if it is damaged; then the set is made again.
             make: makes the set; its argument is a checkpointer for reports and checkpoints.
             save: writes a file atomically.
-            journal: also receives the reports and the checkpoints.
+            checkpointer: also receives the reports and the checkpoints.
 
         Raises:
             UserError: the folder cannot be written.
@@ -119,7 +119,7 @@ class Cache:
             found = self._look_up(key, load, warn=True)  # another process may have made it
             if found is not None:
                 return found
-            keeping = _Partial(self._partial(key), journal or Checkpointer())
+            keeping = _Partial(self._partial(key), checkpointer or Checkpointer())
             with keeping:
                 made = make(keeping)
             with writing(self.path(key), CHOSEN_BY):
@@ -135,7 +135,7 @@ class Cache:
             found = load(path)
         except UserError as error:
             if warn:
-                print(f"warning: {error}; it is made anew", file=sys.stderr)
+                print(f"warning: {error}; it is computed again", file=sys.stderr)
             return None
         self.hits += 1
         return found
@@ -151,7 +151,7 @@ class Cache:
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                print("waiting for another process that makes the same set", file=sys.stderr)
+                print("waiting for another process that computes the same set", file=sys.stderr)
                 lock.acquire()
         try:
             remove_temporaries(self.root, f"{key}.safetensors")
@@ -177,7 +177,7 @@ class _Partial(FileCheckpointer):
         try:
             others = super().restore()
         except UserError as error:
-            print(f"warning: {error}; it is begun anew", file=sys.stderr)
+            print(f"warning: {error}; it is computed again", file=sys.stderr)
             return None
         if others is not None:
             self._run.spent_before(others.seconds)

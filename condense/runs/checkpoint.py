@@ -68,7 +68,7 @@ class Checkpoint:
         with read.restoring():
             sound = metadata.get("digest") == _digest(tensors, about)
         if not sound:
-            raise UserError(f"{path} is damaged or no checkpoint: delete it to begin anew")
+            raise UserError(f"{path} is damaged or not a checkpoint: delete it to start again")
         with read.restoring():
             state, seconds = json.loads(metadata["state"]), float(metadata["seconds"])
             if not isinstance(state, dict) or not math.isfinite(seconds):
@@ -85,8 +85,9 @@ class Checkpoint:
             yield
         except _UNFIT as error:
             raise UserError(
-                f"{self.path or 'the checkpoint'} is of something else, or of another version of "
-                f"this program: delete it to begin anew ({type(error).__name__}: {one_line(error)})"
+                f"{self.path or 'the checkpoint'} belongs to another computation, or to another "
+                "version of this program: delete it to start again "
+                f"({type(error).__name__}: {one_line(error)})"
             ) from error
 
     def value(

@@ -2,11 +2,11 @@
 
 A computation receives a `Checkpointer` and calls it at every step::
 
-    checkpoint = journal.restore()            # the last checkpoint, or None
+    checkpoint = checkpointer.restore()            # the last checkpoint, or None
     for step in range(start, total):
         ...
-        journal.report(step + 1, total, loss=loss)
-        journal.save(Checkpoint({"images": images}, {"step": step + 1}))
+        checkpointer.report(step + 1, total, loss=loss)
+        checkpointer.save(Checkpoint({"images": images}, {"step": step + 1}))
 
 `Checkpointer` itself does nothing; `Progress` shows a progress bar; `FileCheckpointer` writes a
 checkpoint file and a CSV history. Call `report` before `save`, so that no row is missing after a

@@ -95,16 +95,16 @@ class CSVLog:
         if not os.path.lexists(self.path):
             return []
         if not self.path.is_file():
-            raise FileExistsError(errno.EEXIST, "it is no file", str(self.path))
+            raise FileExistsError(errno.EEXIST, "it is not a file", str(self.path))
         *lines, _ = self.path.read_bytes().split(b"\n")
         return [line + b"\n" for line in lines]
 
     def _say_lost(self, damaged: int) -> None:
-        what = f"{damaged} lines are no rows" if damaged > 1 else "a line is no row"
+        what = f"{damaged} lines are not rows" if damaged > 1 else "a line is not a row"
         if not self._columns:
             what = "its first line does not name the columns of this run"
         print(
-            printable(f"warning: {self.path} is damaged: {what}; what they said is lost"),
+            printable(f"warning: {self.path} is damaged: {what}; their content is lost"),
             file=sys.stderr,
         )
 

@@ -182,8 +182,8 @@ def write_tensors(
         if not is_text(text):
             raise UserError(f"cannot write {path}: {name} is not valid Unicode ({text})")
     # Copies, because safetensors refuses tensors that share memory.
-    apart = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-    data = memoryview(save(apart))
+    copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    data = memoryview(save(copies))
     start = 8 + int.from_bytes(data[:8], "little")
     # safetensors writes metadata in random order, so the header is written here.
     entries = json.loads(bytes(data[8:start]))
@@ -210,7 +210,9 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
         return tensors, dict(header.get("__metadata__") or {})
     except Exception as error:  # safetensors raises many types, some its own
-        raise UserError(f"{path} is damaged or no safetensors file ({one_line(error)})") from error
+        raise UserError(
+            f"{path} is damaged or not a safetensors file ({one_line(error)})"
+        ) from error
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -242,7 +244,7 @@ def check_text(name: str, text: str) -> None:
     """
     if not is_text(text):
         # The text is not quoted: it may contain a password.
-        raise UserError(f"{name} holds bytes that are not UTF-8: choose another name")
+        raise UserError(f"{name} contains bytes that are not UTF-8: choose another name")
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
@@ -258,7 +260,7 @@ def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     path = Path(path)
     with reading(path):
         if not path.is_file():  # reading from a pipe would block
-            found = "it is no file" if path.exists() else "there is no such file"
+            found = "it is not a file" if path.exists() else "there is no such file"
             raise UserError(f"cannot read {path}: {found}")
         check_memory(path.stat().st_size, f"cannot read {path}: it")
         return path.read_bytes()

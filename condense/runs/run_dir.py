@@ -3,7 +3,7 @@
 ::
 
     with RunFolder.create(out, config) as run:        # or RunFolder.open(out) to resume
-        with run.journal(show=Progress("condensing")) as journal:
+        with run.checkpointer(show=Progress("condensing")) as checkpointer:
             ...
         run.write_summary({...})
 """
@@ -61,7 +61,7 @@ class RunFolder(Closing):
         self.path = path
         self.config = config
         self._lock = lock
-        self._journals: list[FileCheckpointer] = []
+        self._checkpointers: list[FileCheckpointer] = []
         self._new = False
 
     @classmethod
@@ -102,7 +102,7 @@ class RunFolder(Closing):
         """
         path = user_path(path, "--resume")
         if not is_file(path / CONFIG):
-            raise UserError(f"{path} holds no run to resume (no {CONFIG})")
+            raise UserError(f"{path} contains no run to resume (no {CONFIG})")
         lock = _acquire(path)
         try:
             remove_temporaries(path)
@@ -127,11 +127,10 @@ class RunFolder(Closing):
         differing = _differences(kept, plain(entries))
         if differing:
             raise UserError(
-                f"{self.path} cannot be resumed, it was made with something else: "
-                + _in_words(differing)
+                f"{self.path} cannot be resumed, its inputs differ: " + _in_words(differing)
             )
 
-    def journal(
+    def checkpointer(
         self,
         name: str = "checkpoint",
         *,
@@ -150,7 +149,7 @@ class RunFolder(Closing):
             show=show,
             every_seconds=every_seconds,
         )
-        self._journals.append(made)
+        self._checkpointers.append(made)
         return made
 
     def remove_checkpoint(self, name: str = "checkpoint") -> None:
@@ -180,7 +179,7 @@ class RunFolder(Closing):
             Interrupted: Ctrl-C or SIGTERM has ended the block, and the run is not finished.
         """
         try:
-            self._close_journals()
+            self._close_checkpointers()
             if isinstance(error, UserError) and self._new:
                 _remove_if_empty(self.path)
         finally:
@@ -188,12 +187,12 @@ class RunFolder(Closing):
         if isinstance(error, KeyboardInterrupt) and not self.finished:
             raise Interrupted(self.path, self.config.get("command", "")) from error
 
-    def _close_journals(self) -> None:
+    def _close_checkpointers(self) -> None:
         try:
-            for journal in self._journals:
-                journal.close()
+            for checkpointer in self._checkpointers:
+                checkpointer.close()
         finally:
-            self._journals = []
+            self._checkpointers = []
 
     def _checkpoint(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
@@ -258,7 +257,7 @@ def _check_nothing_foreign(path: Path) -> None:
         )
     if foreign:
         raise UserError(
-            f"{path} holds other files ({', '.join(foreign[:_DIFFERENCES_SHOWN])}"
+            f"{path} contains other files ({', '.join(foreign[:_DIFFERENCES_SHOWN])}"
             f"{', …' if len(foreign) > _DIFFERENCES_SHOWN else ''}): choose another --out"
         )
 
@@ -270,13 +269,15 @@ def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
     differing = _differences(kept, config)
     if differing:
         return UserError(
-            f"{path} holds a run with other settings: {_in_words(differing)}; "
-            f"choose another --out, or go on with the run there by --resume {path}"
+            f"{path} contains a run with other settings: {_in_words(differing)}; "
+            f"choose another --out, or resume that run with --resume {path}"
         )
     if (path / SUMMARY).is_file():
-        return UserError(f"{path} holds this run already, and it is finished: choose another --out")
+        return UserError(
+            f"{path} contains this run already, and it is finished: choose another --out"
+        )
     return UserError(
-        f"{path} holds this run already: go on with --resume {path}, or choose another --out"
+        f"{path} contains this run already: continue with --resume {path}, or choose another --out"
     )
 
 

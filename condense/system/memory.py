@@ -27,7 +27,7 @@ def check_memory(needed: int, what: str) -> None:
     available = available_memory()
     if available is not None and needed > available:
         size, free = _gigabytes(needed), _gigabytes(available)
-        raise UserError(f"{what} needs {size} of memory, of which {free} are free")
+        raise UserError(f"{what} needs {size} of memory; {free} are free")
 
 
 def _of_machine() -> int | None:

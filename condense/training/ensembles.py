@@ -60,10 +60,10 @@ def train_together(
     # SGD is elementwise, so stacked weights are updated like those of each network.
     optimizer = schedule.optimizer(weights.values())
     orders = [batches(len(images), schedule.batch_size, own) for own in draws]
-    for update, rows in enumerate(zip(*orders, strict=True)):
-        if update >= schedule.steps:
+    for done, rows in enumerate(zip(*orders, strict=True)):
+        if done >= schedule.steps:
             break
-        schedule.adjust(optimizer, update)
+        schedule.adjust(optimizer, done)
         chosen = torch.stack(rows).to(images.device)
         batch = images[chosen]
         if transform is not None:

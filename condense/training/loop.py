@@ -63,7 +63,7 @@ def train(
     generator: torch.Generator,
     *,
     transform: Callable[[Tensor], Tensor] | None = None,
-    before_update: Callable[[int], None] | None = None,
+    before_step: Callable[[int], None] | None = None,
     step: Step | None = None,
 ) -> None:
     """Train `network` in place.
@@ -76,27 +76,27 @@ def train(
         schedule: steps, batch size and learning rate.
         generator: for the order of the images.
         transform: applied to each batch: normalisation of uint8 images, augmentation.
-        before_update: called before each step with the number of completed steps; may raise to
+        before_step: called before each step with the number of completed steps; may raise to
             stop.
         step: a step of this network; default: `Step(network)`.
     """
     step = step or Step(network)
     optimizer = schedule.optimizer(network.parameters())
     network.train()
-    for update, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
-        if update >= schedule.steps:
+    for done, rows in enumerate(batches(len(images), schedule.batch_size, generator)):
+        if done >= schedule.steps:
             return
-        if before_update is not None:
-            before_update(update)
-        schedule.adjust(optimizer, update)
+        if before_step is not None:
+            before_step(done)
+        schedule.adjust(optimizer, done)
         chosen = rows.to(images.device)
         batch = images[chosen] if transform is None else transform(images[chosen])
         step(batch, labels[chosen])
         optimizer.step()
 
 
-def train_at_rates(
-    network: nn.Module, images: Tensor, labels: Tensor, classes: int, rates: Tensor
+def train_with_lrs(
+    network: nn.Module, images: Tensor, labels: Tensor, classes: int, lrs: Tensor
 ) -> None:
     """Train `network` in place by plain gradient descent with a learning rate for each step.
 
@@ -105,13 +105,13 @@ def train_at_rates(
         images: [n, c, h, w], normalised; the same number of each class, ordered by class.
         labels: int64 [n], or float [n, classes] for soft labels.
         classes: number of classes.
-        rates: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
+        lrs: [epochs, steps]; step s of an epoch uses the s-th share of each class's images.
     """
     rows = torch.arange(len(images), device=images.device).view(classes, -1)
-    shares = [share.flatten() for share in rows.chunk(rates.shape[1], dim=1)]
+    shares = [share.flatten() for share in rows.chunk(lrs.shape[1], dim=1)]
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0)
     network.train()
-    for epoch in rates.tolist():
+    for epoch in lrs.tolist():
         for share, rate in zip(shares, epoch, strict=True):
             optimizer.param_groups[0]["lr"] = rate
             optimizer.zero_grad()

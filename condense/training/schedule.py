@@ -32,7 +32,7 @@ class Schedule:
             parameters, self.lr, momentum=self.momentum, weight_decay=self.weight_decay
         )
 
-    def adjust(self, optimizer: torch.optim.SGD, update: int) -> None:
+    def adjust(self, optimizer: torch.optim.SGD, step: int) -> None:
         """Divide the learning rate by ten at a milestone; call before every step, from 0 on."""
-        if update in {round(milestone * self.steps) for milestone in self.milestones}:
+        if step in {round(milestone * self.steps) for milestone in self.milestones}:
             optimizer.param_groups[0]["lr"] /= 10

@@ -34,6 +34,7 @@ def load_condensed(dataset: str, method: str = "dsa", ipc: int = 10) -> Condense
         method: the name of the method.
         ipc: images per class.
 
+    >>> from condense import load_condensed
     >>> load_condensed("mnist", ipc=1).images.shape
     torch.Size([10, 1, 28, 28])
 

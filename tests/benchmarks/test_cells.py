@@ -65,7 +65,7 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert is_papers(measured(), CELL)
     for change in ({"preset": "cpu"}, {"n": 20}, {"train": 55000}):
         assert not is_papers(measured(**change), CELL)
-    assert not is_papers(measured(), replace(CELL, alike=False))
+    assert not is_papers(measured(), replace(CELL, comparable=False))
     assert markdown([CELL], [measured()], "paper").splitlines()[-1] == (
         "| 1 | dsa | 88.0 ± 0.5 | n = 100, as in the paper | 88.7 ± 0.6 | -0.7 |"
     )
@@ -85,7 +85,7 @@ def test_the_row_of_the_most_sets_counts() -> None:
 def test_a_place_that_is_not_there() -> None:
     with pytest.raises(UserError, match="unknown dataset 'mnits'; known: mnist"):
         cells.fill("table1", table1.cells(), table1.Table1(dataset=("mnits",)))
-    nowhere = table5.Table5(dataset=("mnist",), strategy=("flip",))
+    nowhere = table5.Table5(dataset=("mnist",), dsa_strategy=("flip",))
     with pytest.raises(UserError, match="table5 has no such cell"):
         cells.fill("table5", table5.cells(), nowhere)
     with pytest.raises(UserError, match="sets must be at least 1, not 0"):

@@ -9,16 +9,16 @@ import pytest
 from PIL import Image
 
 from benchmarks.paper.figure3 import PAPER, curve
-from tests.helpers.kept_results import learnt
+from tests.helpers.kept_results import stream_result
 from tests.helpers.processes import ROOT
 
 
 def test_curves_by_hand() -> None:
     kept = [
-        learnt("dsa", False, [0.9, 0.8, 0.7]),
-        learnt("dsa", False, [0.9, 0.9, 0.9]),
-        learnt("dsa", False, [0.0, 0.0, 0.0], cache=False),
-        learnt("dsa", True, [0.5, 0.25, 0.125]),
+        stream_result("dsa", False, [0.9, 0.8, 0.7]),
+        stream_result("dsa", False, [0.9, 0.9, 0.9]),
+        stream_result("dsa", False, [0.0, 0.0, 0.0], cache=False),
+        stream_result("dsa", True, [0.5, 0.25, 0.125]),
     ]
     means, spreads = curve(kept, "dsa", False) or ([], [])
     assert means == pytest.approx([90, 85, 80])

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from PIL import Image
 
 from benchmarks.paper.figure5 import (
-    SIDES,
+    IMAGES,
     Figure5,
     Magnitudes,
-    follow,
+    gradient_norms,
     measure,
     norms,
     spread,
@@ -46,7 +46,7 @@ def test_the_first_step_is_what_autograd_finds(data: ImageData) -> None:
         loss = F.cross_entropy(matcher.network(batch), torch.tensor([label] * len(batch)))
         gradients = torch.autograd.grad(loss, weights)
         expected.append(sum(float(part.square().sum()) for part in gradients) ** 0.5)
-    found = follow(matcher, images, torch.zeros_like(images), 7)
+    found = gradient_norms(matcher, images, torch.zeros_like(images), 7)
     assert found.synthetic[0].tolist() == pytest.approx(expected, rel=1e-4)
     assert len(found.synthetic) == len(found.real) == matcher.inner
     values = [float(spread(found, 0)[f"synthetic_{name}"]) for name in ("mean", "min", "max")]
@@ -69,7 +69,7 @@ def test_looking_changes_nothing(data: ImageData) -> None:
         matcher = Matcher(data, DC, seed=0)
         images = matcher.initial_images()
         if look:
-            follow(matcher, images, torch.zeros_like(images), 0)
+            gradient_norms(matcher, images, torch.zeros_like(images), 0)
         else:
             matcher.outer_iteration(images, torch.zeros_like(images), 0)
         moved.append(images)
@@ -100,8 +100,8 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path, command: Any) -> None:
     ]
     assert len(printed) == len(rows)
     for row in rows:
-        for side in SIDES:
-            low, mean, high = (float(row[f"{side}_{name}"]) for name in ("min", "mean", "max"))
+        for kind in IMAGES:
+            low, mean, high = (float(row[f"{kind}_{name}"]) for name in ("min", "mean", "max"))
             assert 0 < low < mean < high
         assert row["command"] == f"python -m benchmarks.paper.figure5 {' '.join(flags)}"
         for column in ("preset", "seed", "images", "device", "version", "date", "torch"):

@@ -64,9 +64,9 @@ def test_an_interrupted_evolution_goes_on(
 
 
 def test_moments_come_back_in_their_order(tmp_path: Path) -> None:
-    with Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True)) as journal:
+    with Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True)) as checkpointer:
         for outer in range(1, 12):
-            journal.save(Checkpoint({"images": torch.tensor([outer])}, {"iteration": outer}))
+            checkpointer.save(Checkpoint({"images": torch.tensor([outer])}, {"iteration": outer}))
     restored = Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True))
     before = restored.restore()
     assert before is not None

@@ -28,7 +28,7 @@ def settings_of(method: str = "dsa", **changes):
 
 
 def both(data, settings, iterations: int = 2):
-    """(images, velocity, distances) of the engine and of the literal version."""
+    """(images, velocity, distances) of the engine and of the reference version."""
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
     plain = images.clone().requires_grad_()
@@ -82,7 +82,7 @@ def test_with_classes_that_have_fewer_images_than_the_real_batch():
     ("architecture", "norm"),
     [*((name, "instance") for name in ARCHITECTURES), ("convnet", "layer")],
 )
-def test_layers_of_the_literal_network_are_those_of_pytorch(architecture, norm):
+def test_layers_of_the_reference_network_are_those_of_pytorch(architecture, norm):
     drawn = (Network(architecture, norm=norm), (3, 32, 32), 10)
     network = reference.network_of(*drawn, generator(0))
     layers = [module for module in network.modules() if not list(module.children())]
@@ -91,7 +91,7 @@ def test_layers_of_the_literal_network_are_those_of_pytorch(architecture, norm):
     torch.testing.assert_close(network(images), build(*drawn, generator(0))(images))
 
 
-def test_inner_loop_updates(data):
+def test_inner_loop_steps(data):
     settings = settings_of(inner_loop=5, batch_train=4, lr_net=0.1)
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()

@@ -25,8 +25,8 @@ TINY = problem.Speed(
     channels=1,
     size=8,
     batch_real=4,
-    networks=2,
-    epochs=3,
+    num_eval=2,
+    epoch_eval_train=3,
 )
 
 
@@ -42,7 +42,7 @@ def test_operations_by_hand(tiny):
     assert roofline.operations(second, half) == 2 * 9 * 4 * 4 * 16
 
 
-def test_floor_adds_up(tiny, monkeypatch):
+def test_roofline_adds_up(tiny, monkeypatch):
     # One second a pass: two layers; the first needs no gradient of its input.
     monkeypatch.setattr(roofline, "_best", lambda *_: 1.0)
     least = roofline.measure(tiny, (1, 8, 8), 4)
@@ -60,17 +60,17 @@ def convolved(function):
     return sum(count for name, count in counts.items() if "convolution" in str(name))
 
 
-def test_convolutions_are_those_of_the_floor(tiny):
+def test_convolutions_are_those_of_the_roofline(tiny):
     """Counted in what PyTorch runs to train, and to differentiate gradients."""
     first, second = (roofline.operations(*one) for one in roofline.convolutions(tiny, (1, 8, 8)))
-    label = torch.zeros(1, dtype=torch.int64)
+    picture, label = torch.rand(1, 1, 8, 8, generator=generator(1)), torch.zeros(1).long()
     weights = [weight for weight in tiny.parameters() if weight.ndim > 1]
 
     def train():
-        F.cross_entropy(tiny(torch.rand(1, 1, 8, 8)), label).backward()
+        F.cross_entropy(tiny(picture), label).backward()
 
     def match():
-        image = torch.rand(1, 1, 8, 8, requires_grad=True)
+        image = picture.clone().requires_grad_()
         loss = F.cross_entropy(tiny(image * 1), label)
         gradients = torch.autograd.grad(loss, weights, create_graph=True)
         torch.autograd.grad(sum(g.square().sum() for g in gradients), image)
@@ -82,8 +82,8 @@ def test_convolutions_are_those_of_the_floor(tiny):
 
 def test_an_outer_iteration_is_added_up():
     found = {
-        "class sweep": speed.Measured([(3.0, 1.0), (6.0, 2.0)], max_rel_diff=0.5),
-        "inner loop": speed.Measured([(2.0, 1.0), (2.0, 1.0)], max_rel_diff=0.1),
+        "class sweep": speed.Measurement([(3.0, 1.0), (6.0, 2.0)], max_rel_diff=0.5),
+        "inner loop": speed.Measurement([(2.0, 1.0), (2.0, 1.0)], max_rel_diff=0.1),
     }
     # T = 2 sweeps and, once, 6 epochs of the inner loop, of which a round measures two.
     assert TINY.matching().loops() == (2, 6)
@@ -94,9 +94,9 @@ def test_an_outer_iteration_is_added_up():
     assert speed.added_up(TINY, {"inner loop": whole}) is None
 
 
-def test_both_sides_compute_the_same():
-    plain, ours = backends.Plain(TINY), backends.Engine(TINY)
-    for part in get_args(problem.Part):
+def test_both_backends_compute_the_same():
+    plain, ours = backends.Reference(TINY), backends.Engine(TINY)
+    for part in get_args(problem.PartName):
         expected = [x.detach() for x in plain.run(part, 1)]
         found = [x.detach() for x in ours.run(part, 1)]
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3, msg=part)
@@ -119,13 +119,13 @@ def test_a_comparison_is_printed_and_kept(tmp_path, monkeypatch, capsys):
 
 def test_growth_is_measured_while_there_is_time_and_drawn(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(speed, "RESULTS", tmp_path)
-    monkeypatch.setattr(speed, "step", lambda side, case: (case.ipc * case.width / 100, 1e6))
+    monkeypatch.setattr(speed, "step", lambda backend, case: (case.ipc * case.width / 100, 1e6))
     speed.scale(replace(TINY, minutes=1))
     table = pd.read_csv(tmp_path / "scaling-cpu.csv")
     assert len(table) == 2 * sum(len(values) for _, values in scaling.AXES.values())
     assert (tmp_path / "scaling-cpu.png").stat().st_size > 10_000
     assert len(scaling.grow(TINY, speed.step, ("engine",), minutes=-1)) == 0
-    assert "no time for" in capsys.readouterr().out
+    assert "time is up" in capsys.readouterr().out
 
 
 def test_a_step_has_a_time_and_a_peak():

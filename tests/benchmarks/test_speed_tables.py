@@ -2,8 +2,8 @@
 
 from benchmarks.speed.problem import Speed
 from benchmarks.speed.tables import (
-    ALIKE,
     MACHINE,
+    SAME,
     speed_table,
     speedup_table,
 )
@@ -27,19 +27,19 @@ def test_the_last_row_of_a_part_counts():
         measured("inner loop", "2"),
         measured("inner loop", "2.5"),
         measured("inner loop", "3", precision="bfloat16"),
-        measured("real side", "1.5"),
-        measured("real side", "9", width=32),
-        measured("real side", "9", device="cuda"),
+        measured("real gradients", "1.5"),
+        measured("real gradients", "9", width=32),
+        measured("real gradients", "9", device="cuda"),
         measured("evaluation", "3", precision="bfloat16"),
     ]
     assert speed_table(rows).splitlines()[2:] == [
-        "| real side | 1.50 [1.00, 4.00], n = 3 |  | 5.0 |",
+        "| real gradients | 1.50 [1.00, 4.00], n = 3 |  | 5.0 |",
         "| inner loop | 2.50 [1.00, 4.00], n = 3 | 3.00 [1.00, 4.00], n = 3 | 5.0 |",
     ]
 
 
-def test_what_was_measured_alike_stands_in_one_line():
-    about = {**dict.fromkeys(ALIKE, "1"), "dataset": "mnist"}
+def test_rows_with_the_same_settings_are_one_line():
+    about = {**dict.fromkeys(SAME, "1"), "dataset": "mnist"}
     rows = [
         {**about, "variant": "reference", "seconds": "100", "speedup": "1"},
         {**about, "variant": "engine", "seconds": "40", "speedup": "2.5"},

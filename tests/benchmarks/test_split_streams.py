@@ -12,24 +12,24 @@ from avalanche.training.plugins import SupervisedPlugin
 
 from benchmarks.continual import baselines, split_streams
 from benchmarks.continual.baselines import (
-    COMPETITORS,
+    BASELINES,
     Job,
-    learn,
-    updates,
+    steps,
+    train_baseline,
 )
 from benchmarks.continual.main_job import MEMORIES
 from benchmarks.continual.split_streams import (
+    BASELINE_LRS,
     GROUPS,
-    LEARNERS,
     NOTES,
-    RATES,
+    STRATEGIES,
     SplitStreams,
     config_of,
     kept,
     measure,
     table,
 )
-from benchmarks.result_files import rehearsal
+from benchmarks.result_files import replay_config
 from benchmarks.rows import Row, read_rows
 from condense import Progress, UserError, method_named
 from condense.runs.io import read_json
@@ -37,20 +37,20 @@ from continual import RandomBuffer, make_benchmark
 from continual.settings import SPLIT_REPLAY, EEILConfig
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
+from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 CONDENSING = method_named("dsa").preset("smoke")
-JOB = Job(tasks(), CONFIG, images_per_class=2, seed=0, condensing=CONDENSING)
-WITHOUT = replace(CONFIG, steps_per_epoch=None, batch_size=16, epochs_first=3, finetune_epochs=0)
+JOB = Job(tasks(), TINY_EEIL, images_per_class=2, seed=0, condensing=CONDENSING)
+WITHOUT = replace(TINY_EEIL, steps_per_epoch=None, batch_size=16, epochs_first=3, finetune_epochs=0)
 
 
 @pytest.mark.filterwarnings("ignore:No loggers specified")
 @pytest.mark.parametrize(
     "settings",
-    [CONFIG, WITHOUT, replace(WITHOUT, batch_size_mem=4)],
+    [TINY_EEIL, WITHOUT, replace(WITHOUT, batch_size_mem=4)],
     ids=["limited", "whole epochs", "a share for the memory"],
 )
-def test_updates_are_those_of_eeil(settings: EEILConfig) -> None:
+def test_steps_are_those_of_eeil(settings: EEILConfig) -> None:
     class Count(SupervisedPlugin):  # type: ignore[misc]
         made = 0
 
@@ -59,16 +59,16 @@ def test_updates_are_those_of_eeil(settings: EEILConfig) -> None:
 
     count, made = Count(), []
     memory = RandomBuffer(images_per_class=2)
-    strategy = make_eeil("class", config=settings, memory=memory, plugins=[count])
+    strategy = tiny_eeil("class", config=settings, memory=memory, plugins=[count])
     for experience in make_benchmark(tasks(), "class").train_stream:
         before = count.made
         strategy.train(experience, eval_streams=[])
         made.append(count.made - before)
-    assert updates(replace(JOB, config=settings)) == made
+    assert steps(replace(JOB, config=settings)) == made
 
 
-@pytest.mark.parametrize("name", COMPETITORS)
-def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
+@pytest.mark.parametrize("name", BASELINES)
+def test_a_baseline_has_its_memory_size_and_steps_and_is_reproducible(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, sizes = [0, 0, 0], set()
@@ -78,30 +78,30 @@ def test_a_competitor_keeps_to_memory_and_updates_and_comes_out_the_same(
         sizes.add(len(strategy.mb_x))
         original(self, strategy, **kwargs)
 
-    original = baselines.Lessons.after_update
+    original = baselines.EEILSchedule.after_update
     with monkeypatch.context() as patch:
-        patch.setattr(baselines.Lessons, "after_update", count)
-        first = learn(name, JOB)
-    assert made == updates(JOB)
-    assert max(sizes) <= CONFIG.batch_size
+        patch.setattr(baselines.EEILSchedule, "after_update", count)
+        first = train_baseline(name, JOB)
+    assert made == steps(JOB)
+    assert max(sizes) <= TINY_EEIL.batch_size
     assert first.memory_images == JOB.memory == 60
     assert first.memory_bytes == 60 * 3 * 16 * 16
     assert [row.count(None) for row in first.matrix] == [2, 1, 0]
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    assert replace(learn(name, JOB), seconds=0) == replace(first, seconds=0)
+    assert replace(train_baseline(name, JOB), seconds=0) == replace(first, seconds=0)
     assert torch.equal(torch.get_rng_state(), state)
-    assert learn(name, replace(JOB, seed=1)).matrix != first.matrix
+    assert train_baseline(name, replace(JOB, seed=1)).matrix != first.matrix
 
 
-def test_a_competitor_learns() -> None:
-    longer = replace(CONFIG, epochs_first=30, epochs=20, steps_per_epoch=None)
-    for name in COMPETITORS:
-        config = replace(longer, lr=RATES.get(name, longer.lr))
+def test_a_baseline_learns() -> None:
+    longer = replace(TINY_EEIL, epochs_first=30, epochs=20, steps_per_epoch=None)
+    for name in BASELINES:
+        config = replace(longer, lr=BASELINE_LRS.get(name, longer.lr))
         alone = replace(JOB, tasks=tasks()[:1], config=config, images_per_class=10)
-        outcome = learn(name, alone)
-        assert outcome.matrix[0][0] is not None
-        assert outcome.matrix[0][0] > 0.4, name
+        result = train_baseline(name, alone)
+        assert result.matrix[0][0] is not None
+        assert result.matrix[0][0] > 0.4, name
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_what_has_a_row_is_not_measured_again(
     (row,) = kept(settings, images)
     assert len(row["accuracies"].split()) == 5
     assert float(row["accuracies"].split()[-1]) == float(row["final_average"])
-    assert (row["learner"], row["memory_images"], row["memory_bytes"]) == ("GDumb", "20", "15680")
+    assert (row["strategy"], row["memory_images"], row["memory_bytes"]) == ("GDumb", "20", "15680")
     for column in ("forgetting", "seconds", "device", "torch", "avalanche", "version", "date"):
         assert str(row[column])
     measure(settings)
@@ -146,7 +146,7 @@ def test_what_has_a_row_is_not_measured_again(
     assert measure(settings) != images
     assert measured[2:] == [("gdumb", 0)]
     with monkeypatch.context() as patch:
-        patch.setitem(split_streams.RATES, "gdumb", 0.02)
+        patch.setitem(split_streams.BASELINE_LRS, "gdumb", 0.02)
         measure(settings)
         measure(settings)
     assert measured[3:] == [("gdumb", 0)], "another rate is another measurement"
@@ -170,27 +170,27 @@ def test_an_interrupted_run_of_ours_goes_on(
         measure(settings)
     assert not settings.results.exists()
     (row,) = kept(settings, measure(settings))
-    assert (row["learner"], row["memory_images"], row["memory_bytes"]) == ("EEIL", "20", "15680")
-    assert steps[8] > 1, "it has begun anew"
+    assert (row["strategy"], row["memory_images"], row["memory_bytes"]) == ("EEIL", "20", "15680")
+    assert steps[8] > 1, "it has computed again"
     assert steps[-1] == 2 + 4 * 4
 
 
-def test_herding_is_rehearsed_as_dsa_is(settings: SplitStreams) -> None:
+def test_herding_with_the_replay_settings_of_dsa(settings: SplitStreams) -> None:
     at = replace(settings, preset="cpu")
-    assert config_of(at, "herding-alike") == config_of(at, "dsa") != config_of(at, "herding")
+    assert config_of(at, "herding-er-ace") == config_of(at, "dsa") != config_of(at, "herding")
     assert config_of(at, "reservoir") == "lr=0.1"
-    alike = replace(settings, memory="herding-alike", preset="cpu")
-    flags = split_streams._flags(alike, "herding-alike")
+    er_ace = replace(settings, memory="herding-er-ace", preset="cpu")
+    flags = split_streams._flags(er_ace, "herding-er-ace")
     assert flags[:4] == ["--stream", "split-fashionmnist", "--memory", "herding"]
-    (row,) = kept(settings, measure(replace(settings, memory="herding-alike")))
-    config = read_json(next(settings.runs.glob("*herding-alike*")) / "config.json")
-    assert rehearsal(config["settings"]) == SPLIT_REPLAY
-    assert (row["memory"], row["learner"]) == ("herding-alike", "EEIL")
+    (row,) = kept(settings, measure(replace(settings, memory="herding-er-ace")))
+    config = read_json(next(settings.runs.glob("*herding-er-ace*")) / "config.json")
+    assert replay_config(config["settings"]) == SPLIT_REPLAY
+    assert (row["memory"], row["strategy"]) == ("herding-er-ace", "EEIL")
 
 
 def test_the_table_by_hand() -> None:
     def row(memory: str, accuracy: str, ipc: str = "10", **other: str) -> Row:
-        about = {"stream": "split", "images_per_class": ipc, "learner": "EEIL"}
+        about = {"stream": "split", "images_per_class": ipc, "strategy": "EEIL"}
         rest = {"final_average": accuracy, "forgetting": "0.125", "config": "", "images": ""}
         return {**about, "memory": memory, **rest, **other}
 
@@ -206,9 +206,9 @@ def test_the_table_by_hand() -> None:
 
 
 def test_names_are_those_of_the_strategies() -> None:
-    assert GROUPS["theirs"] == tuple(COMPETITORS) == tuple(NOTES)
-    assert SplitStreams(memory="ours").memories == (*MEMORIES, "herding-alike")
-    assert SplitStreams().memories == tuple(LEARNERS)
+    assert GROUPS["theirs"] == tuple(BASELINES) == tuple(NOTES)
+    assert SplitStreams(memory="ours").memories == (*MEMORIES, "herding-er-ace")
+    assert SplitStreams().memories == tuple(STRATEGIES)
     with pytest.raises(UserError, match="unknown memory 'resevoir'; known: reservoir"):
         SplitStreams(memory="resevoir")
 

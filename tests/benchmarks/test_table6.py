@@ -13,7 +13,7 @@ from benchmarks.paper import table6
 from benchmarks.paper.table6 import (
     PAPER,
     PAPERS_SCALE,
-    PAPERS_UPDATES,
+    PAPERS_STEPS,
     as_published,
     command,
     is_papers,
@@ -25,17 +25,17 @@ from condense.config.serialization import record
 from nas import Row, Table, search
 from tests.helpers.processes import ROOT
 
-TRUTH = {"a": 0.9, "b": 0.8, "c": 0.6, "d": 0.7}
+GROUND_TRUTH = {"a": 0.9, "b": 0.8, "c": 0.6, "d": 0.7}
 DSA = {"a": 0.4, "b": 0.5, "c": 0.3, "d": 0.2}
-"""The pick is b, 10 points below the best. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
+"""Selected: b, with a regret of 10 points. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
 
 
 def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: Any) -> Path:
     """A finished run, as `nas.search` leaves it."""
     folder.mkdir(parents=True)
-    updates = 50_000 if proxy == "whole" else 300
+    steps = 50_000 if proxy == "whole" else 300
     rows = [
-        Row(index, name, parameters=10 * index, score=value, accuracy=value, steps=updates)
+        Row(index, name, parameters=10 * index, score=value, accuracy=value, steps=steps)
         for index, (name, value) in enumerate(accuracies.items())
     ]
     Table(rows, proxy, "cifar10", "ab").write(folder / "architectures.csv")
@@ -44,7 +44,7 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
         "best": max(accuracies, key=lambda name: accuracies[name]),
         "best_accuracy": None, "regret": None, "top_fraction": 0.5, "n_complete": 4,
         "seconds_search": 90.0, "seconds_proxy": 30.0, "seconds_wall": 120.0, "workers": 1,
-        "images": 100, "steps": updates, "preset": "cpu", "seed": 0, "device": "cpu",
+        "images": 100, "steps": steps, "preset": "cpu", "seed": 0, "device": "cpu",
         "pruned": 0, "steps_saved": 0.0, "retrained_steps": None,
         "proxy_from_cache": False, **more,
     }  # fmt: skip
@@ -61,14 +61,14 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
 def runs(tmp_path: Path) -> list[Path]:
     return [
         write_run(tmp_path / "dsa", "dsa", DSA),
-        write_run(tmp_path / "whole", "whole", TRUTH, images=50_000),
+        write_run(tmp_path / "whole", "whole", GROUND_TRUTH, images=50_000),
     ]
 
 
 def test_rows_by_hand(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table6.run([*map(str, runs), "--results", str(tmp_path / "results")])
     dsa, whole = read_rows(tmp_path / "results" / "table6.csv")
-    assert (dsa["proxy"], dsa["pick"]) == ("dsa", "b")
+    assert (dsa["proxy"], dsa["selected"]) == ("dsa", "b")
     assert (dsa["accuracy"], dsa["regret"]) == ("0.8", "0.1")
     assert (dsa["spearman_all"], dsa["spearman_all_n"]) == ("0.6", "4")
     assert -1 <= float(dsa["spearman_all_low"]) <= 0.6 <= float(dsa["spearman_all_high"]) <= 1
@@ -82,7 +82,7 @@ def test_rows_by_hand(runs: list[Path], tmp_path: Path, capsys: pytest.CaptureFi
     assert (whole["proxy"], whole["regret"], whole["spearman_all"]) == ("whole", "0.0", "1.0")
     kept = read_rows(tmp_path / "results" / "table6-architectures.csv")
     assert {row["architecture"]: float(row["dsa"]) for row in kept} == DSA
-    assert {row["architecture"]: float(row["ground_truth"]) for row in kept} == TRUTH
+    assert {row["architecture"]: float(row["ground_truth"]) for row in kept} == GROUND_TRUTH
     assert list(kept[0]) == ["architecture", "parameters", "dsa", "ground_truth"]
     with Image.open(tmp_path / "results" / "figure4.png") as picture:
         assert picture.size[0] > 1.5 * picture.size[1], "a scatter and the rankings"
@@ -100,7 +100,7 @@ def test_runs_that_make_no_table(runs: list[Path], tmp_path: Path) -> None:
     for paths, said in (
         ([*runs, again], "give one run of each proxy, not several of dsa"),
         (runs[:1], "give the run with --proxy whole too"),
-        ([*runs, tmp_path], "is no finished run"),
+        ([*runs, tmp_path], "is not a finished run"),
     ):
         with pytest.raises(UserError, match=said):
             table6.read_runs(paths)
@@ -122,7 +122,7 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
         f"{name}{part}": 0.5 for name in table6.CORRELATIONS for part in ("", "_low", "_high", "_n")
     }
     row = {
-        **{"proxy": "dsa", "accuracy": 0.8, "regret": 0.05, "steps": PAPERS_UPDATES},
+        **{"proxy": "dsa", "accuracy": 0.8, "regret": 0.05, "steps": PAPERS_STEPS},
         **{**PAPERS_SCALE, **correlations, "seconds_wall": 60.0, "images_stored": 100},
         "as_published": True,
     }

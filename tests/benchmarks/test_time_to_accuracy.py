@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from benchmarks.speed import reference, time_to_accuracy, trials
 from benchmarks.speed.time_to_accuracy import (
-    CHOICES,
+    CHANGES,
     VARIANTS,
     TimeToAccuracy,
     markdown,
@@ -26,18 +26,18 @@ from condense.methods.gradient_matching import Matcher
 @pytest.fixture
 def tiny(tmp_path: Path) -> TimeToAccuracy:
     return TimeToAccuracy(
-        "digits", iterations=2, width=4, networks=2, epochs=3, held_out=100, threads=1,
+        "digits", iterations=2, width=4, num_eval=2, epoch_eval_train=3, held_out=100, threads=1,
         results=tmp_path / "rows.csv",
     )  # fmt: skip
 
 
-def here(side, threads, function, *arguments):
+def here(backend, threads, function, *arguments):
     """In place of a process of its own."""
     return function(*arguments)
 
 
 def test_the_choices_are_those_of_the_cpu_preset() -> None:
-    chosen = [field for fields in CHOICES.values() for field in fields]
+    chosen = [field for fields in CHANGES.values() for field in fields]
     assert len(chosen) == len(set(chosen))
     assert {*chosen, "iterations", "network"} == set(PRESETS["cpu"][GradientMatching])
 
@@ -46,9 +46,9 @@ def test_a_variant_makes_its_own_choice_alone(tiny: TimeToAccuracy) -> None:
     plain, ours = tiny.matching("reference"), PRESETS["cpu"][GradientMatching]
     assert tiny.matching("engine") == plain
     assert (plain.init, plain.batch_real, plain.loops()) == ("real", 256, (1, 1))
-    assert tiny.matching("real batch") == replace(plain, batch_real=ours["batch_real"])
+    assert tiny.matching("batch_real") == replace(plain, batch_real=ours["batch_real"])
     whole = {**ours, "iterations": plain.iterations, "network": plain.network}
-    assert tiny.matching("all choices") == GradientMatching(ipc=1, **whole)
+    assert tiny.matching("cpu preset") == GradientMatching(ipc=1, **whole)
 
 
 def test_images_are_held_out_of_the_training_split(tiny: TimeToAccuracy) -> None:
@@ -58,7 +58,7 @@ def test_images_are_held_out_of_the_training_split(tiny: TimeToAccuracy) -> None
     pixels = torch.cat([data.x_train, data.x_test]).flatten(1).sum(1).sort().values
     assert torch.equal(pixels, whole.x_train.flatten(1).sum(1).sort().values)
     assert torch.equal(data.x_test, tiny.case().data().x_test)
-    with pytest.raises(UserError, match="hold fewer out"):
+    with pytest.raises(UserError, match="use a smaller --held-out"):
         replace(tiny, held_out=5000).case().data()
 
 
@@ -69,7 +69,7 @@ def test_a_tiny_one_runs_to_its_end_and_is_not_run_again(
     rows = measure(tiny)
     assert tuple(rows) == VARIANTS
     assert rows["reference"]["reached"] == "yes"
-    assert rows["all choices"]["settings"].count("=") >= 8
+    assert rows["cpu preset"]["settings"].count("=") >= 8
     assert set(pd.read_csv(tiny.results)["seed"]) == {0}
     monkeypatch.setattr(trials, "in_a_process", lambda *_: pytest.fail("measured again"))
     assert measure(tiny) == rows
@@ -88,7 +88,7 @@ def test_it_goes_on_with_the_row_that_is_missing(
 
     monkeypatch.setattr(trials, "in_a_process", answer)
     assert tuple(measure(tiny)) == VARIANTS[:2]
-    assert f"no time for {VARIANTS[2]}" in capsys.readouterr().out
+    assert f"time is up before {VARIANTS[2]}" in capsys.readouterr().out
     asked.clear()
     rows = measure(tiny)
     assert [call[1] for call in asked[:2]] == [tiny.matching(name) for name in VARIANTS[2:4]]
@@ -98,7 +98,7 @@ def test_it_goes_on_with_the_row_that_is_missing(
     assert time_to_accuracy.kept(other, tiny.case().data().fingerprint()) == {}
 
 
-def test_the_literal_trial_is_the_literal_version(tiny: TimeToAccuracy) -> None:
+def test_the_reference_trial_is_the_reference_implementation(tiny: TimeToAccuracy) -> None:
     case, settings = tiny.case(), tiny.matching("reference")
     found = trials.reference_trial(case, settings, deadline=1e12)
     data = case.data()

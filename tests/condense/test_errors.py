@@ -39,8 +39,8 @@ def test_of_a_long_message_beginning_and_end_stay() -> None:
     message = str(UserError(f"cannot read {'x' * 4000}.npz: there is no such file"))
     assert message.startswith("cannot read xxx")
     assert message.endswith("xxx.npz: there is no such file")
-    many = str(UserError("it holds " + "a b " * 4000 + ": choose another"))
-    assert many.startswith("it holds a b")
+    many = str(UserError("it contains " + "a b " * 4000 + ": choose another"))
+    assert many.startswith("it contains a b")
     assert many.endswith(": choose another")
 
 
@@ -102,7 +102,7 @@ def test_memory_is_known_and_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert available is None or available > 0
     monkeypatch.setattr("condense.system.memory.available_memory", lambda: 2 * 10**9)
     check_memory(2 * 10**9, "it")
-    with pytest.raises(UserError, match=r"^it needs 2\.1 GB of memory, of which 2\.0 GB are free$"):
+    with pytest.raises(UserError, match=r"^it needs 2\.1 GB of memory; 2\.0 GB are free$"):
         check_memory(2_100_000_000, "it")
     monkeypatch.setattr("condense.system.memory.available_memory", lambda: None)
     check_memory(10**18, "it")

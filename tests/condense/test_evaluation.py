@@ -46,10 +46,10 @@ def test_each_network_has_a_stream_of_its_own(data):
 def test_an_interrupted_evaluation_goes_on(data):
     small = condense(data, "random", ipc=2)
     whole = evaluate(small, data, QUICK)
-    journal = Kept()
-    journal.kept = Checkpoint({}, {"values": list(whole.values[:2])})
-    assert evaluate(small, data, QUICK, journal=journal) == whole
-    assert journal.reports == [(3, 3)]
+    checkpointer = Kept()
+    checkpointer.kept = Checkpoint({}, {"values": list(whole.values[:2])})
+    assert evaluate(small, data, QUICK, checkpointer=checkpointer) == whole
+    assert checkpointer.reports == [(3, 3)]
 
 
 def test_more_images_teach_better():
@@ -96,10 +96,10 @@ def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
 
 @pytest.mark.parametrize(("augment", "epochs"), [("independent", 1000), ("none", 300)])
 def test_epochs_of_the_paper(data, monkeypatch, augment, epochs):
-    updates = []
+    steps = []
     monkeypatch.setattr(
-        "condense.evaluation.train", lambda *given, **rest: updates.append(given[3].steps)
+        "condense.evaluation.train", lambda *given, **rest: steps.append(given[3].steps)
     )
     small = condense(data, "random", ipc=2)
     evaluate(small, data, Evaluation(num_eval=1, augment=augment, network=Network("mlp")))
-    assert updates == [epochs]
+    assert steps == [epochs]

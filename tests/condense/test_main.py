@@ -39,7 +39,7 @@ def test_run_evaluate_show(command, tmp_path):
         "condense", "evaluate", "one/condensed.safetensors", "--dataset", "digits",
         "--num-eval", "1", "--out", "two", *SMOKE,
     )  # fmt: skip
-    assert json.loads((tmp_path / "two" / "summary.json").read_text())["networks"] == 1
+    assert json.loads((tmp_path / "two" / "summary.json").read_text())["num_eval"] == 1
 
     shown = command("condense", "show", "one/condensed.safetensors", "--out", "grid.png")
     assert "method    dsa" in shown.stdout
@@ -61,11 +61,11 @@ KILLED_AT = """
 import os, runpy, signal, sys
 from condense import RunFolder
 from condense.runs.checkpointer import FileCheckpointer
-RunFolder.journal.__kwdefaults__["every_seconds"] = 0
+RunFolder.checkpointer.__kwdefaults__["every_seconds"] = 0
 last, save = int(sys.argv.pop(1)), FileCheckpointer.save
 
-def save_and_die(journal, checkpoint):
-    save(journal, checkpoint)
+def save_and_die(checkpointer, checkpoint):
+    save(checkpointer, checkpoint)
     if checkpoint.state.get("iteration") == last:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -116,12 +116,12 @@ def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     tested = CondensedSet.load(run / "condensed.safetensors")
     for name in ("accuracy", "accuracy_std"):
         assert tested.provenance.pop(name) == summary[f"accuracy_{name[9:] or 'mean'}"]
-    assert tested.provenance.pop("evaluation")["num_eval"] == summary["networks"]
+    assert tested.provenance.pop("evaluation")["num_eval"] == summary["num_eval"]
     tested.save(run / "condensed.safetensors")
     assert (run / "condensed.safetensors").read_bytes() == before
 
 
-def test_networks_without_norms_have_lower_rates_at_the_cpu_preset():
+def test_networks_without_norms_have_lower_learning_rates_at_the_cpu_preset():
     """At the rates that suit the ConvNet they diverge."""
     bare = preset(GradientMatching, "cpu", network=Network("mlp"))
     assert (bare.lr_net, bare.lr_img, bare.iterations) == (0.01, 0.03, 20)
@@ -158,7 +158,7 @@ def test_nothing_is_condensed_twice(command, tmp_path):
         (("run", "--dataset", "digit"), "unknown data set 'digit'; known: digits"),
         (("run", "--dataset", "digits", "--method", "das"), "unknown method 'das'; known: dsa"),
         (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
-        (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than the 5000 per class"),
+        (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than 5000"),
         (
             ("run", "--iteratoins", "3"),
             "options: --iteratoins, 3; did you mean --iterations",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import condense
-from benchmarks.publish import shelve
+from benchmarks.publish import publish
 from condense import Cache, Checkpointer, CondensedSet, UserError, zoo
 
 SETTINGS = condense.preset(condense.GradientMatching, "smoke", ipc=2)
@@ -33,6 +33,7 @@ def run_folder(path: Path, made: CondensedSet, **about: object) -> Path:
 
 
 def test_every_set_of_the_package_says_what_it_is() -> None:
+    assert len(condense.zoo_names()) >= 18
     for name in condense.zoo_names():
         dataset, method, ipc = name.rsplit("-", 2)
         found = condense.load_condensed(dataset, method, int(ipc))
@@ -48,27 +49,27 @@ def test_every_set_of_the_package_says_what_it_is() -> None:
 
 def test_the_best_is_kept(shelf: Path, tmp_path: Path, digits: condense.ImageData) -> None:
     made = condense.condense(digits, "dsa", SETTINGS)
-    assert shelve(run_folder(tmp_path / "a", made, accuracy=0.5), shelf)
-    assert not shelve(run_folder(tmp_path / "b", made, accuracy=0.4), shelf)
-    assert shelve(run_folder(tmp_path / "c", made, accuracy=0.6), shelf)
+    assert publish(run_folder(tmp_path / "a", made, accuracy=0.5), shelf)
+    assert not publish(run_folder(tmp_path / "b", made, accuracy=0.4), shelf)
+    assert publish(run_folder(tmp_path / "c", made, accuracy=0.6), shelf)
     assert zoo.zoo_names() == ["digits-dsa-2"]
     kept = condense.load_condensed("digits", ipc=2)
     assert kept.provenance["accuracy"] == 0.6
     assert kept.images.equal(made.images)
     other = run_folder(tmp_path / "d", made, accuracy=0.7, evaluation={"num_eval": 3})
-    with pytest.raises(UserError, match="tested otherwise than digits-dsa-2"):
-        shelve(other, shelf)
+    with pytest.raises(UserError, match="evaluated with other settings than digits-dsa-2"):
+        publish(other, shelf)
 
 
 def test_what_does_not_belong_there(
     shelf: Path, tmp_path: Path, digits: condense.ImageData
 ) -> None:
     real = condense.condense(digits, "random", ipc=2, preset="smoke")
-    with pytest.raises(UserError, match="images of the data set itself"):
-        shelve(run_folder(tmp_path / "real", real, accuracy=0.5), shelf)
+    with pytest.raises(UserError, match="contains real images"):
+        publish(run_folder(tmp_path / "real", real, accuracy=0.5), shelf)
     made = condense.condense(digits, "dsa", SETTINGS)
-    with pytest.raises(UserError, match="not tested"):
-        shelve(run_folder(tmp_path / "untested", made), shelf)
+    with pytest.raises(UserError, match="was not evaluated"):
+        publish(run_folder(tmp_path / "untested", made), shelf)
     with pytest.raises(UserError, match="unknown condensed set 'digits-dsa-2'"):
         condense.load_condensed("digits", ipc=2)
 
@@ -86,21 +87,25 @@ def test_a_set_from_before_there_was_a_setting_is_found(
     made = condense.condense(digits, "dsa", SETTINGS)
     settings = made.provenance["settings"]
     del settings["network"]["precision"], settings["herding_steps"]
-    shelve(run_folder(tmp_path / "run", made, accuracy=0.5, settings=settings), shelf)
-    condense.condense(digits, "dsa", SETTINGS, journal=Never(), cache=Cache(tmp_path / "cache"))
+    publish(run_folder(tmp_path / "run", made, accuracy=0.5, settings=settings), shelf)
+    condense.condense(
+        digits, "dsa", SETTINGS, checkpointer=Never(), cache=Cache(tmp_path / "cache")
+    )
 
 
 def test_what_is_in_the_zoo_is_not_condensed(
     shelf: Path, tmp_path: Path, digits: condense.ImageData
 ) -> None:
     made = condense.condense(digits, "dsa", SETTINGS)
-    shelve(run_folder(tmp_path / "run", made, accuracy=0.5), shelf)
+    publish(run_folder(tmp_path / "run", made, accuracy=0.5), shelf)
     cache = Cache(tmp_path / "cache")
-    found = condense.condense(digits, "dsa", SETTINGS, journal=Never(), cache=cache)
+    found = condense.condense(digits, "dsa", SETTINGS, checkpointer=Never(), cache=cache)
     assert cache.hits == 1
     made.save(tmp_path / "made")
     found.save(tmp_path / "found")
     assert (tmp_path / "made").read_bytes() == (tmp_path / "found").read_bytes()
     for other in ({"seed": 1}, {"cache": None}):
         with pytest.raises(AssertionError, match="it is in the zoo"):
-            condense.condense(digits, "dsa", SETTINGS, journal=Never(), **{"cache": cache, **other})
+            condense.condense(
+                digits, "dsa", SETTINGS, checkpointer=Never(), **{"cache": cache, **other}
+            )

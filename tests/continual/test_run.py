@@ -38,7 +38,7 @@ from continual.settings import (
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import CONFIG, tasks
+from tests.helpers.tiny_streams import TINY_EEIL, tasks
 
 TINY = [
     *("--preset", "smoke", "--width", "8", "--images-per-class", "2"),
@@ -53,8 +53,8 @@ def learn(arguments: list[str]) -> None:
     settings = parse(defaults, arguments, PROG).on(StreamSpec(()))
     about = {"stream": "tiny", "data": [task.describe() for task in tasks()]}
     with open_run(PROG, settings, "continual", **about) as folder:
-        outcomes = Experiment(settings, list(tasks()), folder, torch.device("cpu")).run()
-        finish(folder, settings, "tiny", tasks(), outcomes, "cpu")
+        results = Experiment(settings, list(tasks()), folder, torch.device("cpu")).run()
+        finish(folder, settings, "tiny", tasks(), results, "cpu")
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_seeds_share_nothing(tmp_path: Path) -> None:
     """Else the spread over them would be too small."""
     data = replace(tasks()[0], hflip=True)
     made = defaults("smoke", memory="random")
-    settings = replace(made, head="domain", images_per_class=2, learner=CONFIG)
+    settings = replace(made, head="domain", images_per_class=2, eeil=TINY_EEIL)
     folder: Any = SimpleNamespace(path=tmp_path)
     from continual.experiment import Experiment
 
@@ -172,15 +172,15 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--temperature", "0"], "temperature must be above 0"),
         (["--condensing.dsa-strategy", "zoom"], "zoom"),
         (["--condensing.ipc", "3"], "--images-per-class"),
-        (["--images-per-class", "13"], "ask for fewer"),
+        (["--images-per-class", "13"], "use fewer"),
         (["--memory-size", "29"], "at least 30"),
-        (["--memory-size", "500"], "ask for fewer"),
+        (["--memory-size", "500"], "use fewer"),
         (["--batch-size-mem", "nan"], "batch-size-mem"),
         (["--momentum", "-1"], "momentum must be at least 0, not -1"),
         (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
         (
             ["--images-per-class", "4"],
-            "ask for fewer, or for --factor 1",
+            "use fewer images per class, or --factor 1",
         ),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
@@ -226,9 +226,9 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     summary = json.loads((out / "summary.json").read_text())
     assert summary["stream"] == "synthdigits-mnist5k-digits"
     assert (summary["images_per_class"], summary["factor"]) == (10, 2)
-    answers = 2 * 10 * 1200
+    logits = 2 * 10 * 1200
     assert summary["memory_images"] == 1200
-    assert summary["memory_bytes"] == 300 * 3 * 32 * 32 + answers
+    assert summary["memory_bytes"] == 300 * 3 * 32 * 32 + logits
     config = json.loads((out / "config.json").read_text())
     assert [data["name"] for data in config["data"]] == ["synthdigits", "mnist5k", "digits"]
     again = command(*flags, "--quiet", **places)
@@ -259,12 +259,12 @@ def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
 
 def test_what_a_memory_has_by_default() -> None:
     chosen, ours = defaults("cpu", "herding"), defaults("cpu", "dsa")
-    assert rehearsal(chosen) == rehearsal(defaults("paper")) == EEIL_REPLAY
-    assert rehearsal(defaults("cpu", "forgetting")) == EEIL_REPLAY  # real images too
-    assert rehearsal(ours) == BALANCED_REPLAY
+    assert replay_config(chosen) == replay_config(defaults("paper")) == EEIL_REPLAY
+    assert replay_config(defaults("cpu", "forgetting")) == EEIL_REPLAY  # real images too
+    assert replay_config(ours) == BALANCED_REPLAY
     assert ours == defaults("cpu", "dsa", "no such stream")
     split = defaults("cpu", "dsa", "split-cifar10")
-    assert rehearsal(split) == SPLIT_REPLAY
+    assert replay_config(split) == SPLIT_REPLAY
     assert {name: getattr(split.condensing, name) for name in TWO_CLASS_LRS} == TWO_CLASS_LRS
     assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
     assert defaults("cpu", "dm", "split-cifar10").condensing == defaults("cpu", "dm").condensing
@@ -281,14 +281,14 @@ def test_smaller_images_are_condensed_by_a_shallower_network(factor, depth, rate
     assert parse(defaults, flags, PROG).condensing.network.depth == 3
 
 
-def test_what_is_no_formation_is_told_in_a_line() -> None:
+def test_an_invalid_factor_is_one_line() -> None:
     for value in ("0", "two"):
         with pytest.raises(UserError, match="factor"):
             parse(defaults, ["--preset", "cpu", "--factor", value], PROG)
 
 
-def rehearsal(settings: ContinualConfig) -> ReplayConfig:
-    config = settings.learner
+def replay_config(settings: ContinualConfig) -> ReplayConfig:
+    config = settings.eeil
     return ReplayConfig(
         settings.factor, settings.store_logits, config.batch_size_mem, config.er_ace
     )

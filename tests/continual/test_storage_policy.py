@@ -31,11 +31,11 @@ from continual import (
     with_heads,
 )
 from continual.settings import condensing_preset
-from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
+from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
-SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=CONFIG.network)
+SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=TINY_EEIL.network)
 BUFFERS: dict[str, Any] = {
     "random": RandomBuffer,
     "herding": HerdingBuffer,
@@ -44,7 +44,7 @@ BUFFERS: dict[str, Any] = {
 
 
 def agent() -> Any:
-    network = build(CONFIG.network, (3, 16, 16), 10, generator(0, "network"))
+    network = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0, "network"))
     model = with_heads("domain", network)
     return SimpleNamespace(model=model, device=torch.device("cpu"))
 
@@ -93,7 +93,7 @@ def test_a_fixed_total_is_shared_and_resized_by_rank(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BUFFERS)
-def test_a_formation_keeps_more_and_smaller_images_in_the_same_bytes(kind: str) -> None:
+def test_a_factor_stores_more_and_smaller_images_in_the_same_bytes(kind: str) -> None:
     whole, parts = (BUFFERS[kind](images_per_class=1, factor=side) for side in (1, 2))
     experience = make_benchmark(tasks()).train_stream[0]
     for buffer in (whole, parts):
@@ -118,7 +118,7 @@ def test_small_images_are_real_ones_made_small_and_enlarged_again() -> None:
     torch.testing.assert_close(buffer.samples.inputs(), (enlarged - mean) / std)
 
 
-def test_a_condensed_memory_of_a_formation_is_condensed_small() -> None:
+def test_a_condensed_memory_with_a_factor_is_condensed_small() -> None:
     buffer = BUFFERS["condensed"](20, factor=2)
     buffer.post_adapt(agent(), make_benchmark(tasks()).train_stream[0])
     expected = condense(tasks()[0].resized(8, 3), "dsa", replace(SETTINGS, ipc=8))
@@ -126,7 +126,7 @@ def test_a_condensed_memory_of_a_formation_is_condensed_small() -> None:
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_a_memory_without_settings_takes_those_of_its_formation(
+def test_a_memory_without_settings_has_those_of_its_factor(
     factor: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
@@ -150,7 +150,7 @@ def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
 
 
 @pytest.mark.parametrize("kind", ["random", "herding"])
-def test_what_is_chosen_is_real_and_of_its_class(kind: str) -> None:
+def test_selected_images_are_real_and_of_their_class(kind: str) -> None:
     buffer = BUFFERS[kind](images_per_class=4)
     buffer.post_adapt(agent(), make_benchmark(tasks(), "class").train_stream[1])
     data = tasks()[1]
@@ -161,7 +161,7 @@ def test_what_is_chosen_is_real_and_of_its_class(kind: str) -> None:
         assert chosen <= real
 
 
-def test_herding_by_brute_force_on_the_learners_normalised_features() -> None:
+def test_herding_by_brute_force_on_the_normalised_features_of_the_model() -> None:
     buffer, learnt, data = HerdingBuffer(images_per_class=3), agent(), tasks()[0]
     buffer.post_adapt(learnt, make_benchmark(tasks()).train_stream[0])
     for group, kept in buffer.groups.items():
@@ -191,8 +191,8 @@ def test_a_condensed_memory_is_what_condense_makes(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(("head", "first"), [("domain", 0), ("class", 10)])
-def test_a_soft_label_is_remembered_beside_the_class_it_was_made_for(head: str, first: int) -> None:
-    settings = method_named("ld").preset("smoke", label_lr=0.3, network=CONFIG.network)
+def test_a_soft_label_is_stored_with_the_class_it_was_learnt_for(head: str, first: int) -> None:
+    settings = method_named("ld").preset("smoke", label_lr=0.3, network=TINY_EEIL.network)
     buffer = CondensedBuffer(images_per_class=2, method="ld", settings=settings, store_logits=True)
     assert not buffer.store_logits  # soft labels are not to be written over
     buffer.post_adapt(agent(), make_benchmark(tasks(), head).train_stream[1])
@@ -256,7 +256,7 @@ def test_a_memory_comes_back_from_its_tensors(kind: str, store_logits: bool) -> 
     for classes, experience in enumerate(make_benchmark(tasks(), "class").train_stream, 1):
         buffer.post_adapt(agent(), experience)
         if store_logits:
-            said = torch.randn(4, 10 * classes)
+            said = torch.randn(4, 10 * classes, generator=generator(classes))
             buffer.update_logits(experience, lambda kept, said=said: said)
     other = BUFFERS[kind](**settings)
     other.load_state_dict(dict(reversed(buffer.state_dict().items())), data)
@@ -273,13 +273,13 @@ def test_a_memory_comes_back_from_its_tensors(kind: str, store_logits: bool) -> 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomBuffer(), "needs a size"),
+        (lambda: RandomBuffer(), "give the buffer a size"),
         (lambda: RandomBuffer(images_per_class=0), "at least 1"),
         (lambda: RandomBuffer(10, factor=0), "factor must be at least 1"),
         (lambda: CondensedBuffer(10, method="dsaa"), "unknown method 'dsaa'; known: dsa"),
         (
             lambda: BUFFERS["condensed"](images_per_class=13).post_adapt(agent(), _first()),
-            "13 per class asked for",
+            "fewer than 13",
         ),
         (lambda: RandomBuffer(10, images_per_class=2), "either max_size or images_per_class"),
         (lambda: RandomBuffer(9).post_adapt(agent(), _first()), "cannot hold 10 classes"),
@@ -297,12 +297,12 @@ def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
 @pytest.mark.parametrize("kind", ["random", "herding"])
 def test_of_a_class_that_has_too_few_all_are_kept(kind: str) -> None:
     buffer = BUFFERS[kind](images_per_class=13)
-    strategy = make_eeil(memory=buffer)
+    strategy = tiny_eeil(memory=buffer)
     strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
     assert counts(buffer) == [12] * 10
 
 
-def test_a_choice_that_is_interrupted_leaves_the_memory_as_it_was(
+def test_an_interrupted_selection_does_not_change_the_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def interrupt(*_: Any) -> None:
@@ -321,6 +321,6 @@ def _first() -> Any:
 
 
 def test_eeil_learns_with_a_condensed_memory() -> None:
-    strategy = make_eeil(memory=BUFFERS["condensed"](images_per_class=1))
+    strategy = tiny_eeil(memory=BUFFERS["condensed"](images_per_class=1))
     strategy.train(make_benchmark(tasks()).train_stream, eval_streams=[])
     assert len(strategy.memory.samples) == 30

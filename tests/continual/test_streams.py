@@ -14,7 +14,7 @@ from continual.loading import BatchLoader, RehearsalLoader
 from continual.settings import ContinualConfig
 from continual.tasks import augmentation, load_tasks, prepare
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import CONFIG, make_eeil, tasks
+from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 
 @pytest.mark.parametrize(
@@ -149,14 +149,14 @@ def test_each_batch_has_its_share_of_the_memory() -> None:
 
 
 @pytest.mark.parametrize(("memory", "steps"), [(3, 2), (40, 2), (40, None)])
-def test_a_share_of_a_small_or_large_memory_in_few_updates(memory: int, steps: int | None) -> None:
+def test_a_share_of_a_small_or_large_memory_in_few_steps(memory: int, steps: int | None) -> None:
     loader = RehearsalLoader(samples(7), samples(memory), 1, 4, generator(0), steps)
     sizes = [len(labels) for _, labels, _ in loader]
     assert sizes == [4, 4, 2][: len(loader)]
     assert len(loader) == (steps or 3)
 
 
-def test_an_epoch_of_few_updates_visits_a_random_part() -> None:
+def test_an_epoch_of_few_steps_uses_a_random_part() -> None:
     loader = BatchLoader([samples(100)], 10, generator(0), steps=3)
     seen = [torch.cat([labels for _, labels, _ in loader]).tolist() for _ in range(2)]
     assert len(loader) == 3
@@ -171,10 +171,10 @@ def test_samples_of_a_dataset_with_task_labels() -> None:
     torch.testing.assert_close(image, samples(3).inputs()[2])
 
 
-def test_task_heads_answer_with_the_head_of_the_task() -> None:
-    strategy = make_eeil("task")
+def test_task_heads_use_the_head_of_the_task() -> None:
+    strategy = tiny_eeil("task")
     strategy.train(make_benchmark(tasks()[:2], "task").train_stream, eval_streams=[])
-    model, images = strategy.model, torch.randn(4, 3, 16, 16)
+    model, images = strategy.model, torch.randn(4, 3, 16, 16, generator=generator(0))
     with torch.no_grad():
         first, second = model.logits(images)
         scores = model(images, torch.tensor([1, 0, 0, 1]))
@@ -184,7 +184,7 @@ def test_task_heads_answer_with_the_head_of_the_task() -> None:
 
 
 def test_a_task_that_grows_has_no_head_for_it() -> None:
-    strategy = make_eeil("task")
+    strategy = tiny_eeil("task")
     with pytest.raises(
         UserError, match="task 0 has a head of 10 classes and cannot learn class 19"
     ):
@@ -194,18 +194,18 @@ def test_a_task_that_grows_has_no_head_for_it() -> None:
 def test_streams_that_make_no_sense() -> None:
     with pytest.raises(UserError, match="unknown head 'clas'; known: class"):
         make_benchmark(tasks(), "clas")
-    with pytest.raises(UserError, match="one image shape"):
+    with pytest.raises(UserError, match="the same image shape"):
         make_benchmark([tasks()[0], tasks()[1].resized(8, 3)])
 
 
 def test_class_heads_grow_and_a_shared_head_does_not() -> None:
     stream = make_benchmark(tasks(), "class").train_stream
-    growing, shared = make_eeil("class").model.train(), make_eeil("domain").model.train()
+    growing, shared = tiny_eeil("class").model.train(), tiny_eeil("domain").model.train()
     for count, experience in enumerate(stream, 1):
         growing.adaptation(experience)
         assert growing.sizes == [10] * count
         assert growing.newest == count - 1
-        assert growing(torch.randn(2, 3, 16, 16)).shape == (2, 10 * count)
+        assert growing(torch.randn(2, 3, 16, 16, generator=generator(0))).shape == (2, 10 * count)
     shared.adaptation(stream[0])
     shared.adaptation(stream[0])
     assert shared.sizes == [10]
@@ -214,11 +214,11 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
 
 
 def test_classes_out_of_the_order_of_their_labels_are_refused() -> None:
-    growing = make_eeil("class").model.train()
+    growing = tiny_eeil("class").model.train()
     growing.adaptation(SimpleNamespace(classes_in_this_experience={0, 1, 2}))
     growing.adaptation(SimpleNamespace(classes_in_this_experience={1, 3, 4}))
     assert growing.sizes == [3, 2]
-    with pytest.raises(UserError, match="class 5 has not come yet, but class 6 has: growing heads"):
+    with pytest.raises(UserError, match="class 5 is missing, but class 6 is there: heads grow"):
         growing.adaptation(SimpleNamespace(classes_in_this_experience={6}))
     assert growing.sizes == [3, 2]
 
@@ -240,7 +240,7 @@ def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:
 
 
 def _network() -> Classifier:
-    return build(CONFIG.network, (3, 16, 16), 10, generator(0))
+    return build(TINY_EEIL.network, (3, 16, 16), 10, generator(0))
 
 
 def test_an_unknown_head_names_the_known() -> None:

@@ -104,7 +104,7 @@ def _limit(request: dict[str, Any]) -> None:
 
 
 def _count_steps(done: mmap.mmap) -> None:
-    """Count what shows that a command is at work: reports to journals, steps of optimizers."""
+    """Count what shows that a command is at work: reports to checkpointers, steps of optimizers."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from condense.runs.checkpointer import FileCheckpointer

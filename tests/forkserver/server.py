@@ -1,6 +1,6 @@
 """The process that is forked: `python -m tests.forkserver.server engine|learning`.
 
-It reads requests from stdin, a line of JSON each, and answers twice: with the fork's process id,
+It reads requests from stdin, a line of JSON each, and responds twice: with the fork's process id,
 and when it has ended with how. One fork is at work at a time.
 """
 
@@ -45,7 +45,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 def main(kind: str) -> None:
     """Imports, says so, and serves requests until stdin is closed."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    responses = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what imports print is no answer
     signal.signal(signal.SIGINT, signal.default_int_handler)
     warnings.filterwarnings("ignore", ".*found in sys.modules after import", RuntimeWarning)
@@ -56,11 +56,11 @@ def main(kind: str) -> None:
         _warm_up()
     gc.collect()
     gc.freeze()  # else the collector would write to, and so copy, every page that forks share
-    answer(answers, ready=True)
+    respond(responses, ready=True)
     requests = sys.stdin.buffer.raw  # type: ignore[attr-defined]  # unbuffered: see `_closed`
     with suppress(BrokenPipeError):  # whoever asked has gone
         while line := requests.readline():
-            serve(json.loads(line), answers)
+            serve(json.loads(line), responses)
     os._exit(0)  # there is nothing to tidy up, and some libraries complain at length
 
 
@@ -80,13 +80,13 @@ def _warm_up() -> None:
     Image.init()
 
 
-def serve(request: dict[str, Any], answers: TextIO) -> None:
+def serve(request: dict[str, Any], responses: TextIO) -> None:
     """Forks for a request, and watches the fork."""
     with mmap.mmap(-1, 8) as done:
         pid = os.fork()
         if pid == 0:
             become(request, done)
-        answer(answers, pid=pid)
+        respond(responses, pid=pid)
         watch = _Watch(pid, done, request["cpu_seconds"], request["wall_seconds"])
         watched = os.pidfd_open(pid)
         try:
@@ -98,8 +98,8 @@ def serve(request: dict[str, Any], answers: TextIO) -> None:
         finally:
             os.close(watched)
         _, status, usage = os.wait4(pid, 0)
-    answer(
-        answers,
+    respond(
+        responses,
         code=os.waitstatus_to_exitcode(status),
         stopped=watch.reason,
         cpu=usage.ru_utime + usage.ru_stime,
@@ -107,10 +107,10 @@ def serve(request: dict[str, Any], answers: TextIO) -> None:
     )
 
 
-def answer(answers: TextIO, **what: Any) -> None:
+def respond(responses: TextIO, **what: Any) -> None:
     """Writes one line."""
-    answers.write(json.dumps(what) + "\n")
-    answers.flush()
+    responses.write(json.dumps(what) + "\n")
+    responses.flush()
 
 
 def _leads(pid: int) -> bool:

@@ -54,7 +54,7 @@ def _condensing(*arguments: str, interrupt_after: int) -> Base:
 
 _EVALUATED = ("evaluate", f"{OTHER}/condensed.safetensors", *TRAINING, "--num-eval", "3")
 _COMPARE = ("nas.compare", RUN, OTHER)
-_TRUTH = ("nas.search", *SEARCH, "--proxy", "parameters", "--ground-truth")
+_GROUND_TRUTH = ("nas.search", *SEARCH, "--proxy", "parameters", "--ground-truth")
 BASES: dict[str, Base] = {
     "condensed": Base(
         "condense",
@@ -78,7 +78,12 @@ BASES: dict[str, Base] = {
     "ground_truth": Base(
         "nas.search",
         (*SEARCH, "--proxy", "whole"),
-        (_COMPARE, (*_TRUTH, RUN), (*_TRUTH, f"{RUN}/architectures.csv"), ("nas.search", *RESUME)),
+        (
+            _COMPARE,
+            (*_GROUND_TRUTH, RUN),
+            (*_GROUND_TRUTH, f"{RUN}/architectures.csv"),
+            ("nas.search", *RESUME),
+        ),
     ),
     "searched": Base(
         "nas.search",

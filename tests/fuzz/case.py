@@ -34,7 +34,7 @@ class Name:
 
 @dataclass(frozen=True)
 class Case:
-    """A command line in a folder that holds the case's files."""
+    """A command line in a folder that contains the case's files."""
 
     name: Name
     module: str

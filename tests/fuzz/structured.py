@@ -112,7 +112,7 @@ def mutated_tensors(data: bytes, draws: random.Random) -> tuple[bytes, str]:
 
 
 def _mutated_texts(about: dict[str, str], draws: random.Random) -> tuple[dict[str, str], str]:
-    """Metadata, which holds texts alone."""
+    """Metadata, which contains texts alone."""
     key = draws.choice(list(about))
     changed = dict(about)
     change = draws.choice(("drop", "rename", "replace"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 
-def learnt(
+def stream_result(
     memory: str, distill: bool, accuracies: list[float], cache: bool = True
 ) -> dict[str, Any]:
     return {

@@ -47,14 +47,14 @@ class Kept(Checkpointer):
 
 def assert_resumes(data: ImageData, method: str, settings: Any, stop_at: int) -> None:
     """A run stopped at the checkpoint `stop_at` and gone on with ends as one that is left alone."""
-    journal = Kept(stop_at)
+    checkpointer = Kept(stop_at)
     with pytest.raises(KilledError):
-        condense(data, method, settings, journal=journal)
-    resumed = condense(data, method, settings, journal=journal)
+        condense(data, method, settings, checkpointer=checkpointer)
+    resumed = condense(data, method, settings, checkpointer=checkpointer)
     whole = condense(data, method, settings)
     assert same_sets(resumed, whole)
     assert resumed.provenance == whole.provenance
-    assert journal.saved > stop_at
+    assert checkpointer.saved > stop_at
 
 
 def score(method: str, settings: Any, test: Evaluation = QUICK, seeds: int = 2) -> float:
@@ -66,7 +66,7 @@ def score(method: str, settings: Any, test: Evaluation = QUICK, seeds: int = 2) 
 
 def same_sets(a: CondensedSet, b: CondensedSet) -> bool:
     if a.distill_lrs is None or b.distill_lrs is None:
-        same_rates = a.distill_lrs is b.distill_lrs
+        same_lrs = a.distill_lrs is b.distill_lrs
     else:
-        same_rates = torch.equal(a.distill_lrs, b.distill_lrs)
-    return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and same_rates
+        same_lrs = torch.equal(a.distill_lrs, b.distill_lrs)
+    return torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) and same_lrs

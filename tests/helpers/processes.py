@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,6 +31,13 @@ def workers_of(process: int) -> list[int]:
         except OSError:
             continue  # it has just ended
     return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < HANGS
+        time.sleep(0.02)
 
 
 def in_session(*leaders: int) -> list[int]:

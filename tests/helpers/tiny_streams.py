@@ -11,7 +11,7 @@ import torch
 from condense import ImageData, Network, build, generator, load
 from continual import EEIL, EEILConfig, RandomBuffer, with_heads
 
-CONFIG = EEILConfig(
+TINY_EEIL = EEILConfig(
     epochs_first=2,
     epochs=2,
     steps_per_epoch=3,
@@ -33,12 +33,12 @@ def tasks() -> tuple[ImageData, ...]:
     return data, inverted, turned
 
 
-def make_eeil(head: str = "domain", **changes: Any) -> EEIL:
-    network = build(CONFIG.network, (3, 16, 16), 10, generator(0, "network"))
+def tiny_eeil(head: str = "domain", **changes: Any) -> EEIL:
+    network = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0, "network"))
     arguments: dict[str, Any] = {
         "model": with_heads(head, network),
         "memory": RandomBuffer(images_per_class=2),
-        "config": CONFIG,
+        "config": TINY_EEIL,
         "evaluator": None,
     }
     return EEIL(**{**arguments, **changes})

@@ -17,5 +17,5 @@ def shared(
     return SharedStudy(SPACE, wanted, name="test", folder=folder, url=url, **more)
 
 
-def outcome(score: float) -> TrialResult:
+def result(score: float) -> TrialResult:
     return TrialResult(parameters=7, score=score, steps=3, seconds=0.5)

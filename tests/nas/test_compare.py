@@ -184,11 +184,11 @@ def test_a_damaged_table(run: Path, tmp_path: Path, damage: str) -> None:
     damaged = TABLES[damage](whole)
     assert damaged != whole
     path.write_bytes(damaged)
-    refused(r"architectures.csv(:| is| holds| with)", run)
+    refused(r"architectures.csv(:| is| contains| with)", run)
     other = tmp_path / "other.csv"
     path.rename(other)
     path.write_bytes(whole)
-    refused(r"other.csv(:| is| holds)", run, "--ground-truth", other)
+    refused(r"other.csv(:| is| contains)", run, "--ground-truth", other)
 
 
 def test_a_table_without_any_score(run: Path) -> None:
@@ -208,11 +208,11 @@ def test_names_that_lead_nowhere(run: Path) -> None:
     long = "x" * 3000
     refused("cannot read xxx|: xxx", long)
     refused("--ground-truth: xxx", run, "--ground-truth", long)
-    refused("is no finished run", "~nosuchuser/x")
-    refused("is no finished run", "a\nb")
+    refused("is not a finished run", "~nosuchuser/x")
+    refused("is not a finished run", "a\nb")
     refused(
         "there is no such file|cannot be used: Could not", run, "--ground-truth", "~nosuchuser/x"
     )
-    refused("it is no file", run, "--ground-truth", "/dev/zero")
-    refused("must be the name of a picture", run, "--out", "")
+    refused("it is not a file", run, "--ground-truth", "/dev/zero")
+    refused("must be the path of a picture", run, "--out", "")
     refused("at most 100", *[run] * 101)

@@ -21,7 +21,7 @@ from nas import (
     proxy_set,
 )
 from nas.objective import count_parameters, objective, schedule_of, with_test_images
-from nas.report import _below, regret
+from nas.report import _regret, regret
 from nas.table import rows_of
 from tests.helpers.images import blobs
 
@@ -56,7 +56,7 @@ def test_several_networks_are_averaged(data: ImageData) -> None:
     assert found.steps == 12
 
 
-def test_what_goes_wrong_is_the_outcomes_reason(data: ImageData) -> None:
+def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
     proxy = make_proxy("whole", data, None, BRIEF, 0)
     small = objective(SPACE, 1, proxy, data, BRIEF, 0)
     assert small.score is None
@@ -81,15 +81,15 @@ def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
     space = Space([Network(depth=1, width=8, norm="batch")])  # another network when it is tested
     seen: list[tuple[int, float]] = []
 
-    def watch(updates: int, accuracy: float) -> bool:
-        seen.append((updates, accuracy))
+    def watch(steps: int, accuracy: float) -> bool:
+        seen.append((steps, accuracy))
         return False
 
     watched = objective(space, 0, proxy, data, training, 0, watch)
-    assert [updates for updates, _ in seen] == [2, 4, 8]
+    assert [steps for steps, _ in seen] == [2, 4, 8]
     assert all(0 <= accuracy <= 1 for _, accuracy in seen)
     assert watched.score == objective(space, 0, proxy, data, training, 0).score, "only looked at"
-    stopped = objective(space, 0, proxy, data, training, 0, lambda updates, _: updates == 4)
+    stopped = objective(space, 0, proxy, data, training, 0, lambda steps, _: steps == 4)
     assert (stopped.pruned, stopped.score, stopped.steps) == (True, None, 4)
 
 
@@ -122,7 +122,7 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     assert unranked.score == unranked.parameters > 0
 
 
-def test_a_proxy_does_not_know_the_truths_draws(data: ImageData) -> None:
+def test_a_proxy_and_the_ground_truth_have_different_random_streams(data: ImageData) -> None:
     """Early stopping is no prefix of the ground truth's own training."""
     names = ("whole", "early-stopping", "early-stopping")
     proxies = [make_proxy(name, data, None, BRIEF, 0) for name in names]
@@ -146,11 +146,11 @@ def test_regret_by_hand() -> None:
     assert regret(None, 0.5, None) is None
 
 
-def test_the_pick_is_compared_only_with_a_truth_of_as_many_updates() -> None:
+def test_regret_needs_a_ground_truth_of_as_many_steps() -> None:
     found = {"regret": None, "ground_truth": {"steps": 8}, "retrained_steps": 200}
-    assert _below(found) == " in 200 steps; the 8 of the ground truth do not compare"
-    assert _below({**found, "regret": 0.25}) == ", 25.0 % below the best known"
-    assert _below({**found, "ground_truth": None}) == ""
+    assert _regret(found) == " after 200 steps (no regret: the ground truth has 8)"
+    assert _regret({**found, "regret": 0.25}) == ", regret 25.0 %"
+    assert _regret({**found, "ground_truth": None}) == ""
 
 
 def test_counting_takes_no_memory(data: ImageData) -> None:
@@ -209,7 +209,7 @@ def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
         )
 
 
-def test_a_truth_is_of_these_images(tmp_path: Path) -> None:
+def test_a_ground_truth_of_other_images_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "architectures.csv"
     table().write(path)
     ground_truth = GroundTruth.read(path, "abc", "blobs")
@@ -217,7 +217,7 @@ def test_a_truth_is_of_these_images(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"other images \(blobs, not mnist\)"):
         GroundTruth.read(path, "def", "mnist")
     table("dsa").write(path)
-    with pytest.raises(UserError, match="no ground_truth, it was measured on the proxy dsa"):
+    with pytest.raises(UserError, match="not a ground truth: it was measured on the proxy dsa"):
         GroundTruth.read(path, "abc", "blobs")
     for content in ("", "a,b\n1,2\n", path.read_text().replace("0.5", "half")):
         path.write_text(content)

@@ -58,7 +58,7 @@ def results(run: str) -> dict[str, Any]:
     }
 
 
-def test_truth_proxies_and_their_comparison(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ground_truth_proxies_and_their_comparison(capsys: pytest.CaptureFixture[str]) -> None:
     own = ("--space", "own_space:some_too_deep", "--n-trials", "7")
     run("--proxy", "whole", *own, "--out", "ground_truth")
     ground_truth = summary("ground_truth")
@@ -148,7 +148,7 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
         search.run(["--resume", "run", "--quiet"])
 
 
-def test_pruning_saves_updates_and_the_budget_ends_it() -> None:
+def test_pruning_saves_steps_and_the_timeout_ends_the_search() -> None:
     own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "12")
     longer = ("--training.steps", "16")
     run(*own, *longer, "--prune", "--out", "pruned")
@@ -287,7 +287,7 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
         (["--proxy", "none.safetensors"], "no such file"),
         (["--dataset", "digit"], "unknown data set 'digit'"),
         (["--proxy", "other.safetensors"], "choose a set that was made from images of that size"),
-        (["--ground-truth", "other.csv"], "is the ground_truth of other images"),
+        (["--ground-truth", "other.csv"], "is the ground truth of other images"),
         (["--storage", "sqlite:///none/study.db"], "cannot be reached"),
         (["--space", "own_space:slow"], "no space own_space:slow"),
         (["--space", "own_space:"], "unknown space 'own_space:'"),
@@ -318,16 +318,16 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
         (["--proxy", "x" * 3000 + ".safetensors"], "cannot read xxx.*: File name too long"),
         (["--proxy", "~nosuchuser/x"], "unknown proxy '~nosuchuser/x'"),
         (["--proxy", "a\nb"], "unknown proxy"),
-        (["--proxy", "a\udcff"], "--proxy holds bytes that are not UTF-8"),
+        (["--proxy", "a\udcff"], "--proxy contains bytes that are not UTF-8"),
         (
             ["--ground-truth", "x" * 3000],
             "--ground-truth: xxx.* cannot be used: File name too long",
         ),
-        (["--ground-truth", "/dev/zero"], "cannot read /dev/zero: it is no file"),
-        (["--ground-truth", "a\udcff"], "--ground-truth holds bytes that are not UTF-8"),
+        (["--ground-truth", "/dev/zero"], "cannot read /dev/zero: it is not a file"),
+        (["--ground-truth", "a\udcff"], "--ground-truth contains bytes that are not UTF-8"),
         (
             ["--storage", "sqlite:///me:secret\udcff"],
-            "^--storage holds bytes that are not UTF-8: choose another name$",
+            "^--storage contains bytes that are not UTF-8: choose another name$",
         ),
         (["--storage", "x" * 3000], "cannot be reached"),
     ],
@@ -351,9 +351,9 @@ def test_compare_refuses_what_it_cannot_compare() -> None:
     own = ("--space", "own_space:quick", "--proxy", "parameters", "--n-trials", "3")
     run(*own, "--retraining.networks", "0", "--out", "one")
     run(*own, "--retraining.networks", "0", "--image-size", "6", "--out", "two")
-    with pytest.raises(UserError, match="of different images"):
+    with pytest.raises(UserError, match="used different images"):
         compare.run(["one", "two"])
-    with pytest.raises(UserError, match="no finished run"):
+    with pytest.raises(UserError, match="not a finished run"):
         compare.run(["one", "three"])
     compare.run(["one", "--out", "one.png"])
     assert summary("one")["best_accuracy"] is None

@@ -14,7 +14,7 @@ import nas.storage
 from condense import UserError
 from nas.chained_journal import ChainedJournal
 from nas.storage import JOURNAL, database_storage, without_secrets
-from tests.helpers.tiny_studies import outcome, shared
+from tests.helpers.tiny_studies import result, shared
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def journal(tmp_path: Path) -> bytes:
         trial = study.ask()
         assert trial is not None
         study.report(trial, 2, score)
-        study.tell(trial, outcome(score))
+        study.tell(trial, result(score))
     assert study.ask() is not None
     study.close()
     return (tmp_path / JOURNAL).read_bytes()
@@ -87,7 +87,9 @@ def test_a_journal_knows_when_it_was_tampered_with(
     damaged = DAMAGES[damage](journal)
     assert damaged != journal
     (tmp_path / JOURNAL).write_bytes(damaged)
-    with pytest.raises(UserError, match=r"study.log is damaged, .*: delete it to begin") as caught:
+    with pytest.raises(
+        UserError, match=r"study.log is damaged, .*: delete it to restart"
+    ) as caught:
         shared(tmp_path)
     assert len(str(caught.value)) < 500
     assert (tmp_path / JOURNAL).read_bytes() == damaged, "it is left as it is"
@@ -219,7 +221,9 @@ def test_what_a_driver_says_is_shown_where_it_tells_nothing(
         raise RuntimeError("connection refused\nby the host")
 
     monkeypatch.setattr(nas.storage, "_open_database", failing)
-    with pytest.raises(UserError, match="cannot be reached: connection refused; it is given"):
+    with pytest.raises(
+        UserError, match="cannot be reached: connection refused; give a database URL"
+    ):
         database_storage("postgresql://me:secret@host/db?sslmode=require")
 
 

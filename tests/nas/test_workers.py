@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nas import space_named
-from tests.helpers.processes import HANGS, workers_of
+from tests.helpers.processes import wait_until, workers_of
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
 
@@ -32,13 +31,13 @@ def test_workers_killed_again_and_again_lose_nothing_and_double_nothing() -> Non
         stderr=subprocess.PIPE,
         text=True,
     )
-    killed, choose, journal = 0, random.Random(0), Path("run/study.log")
+    killed, draws, journal = 0, random.Random(0), Path("run/study.log")
     while searching.poll() is None:
         time.sleep(0.02)
         done = journal.read_text().count('"score"') if journal.is_file() else 0
         workers = workers_of(searching.pid)
         if workers and killed < min(done, 3):  # once one is done, they are at work
-            os.kill(choose.choice(workers), signal.SIGKILL)
+            os.kill(draws.choice(workers), signal.SIGKILL)
             killed += 1
     _, errors = searching.communicate()
     assert searching.returncode == 0, errors
@@ -62,13 +61,6 @@ def is_alive(process: int) -> bool:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < HANGS
-        time.sleep(0.1)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")

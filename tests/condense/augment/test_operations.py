@@ -1,4 +1,4 @@
-"""Each operation against a literal version that goes image by image and pixel by pixel."""
+"""Each operation against a reference version that goes image by image and pixel by pixel."""
 
 import math
 
@@ -46,7 +46,7 @@ def warp(image, source):
     return out
 
 
-def literal_color(image, u):
+def reference_color(image, u):
     image = image + (u[0] - 0.5) * 1.0
     grey = image.mean(0, keepdim=True)
     image = (image - grey) * (2 * u[1]) + grey
@@ -54,7 +54,7 @@ def literal_color(image, u):
     return (image - mean) * (u[2] + 0.5) + mean
 
 
-def literal_crop(image, u):
+def reference_crop(image, u):
     channels, height, width = image.shape
     reach_y, reach_x = round(0.125 * height), round(0.125 * width)
     dx = math.floor(u[0] * (2 * reach_x + 1)) - reach_x
@@ -67,7 +67,7 @@ def literal_crop(image, u):
     return out
 
 
-def literal_cutout(image, u):
+def reference_cutout(image, u):
     out = image.clone()
     _, height, width = image.shape
     for side, number, axis in ((height, u[0], 1), (width, u[1], 2)):
@@ -80,39 +80,39 @@ def literal_cutout(image, u):
     return out
 
 
-def literal_flip(image, u):
+def reference_flip(image, u):
     return image.flip(2) if u[0] < 0.5 else image
 
 
-def literal_scale(image, u):
+def reference_scale(image, u):
     fx, fy = (1 / 1.2 + (1.2 - 1 / 1.2) * number for number in u[:2])
     return warp(image, lambda x, y: (fx * x, fy * y))
 
 
-def literal_rotate(image, u):
+def reference_rotate(image, u):
     angle = math.radians(15) * (2 * u[0] - 1)
     cos, sin = math.cos(angle), math.sin(angle)
     return warp(image, lambda x, y: (cos * x - sin * y, sin * x + cos * y))
 
 
-LITERAL = {
-    "color": literal_color,
-    "crop": literal_crop,
-    "cutout": literal_cutout,
-    "flip": literal_flip,
-    "scale": literal_scale,
-    "rotate": literal_rotate,
+REFERENCE = {
+    "color": reference_color,
+    "crop": reference_crop,
+    "cutout": reference_cutout,
+    "flip": reference_flip,
+    "scale": reference_scale,
+    "rotate": reference_rotate,
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @pytest.mark.parametrize("shape", [(1, 12, 12), (3, 16, 16)])
-def test_operation_is_its_literal_version(name, shape):
+def test_operation_is_its_reference_implementation(name, shape):
     draws = generator(0, name, *shape)
     images = torch.randn(4, *shape, generator=draws)
     numbers = torch.rand(4, NUMBERS, generator=draws)
     expected = torch.stack(
-        [LITERAL[name](image, u.tolist()) for image, u in zip(images, numbers, strict=True)]
+        [REFERENCE[name](image, u.tolist()) for image, u in zip(images, numbers, strict=True)]
     )
     torch.testing.assert_close(OPERATIONS[name](images, numbers), expected, atol=2e-5, rtol=0)
 
@@ -128,7 +128,8 @@ def test_one_shared_row_is_that_row_for_each_image(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_gradients_flow_to_the_images(name):
-    images = torch.rand(2, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    images = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=generator(1))
+    images.requires_grad_()
     numbers = torch.tensor([[0.3, 0.6, 0.9]])
     if name not in ("crop", "scale", "rotate"):
         numbers = numbers.double()
@@ -145,7 +146,7 @@ def test_every_draw_keeps_the_shape_and_stays_finite(seed, name):
     assert out.isfinite().all()
 
 
-def test_siamese_draw_serves_both_sides():
+def test_siamese_parameters_are_shared():
     omega = sample_params(("crop", "rotate", "color"), generator(3), groups=4)
     real = torch.randn(4, 1, 1, 16, 16, generator=generator(4)).expand(4, 7, 1, 16, 16)
     synthetic = real[:, :2]
@@ -166,12 +167,12 @@ def test_operations_are_drawn_uniformly():
         assert 850 < drawn.count(name) < 1150
 
 
-def test_flip_mirrors_half():
+def test_half_of_the_images_are_flipped():
     omega = sample_params(("flip",), generator(8), images=2000)
     assert 900 < int((omega.numbers[0, :, 0] < 0.5).sum()) < 1100
 
 
-def test_digits_are_not_mirrored():
+def test_digits_are_not_flipped():
     assert "flip" not in default_strategy(hflip=False)
     assert len(default_strategy(hflip=True)) == 6
 

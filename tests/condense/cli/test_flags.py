@@ -3,9 +3,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,9 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from condense.cli import device
-from condense.cli.app import dispatch
 from condense.cli.common import Common
-from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import default_out, open_run
 from condense.config.evaluation import Evaluation
@@ -28,7 +23,6 @@ from condense.config.methods import Coreset, GradientMatching
 from condense.config.network import Network
 from condense.config.presets import preset as at
 from condense.errors import UserError, unknown
-from tests.helpers.processes import HANGS, python
 
 PROG = "python -m example run"
 SETTINGS = {"dsa": GradientMatching, "random": Coreset}
@@ -265,137 +259,3 @@ def test_default_folders_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         "runs/condense-20240131-235959-2",
         "runs/condense-20240131-235959-3",
     ]
-
-
-# Devices
-
-
-def test_devices_by_name() -> None:
-    assert choose_device("cpu") == torch.device("cpu")
-    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UserError, match="unknown device 'gpu'"):
-        choose_device("gpu")
-    with pytest.raises(UserError, match=r"no device cuda:99 here .*--device cpu"):
-        choose_device("cuda:99")
-    with pytest.raises(UserError, match="no device meta here"):
-        choose_device("meta")
-
-
-# The process
-
-SCRIPT = """
-    import sys
-    from pathlib import Path
-    from condense.cli.common import Common
-    from condense.cli.flags import parse
-    from condense.cli.app import dispatch, main
-    from condense.cli.run import open_run
-    from condense.errors import UserError
-    from dataclasses import dataclass
-    import tyro
-
-    @dataclass(frozen=True)
-    class Run:
-        common: tyro.conf.OmitArgPrefixes[Common] = Common()
-
-    def defaults(preset: str) -> Run:
-        return Run()
-
-    def run(argv):
-        '''Do it.
-
-        Not shown.
-        '''
-        settings = parse(defaults, argv, "python -m example run")
-        with open_run("python -m example run", settings, "example"):
-            raise KeyboardInterrupt
-
-    def wrong(argv):
-        '''Go wrong.'''
-        raise {"user": UserError("one line"), "bug": ZeroDivisionError("a bug"),
-               "interrupt": KeyboardInterrupt()}[argv[0]]
-
-    def show(argv):
-        '''Print a lot.'''
-        for number in range(int(argv[0])):
-            print(number)
-
-    commands = {"run": run, "wrong": wrong, "show": show}
-    main(lambda argv: dispatch("python -m example", commands, argv))
-    """
-
-
-def test_help_imports_no_torch() -> None:
-    code = textwrap.dedent(SCRIPT).replace(
-        "main(", "import atexit\natexit.register(seen)\nmain(", 1
-    )
-    code = code.replace("import sys\n", "import sys\ndef seen(): print(sorted(sys.modules))\n", 1)
-    for argv in (["run", "--help"], ["--help"]):
-        done = python(code, *argv)
-        assert done.returncode == 0, done.stderr
-        modules = done.stdout.splitlines()[-1]
-        assert "'tyro'" in modules or argv == ["--help"]
-        assert "'torch'" not in modules
-        assert "'numpy'" not in modules
-
-
-def test_the_list_of_commands() -> None:
-    for argv in ([], ["-h"], ["--help"]):
-        done = python(SCRIPT, *argv)
-        assert done.stdout.splitlines() == [
-            "usage: python -m example COMMAND [--help]",
-            "",
-            "  run    Do it.",
-            "  wrong  Go wrong.",
-            "  show   Print a lot.",
-        ]
-    with pytest.raises(UserError, match="unknown command 'rum'; known: run"):
-        dispatch("python -m example", {"run": lambda argv: None}, ["rum"])
-
-
-def test_what_the_user_can_mend_is_one_line_and_2() -> None:
-    done = python(SCRIPT, "wrong", "user")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "one line\n")
-    done = python(SCRIPT, "rum")
-    assert done.returncode == 2
-    assert done.stderr == "unknown command 'rum'; known: run, wrong, show\n"
-
-
-def test_a_bug_shows_where_it_is() -> None:
-    done = python(SCRIPT, "wrong", "bug")
-    assert done.returncode == 1
-    assert "Traceback" in done.stderr
-    assert "ZeroDivisionError: a bug" in done.stderr
-
-
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    done = python(SCRIPT, "run", "--preset", "cpu", "--out", tmp_path / "my run")
-    assert done.returncode == 130
-    command = f"python -m example run --resume '{tmp_path / 'my run'}'"
-    assert done.stderr == f"interrupted; go on with: {command}\n"
-    assert (tmp_path / "my run" / "config.json").exists()
-    done = python(SCRIPT, "wrong", "interrupt")
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_below_the_output_is_one_line() -> None:
-    with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "3"]
-        done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS
-        )
-    assert done.returncode == 2
-    assert done.stderr.startswith("no space left to write the output")
-
-
-def test_a_reader_that_has_enough_is_no_error() -> None:
-    command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "100000"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert process.stdout.readline() == "0\n"
-        process.stdout.close()
-        assert process.stderr.read() == ""

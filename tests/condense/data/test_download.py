@@ -204,7 +204,7 @@ def test_what_arrives_damaged_is_not_kept(
     assert "corrupted" in refused("svhn", tmp_path / "root")
 
 
-def test_a_server_that_never_answers_is_given_up(tmp_path: Path, monkeypatch: Patch) -> None:
+def test_a_server_that_does_not_respond_is_an_error(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr("condense.data.download.SECONDS_WITHOUT_AN_ANSWER", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/usps.bz2"

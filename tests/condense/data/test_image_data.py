@@ -264,9 +264,9 @@ def test_known_sets_have_the_published_constants(
     assert len(data.class_names) == (100 if name == "cifar100" else 10)
 
 
-def test_only_digits_are_not_mirrored() -> None:
-    unmirrored = {name for name, known in DATASETS.items() if not known.hflip}
-    assert unmirrored == {"mnist", "svhn", "usps", "digits", "mnist5k", "synthdigits"}
+def test_only_digits_are_not_flipped() -> None:
+    without_flip = {name for name, known in DATASETS.items() if not known.hflip}
+    assert without_flip == {"mnist", "svhn", "usps", "digits", "mnist5k", "synthdigits"}
 
 
 def test_a_known_name_with_other_images_is_refused(tmp_path: Path) -> None:
@@ -332,5 +332,5 @@ def test_load_takes_a_folder(tmp_path: Path) -> None:
 
 def test_a_damaged_file_of_a_known_set_says_how_to_have_it_again(tmp_path: Path) -> None:
     (tmp_path / "usps.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file to have it downloaded"):
+    with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file, then it is downloaded"):
         load("usps", tmp_path)

@@ -41,7 +41,7 @@ def network_and_images(norm="instance", **changes):
     return network, images, torch.arange(5)
 
 
-def literal_distance(kind, ours, theirs):
+def reference_distance(kind, ours, theirs):
     """D of one class as the published code defines it: over a list of one tensor a parameter."""
     if kind == "layerwise":
         total = 0.0
@@ -69,7 +69,7 @@ def test_distances_count_the_parameters_that_the_published_ones_count(kind, norm
         for batch in (images[label], real[label]):
             loss = F.cross_entropy(network(batch), torch.full((len(batch),), label))
             sides.append(torch.autograd.grad(loss, parameters))
-        expected.append(literal_distance(kind, *sides))
+        expected.append(reference_distance(kind, *sides))
     distance = DISTANCES[kind]
     matched = matched_parameters(network, distance)
     target = stacked_class_gradients(network, list(real), classes, matched, chunk_size=4)

@@ -20,7 +20,7 @@ from condense.methods.initialisation import initial_images
 from condense.methods.unrolled import logits_at
 from condense.models.build import build
 from condense.seeds import generator
-from condense.training.loop import train_at_rates
+from condense.training.loop import train_with_lrs
 from tests.helpers.methods import assert_resumes, same_sets
 
 SMOOTH = Network(width=4, depth=1, activation="sigmoid")
@@ -29,11 +29,11 @@ TINY = DatasetDistillation(
 )
 
 
-def train_plainly(network, images, rates):
+def train_plainly(network, images, lrs):
     """Gradient descent on `network` itself, step by step."""
     classes, ipc = images.shape[:2]
-    steps = len(rates[0])
-    for rate_of_step in rates:
+    steps = len(lrs[0])
+    for rate_of_step in lrs:
         for step in range(steps):
             mine = range(step * ipc // steps, (step + 1) * ipc // steps)
             batch = torch.stack([images[c, i] for c in range(classes) for i in mine])
@@ -93,7 +93,7 @@ def test_gradients_are_the_finite_differences_of_plain_training(data, weights, s
         assert to_images[place].item() == pytest.approx(expected, rel=2e-2, abs=1e-7)
 
 
-def test_rates_start_where_asked_and_stay_above_zero(data):
+def test_distill_lrs_start_where_asked_and_stay_above_zero(data):
     raw = Distiller(data, TINY, seed=0).initial_raw()
     assert raw.shape == (2, 2)
     torch.testing.assert_close(F.softplus(raw), torch.full((2, 2), 0.5))
@@ -133,10 +133,10 @@ def test_fixed_weights_are_one_network_in_all_iterations(data):
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_the_rate_of_the_images_is_halved_after_each_tenth(data):
+def test_the_learning_rate_of_the_images_is_halved_after_each_tenth(data):
     settings = replace(TINY, iterations=20, lr_img=1.0)
-    rates = [learning_rate(settings, k) for k in range(20)]
-    assert rates == [2.0**-tenth for tenth in range(10) for _ in range(2)]
+    lrs = [learning_rate(settings, k) for k in range(20)]
+    assert lrs == [2.0**-tenth for tenth in range(10) for _ in range(2)]
     one, two = (condense(data, "dd", replace(TINY, iterations=n), seed=1) for n in (1, 2))
     start = initial_images(data, TINY, 1).flatten(0, 1)
     first, both = ((small.normalised(data) - start).abs().max() for small in (one, two))
@@ -151,7 +151,7 @@ def test_the_rate_of_the_images_is_halved_after_each_tenth(data):
         ({"distill_lr": 0.0}, "distill-lr must be above 0"),
         ({"distill_epochs": 0}, "distill-epochs must be at least 1"),
         ({"networks": 0}, "networks must be at least 1"),
-        ({"ipc": 99}, "fewer than the 99 per class"),
+        ({"ipc": 99}, "fewer than 99"),
     ],
 )
 def test_settings_that_make_no_sense(data, changes, message):
@@ -160,13 +160,13 @@ def test_settings_that_make_no_sense(data, changes, message):
 
 
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_training_at_rates_is_gradient_descent_share_by_share(data, steps):
+def test_training_with_lrs_is_gradient_descent_share_by_share(data, steps):
     images = initial_images(data, replace(TINY, ipc=4), 0)
-    rates = torch.rand(3, steps, generator=generator(1))
+    lrs = torch.rand(3, steps, generator=generator(1))
     one, two = (build(SMOOTH, data.shape, 3, generator(4)) for _ in range(2))
     labels = torch.arange(3).repeat_interleave(4)
-    train_at_rates(one, images.flatten(0, 1), labels, 3, rates)
-    train_plainly(two, images, rates.tolist())
+    train_with_lrs(one, images.flatten(0, 1), labels, 3, lrs)
+    train_plainly(two, images, lrs.tolist())
     for ours, plain in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(ours, plain)
 
@@ -203,9 +203,9 @@ def test_the_images_teach_better_than_real_ones_in_as_many_steps():
 def test_an_unrolled_network_is_the_trained_one(data):
     images = initial_images(data, TINY, 0)
     network = build(SMOOTH, data.shape, 3, generator(4))
-    rates = torch.tensor([[0.3, 0.2], [0.1, 0.4]])
-    weights = trained(network, images, rates)
+    lrs = torch.tensor([[0.3, 0.2], [0.1, 0.4]])
+    weights = trained(network, images, lrs)
     real = data.normalise(data.x_train[:5])
     unrolled = logits_at(network, weights, real)
-    plain = train_plainly(network, images, rates.tolist())(real)
+    plain = train_plainly(network, images, lrs.tolist())(real)
     torch.testing.assert_close(unrolled, plain, atol=1e-5, rtol=1e-4)

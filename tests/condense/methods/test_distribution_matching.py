@@ -20,7 +20,7 @@ from tests.helpers.methods import assert_resumes, same_sets, score
 TINY = DistributionMatching(ipc=2, network=Network(width=4), iterations=3, batch_real=8)
 
 
-def literal_step(data, settings, images, k):
+def reference_step(data, settings, images, k):
     """The gradient and the distance of iteration k, class by class and image by image."""
     draws = generator(0, "iteration", k)
     network = build(settings.network, data.shape, data.classes, draws)
@@ -51,7 +51,7 @@ def literal_step(data, settings, images, k):
 
 
 class Told:
-    """A journal that keeps the figures."""
+    """A checkpointer that keeps the figures."""
 
     def __init__(self):
         self.distances = []
@@ -72,11 +72,11 @@ def test_steps_are_the_algorithm_written_out(data, augment, norm):
     network = Network(width=4, norm=norm)
     settings = replace(TINY, network=network, augment=augment, iterations=2, lr_img=50.0)
     told = Told()
-    made = condense(data, "dm", settings, journal=told).normalised(data)
+    made = condense(data, "dm", settings, checkpointer=told).normalised(data)
     start = initial_images(data, settings, 0)
     images, velocity, distances = start.clone(), torch.zeros_like(start), []
     for k in range(2):
-        gradient, distance = literal_step(data, settings, images, k)
+        gradient, distance = reference_step(data, settings, images, k)
         velocity = 0.5 * velocity + gradient
         images = images - 50 * velocity
         distances.append(distance)
@@ -120,7 +120,7 @@ def test_the_set_teaches_better_than_random_images():
         ({"iterations": 0}, "iterations must be at least 1"),
         ({"batch_real": 0}, "batch-real must be at least 1"),
         ({"dsa_strategy": ("zoom",)}, "unknown augmentation 'zoom'"),
-        ({"ipc": 99}, "fewer than the 99 per class"),
+        ({"ipc": 99}, "fewer than 99"),
     ],
 )
 def test_settings_that_make_no_sense(data, changes, message):

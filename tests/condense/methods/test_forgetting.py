@@ -26,7 +26,7 @@ from tests.helpers.methods import Kept, KilledError, assert_resumes, same_sets
 TINY = Forgetting(ipc=2, network=Network(width=4), epochs=4, batch_size=7, lr=0.3)
 
 
-def literal_count(data, settings):
+def reference_count(data, settings):
     """Toneva et al. 2019, Algorithm 1, an image at a time; and the weights' updates by hand."""
     network = build(settings.network, data.shape, data.classes, generator(0, "network"))
     velocity = [torch.zeros_like(weight) for weight in network.parameters()]
@@ -68,7 +68,7 @@ def hard_blobs(per_class=12, every=5):
 def test_events_are_those_of_a_plain_loop():
     data = hard_blobs()
     counted = count_forgetting(data, TINY, 0, Checkpointer()).tolist()
-    assert counted == literal_count(data, TINY)
+    assert counted == reference_count(data, TINY)
     assert len(set(counted)) > 2, "this case tells too little"
 
 
@@ -114,11 +114,11 @@ def test_mislabelled_images_are_forgotten_most():
 def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(stop_at):
     settings = replace(TINY, network=Network(width=4, norm="batch"))
     assert_resumes(hard_blobs(), "forgetting", settings, stop_at)
-    journal = Kept(stop_at)
+    checkpointer = Kept(stop_at)
     with pytest.raises(KilledError):
-        count_forgetting(hard_blobs(), settings, 0, journal)
+        count_forgetting(hard_blobs(), settings, 0, checkpointer)
     counted = [
-        count_forgetting(hard_blobs(), settings, 0, kept) for kept in (journal, Checkpointer())
+        count_forgetting(hard_blobs(), settings, 0, kept) for kept in (checkpointer, Checkpointer())
     ]
     assert torch.equal(*counted)
 
@@ -129,14 +129,14 @@ def test_seeds(data):
     assert not same_sets(first, other)
 
 
-def test_the_rate_falls_at_30_60_and_80_per_cent():
-    rates = [learning_rate(Forgetting(epochs=10, lr=1.0), epoch) for epoch in range(10)]
+def test_the_learning_rate_falls_at_30_60_and_80_per_cent():
+    lrs = [learning_rate(Forgetting(epochs=10, lr=1.0), epoch) for epoch in range(10)]
     expected = [1, 1, 1, 0.2, 0.2, 0.2, 0.04, 0.04, 0.008, 0.008]
-    assert rates == pytest.approx(expected)
+    assert lrs == pytest.approx(expected)
 
 
 def test_settings_that_make_no_sense(data):
     with pytest.raises(UserError, match="epochs must be at least 1"):
         condense(data, "forgetting", epochs=0)
-    with pytest.raises(UserError, match="fewer than the 99 per class"):
+    with pytest.raises(UserError, match="fewer than 99"):
         condense(data, "forgetting", ipc=99)

@@ -26,7 +26,7 @@ TINY = GradientMatching(
 )
 
 
-def literal_step(data, settings, images, k):
+def reference_step(data, settings, images, k):
     """The first step (t = 0) of the k-th initialisation, class by class, as Algorithm 1 has it."""
     draws = generator(0, "outer", k)
     network = build(settings.network, data.shape, data.classes, draws)
@@ -61,7 +61,7 @@ def test_a_step_is_algorithm_1_written_out(data):
     settings = replace(TINY, outer_loop=1)
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
-    gradient, distance = literal_step(data, settings, images, k=5)
+    gradient, distance = reference_step(data, settings, images, k=5)
     moved, velocity = images.clone(), torch.ones_like(images)
     mean = matcher.outer_iteration(moved, velocity, k=5)
     assert mean == pytest.approx(distance / 3, rel=1e-4)
@@ -126,11 +126,11 @@ class Kept(Checkpointer):
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_a_resumed_run_gives_the_bits_of_an_uninterrupted_one(data, stop_at, norm):
     settings = replace(TINY, network=Network(width=4, norm=norm))
-    journal = Kept(stop_at)
+    checkpointer = Kept(stop_at)
     with pytest.raises(KilledError):
-        condense(data, "dsa", settings, journal=journal)
-    journal.stop_at = None
-    resumed = condense(data, "dsa", settings, journal=journal)
+        condense(data, "dsa", settings, checkpointer=checkpointer)
+    checkpointer.stop_at = None
+    resumed = condense(data, "dsa", settings, checkpointer=checkpointer)
     assert torch.equal(resumed.images, condense(data, "dsa", settings).images)
 
 
@@ -261,19 +261,19 @@ def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch)
             seen.append(done)
 
     wild = replace(TINY, iterations=50, lr_img=1e30)
-    with pytest.raises(UserError, match="it diverged at iteration"):
-        condense(data, "dsa", wild, journal=Watching(), cache=Cache(tmp_path))
+    with pytest.raises(UserError, match="diverged at iteration"):
+        condense(data, "dsa", wild, checkpointer=Watching(), cache=Cache(tmp_path))
     assert len(seen) < 10
     monkeypatch.setattr(
         Matcher, "outer_iteration", lambda self, images, *_: images.mul_(1e60).sum()
     )
     monkeypatch.setattr("condense.methods.initialisation.require_finite", lambda *_: None)
-    with pytest.raises(UserError, match="it diverged: images are not finite"):
+    with pytest.raises(UserError, match="diverged: the images are not finite"):
         condense(data, "dsa", TINY, cache=Cache(tmp_path))
     assert all(".partial" in path.name for path in tmp_path.glob("*.safetensors"))
 
 
-def test_the_images_rate_falls_along_half_a_cosine(data):
+def test_lr_img_falls_along_half_a_cosine(data):
     matcher = Matcher(
         data, replace(TINY, iterations=2, lr_img=2.0, lr_img_schedule="cosine"), seed=0
     )

@@ -22,7 +22,7 @@ TINY = LabelDistillation(
 )
 
 
-def literal_gradient(network, images, labels, real, answers, lr):
+def reference_gradient(network, images, labels, real, real_labels, lr):
     """∇_ỹ of the loss after a step, label by label, from first derivatives alone.
 
     Cross-entropy is linear in the label: the step moves θ by lr/n · ∇_θ log p_ij for each unit of
@@ -38,7 +38,7 @@ def literal_gradient(network, images, labels, real, answers, lr):
     with torch.no_grad():
         for parameter, gradient in zip(parameters, of_labels, strict=True):
             parameter.sub_(lr * gradient)
-    ahead = torch.autograd.grad(F.cross_entropy(network(real), answers), parameters)
+    ahead = torch.autograd.grad(F.cross_entropy(network(real), real_labels), parameters)
     return torch.tensor(
         [
             [
@@ -60,15 +60,15 @@ def test_a_step_of_the_labels_is_the_equation_written_out(data, label_init):
 
     network = build(settings.network, data.shape, data.classes, generator(0, "network", 0))
     images = data.normalise(data.x_train[distiller.rows.flatten()[chosen]])
-    real, answers = data.normalise(data.x_train[real]), data.y_train[real]
+    real, real_labels = data.normalise(data.x_train[real]), data.y_train[real]
     expected = torch.zeros_like(before)
-    expected[chosen] = literal_gradient(network, images, before[chosen], real, answers, 0.5)
+    expected[chosen] = reference_gradient(network, images, before[chosen], real, real_labels, 0.5)
     torch.testing.assert_close(distiller.labels.grad, expected, atol=1e-6, rtol=1e-3)
     assert expected.abs().max() > 1e-4
 
-    logits = network(real)  # which the literal gradient has moved
-    assert loss == pytest.approx(F.cross_entropy(logits, answers).item(), rel=1e-4)
-    assert error == pytest.approx((logits.argmax(1) != answers).float().mean().item())
+    logits = network(real)  # which the reference gradient has moved
+    assert loss == pytest.approx(F.cross_entropy(logits, real_labels).item(), rel=1e-4)
+    assert error == pytest.approx((logits.argmax(1) != real_labels).float().mean().item())
     moved = before - 0.001 * distiller.labels.grad.sign()  # the first step of Adam
     moved = moved.clamp(min=1e-6)
     moved[chosen] = moved[chosen] / moved[chosen].sum(1, keepdim=True)
@@ -147,7 +147,7 @@ def test_seeds(data):
 def test_settings_that_make_no_sense(data):
     with pytest.raises(UserError, match="patience must be at least 1"):
         condense(data, "ld", patience=0)
-    with pytest.raises(UserError, match="fewer than the 99 per class"):
+    with pytest.raises(UserError, match="fewer than 99"):
         condense(data, "ld", ipc=99)
 
 

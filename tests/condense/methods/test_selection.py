@@ -8,7 +8,7 @@ from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.methods import selection
-from condense.methods.selection import choose_randomly, greedy_herding, herd
+from condense.methods.selection import greedy_herding, herd, select_randomly
 from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import score
@@ -48,7 +48,7 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
         assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
 
 
-def test_herding_chooses_all_when_asked_for_all():
+def test_herding_of_all_rows_selects_all():
     features = torch.randn(7, 3, generator=generator(0))
     assert sorted(greedy_herding(features, 7).tolist()) == list(range(7))
 
@@ -64,9 +64,9 @@ def test_herding_comes_closer_to_the_mean_than_chance():
 
 
 @pytest.mark.parametrize(
-    "choose", [lambda d: choose_randomly(d, 4, 0), lambda d: herd(d, SMALL, 0)]
+    "choose", [lambda d: select_randomly(d, 4, 0), lambda d: herd(d, SMALL, 0)]
 )
-def test_chosen_rows_are_of_their_class_and_differ(data, choose):
+def test_selected_rows_are_of_their_class_and_differ(data, choose):
     rows = choose(data)
     assert rows.shape == (3, 4)
     for label, row in enumerate(rows):
@@ -74,8 +74,8 @@ def test_chosen_rows_are_of_their_class_and_differ(data, choose):
         assert len(set(row.tolist())) == 4
 
 
-def test_another_seed_chooses_others(data):
-    rows = [choose_randomly(data, 4, seed).tolist() for seed in range(3)]
+def test_another_seed_selects_others(data):
+    rows = [select_randomly(data, 4, seed).tolist() for seed in range(3)]
     assert all(a != b for a, b in itertools.combinations(rows, 2))
 
 
@@ -94,7 +94,7 @@ def test_a_class_with_too_few_images_is_named(method):
     keep = torch.ones(len(data.x_train), dtype=torch.bool)
     keep[data.train_indices_by_class()[1][0]] = False
     data = data.train_subset(keep.nonzero()[:, 0])
-    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*ask for fewer"):
+    with pytest.raises(UserError, match=r"class b of blobs has 2 training images.*use fewer"):
         condense(data, method, ipc=3)
 
 
@@ -103,7 +103,7 @@ def test_zero_images_are_none():
         with pytest.raises(UserError, match="ipc must be at least 1"):
             condense(blobs(), "random", ipc=ipc)
         with pytest.raises(UserError, match="at least 1"):
-            choose_randomly(blobs(), ipc, 0)
+            select_randomly(blobs(), ipc, 0)
 
 
 def test_herded_images_teach_better_than_random_ones():

@@ -38,13 +38,13 @@ def save(text: str, path: Path) -> None:
 def obtain(
     cache: Cache,
     make: Callable[[Checkpointer], str],
-    journal: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
     key: str = KEY,
 ) -> str:
-    return cache.obtain(key, load=load, make=make, save=save, journal=journal)
+    return cache.obtain(key, load=load, make=make, save=save, checkpointer=checkpointer)
 
 
-def never(journal: Checkpointer) -> str:
+def never(checkpointer: Checkpointer) -> str:
     raise AssertionError("the set is there")
 
 
@@ -59,15 +59,15 @@ class Stopping:
         self.at = at
         self.steps: list[int] = []
 
-    def __call__(self, journal: Checkpointer) -> str:
-        checkpoint = journal.restore()
+    def __call__(self, checkpointer: Checkpointer) -> str:
+        checkpoint = checkpointer.restore()
         for step in range(checkpoint.state["done"] if checkpoint else 0, 10):
             if step == self.at and step not in self.steps:
                 self.steps.append(step)
                 raise KeyboardInterrupt
             self.steps.append(step)
-            journal.report(step + 1, 10, loss=1.0)
-            journal.save(Checkpoint({"x": torch.zeros(2)}, {"done": step + 1}))
+            checkpointer.report(step + 1, 10, loss=1.0)
+            checkpointer.save(Checkpoint({"x": torch.zeros(2)}, {"done": step + 1}))
         return "set of ten"
 
 
@@ -98,9 +98,9 @@ def test_the_folder_is_named_by_the_environment(
 
 
 def test_a_set_is_made_once(tmp_path: Path) -> None:
-    assert obtain(Cache(tmp_path), lambda journal: "set 1") == "set 1"
+    assert obtain(Cache(tmp_path), lambda checkpointer: "set 1") == "set 1"
     assert obtain(Cache(tmp_path), never) == "set 1"
-    assert obtain(Cache(tmp_path), lambda journal: "set 2", key="other") == "set 2"
+    assert obtain(Cache(tmp_path), lambda checkpointer: "set 2", key="other") == "set 2"
     assert names(Cache(tmp_path)) == {f"{KEY}.safetensors", "other.safetensors"}
 
 
@@ -115,16 +115,16 @@ def test_an_interrupted_making_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_run_has_its_reports_and_checkpoints_too(tmp_path: Path) -> None:
-    def run_journal() -> FileCheckpointer:
+    def run_checkpointer() -> FileCheckpointer:
         return FileCheckpointer(tmp_path / "c.safetensors", history=tmp_path / "history.csv")
 
     make = Stopping(at=4)
-    with pytest.raises(KeyboardInterrupt), run_journal() as journal:
-        obtain(Cache(tmp_path / "cache"), make, journal)
+    with pytest.raises(KeyboardInterrupt), run_checkpointer() as checkpointer:
+        obtain(Cache(tmp_path / "cache"), make, checkpointer)
     assert Checkpoint.read(tmp_path / "c.safetensors").state == {"done": 4}
-    with run_journal() as journal:  # resumed on another machine
-        assert obtain(Cache(tmp_path / "empty"), make, journal) == "set of ten"
-        journal.report(11, 11, loss=0.5)
+    with run_checkpointer() as checkpointer:  # resumed on another machine
+        assert obtain(Cache(tmp_path / "empty"), make, checkpointer) == "set of ten"
+        checkpointer.report(11, 11, loss=0.5)
     assert make.steps == [0, 1, 2, 3, 4, *range(4, 10)]
     rows = (tmp_path / "history.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["step", *map(str, range(1, 12))]
@@ -136,9 +136,9 @@ def test_a_run_that_goes_on_with_anothers_set_counts_its_seconds(tmp_path: Path)
         obtain(Cache(tmp_path), make)
     partial = tmp_path / f"{KEY}.partial.safetensors"
     replace(Checkpoint.read(partial), seconds=100.0).write(partial)
-    with FileCheckpointer(tmp_path / "c.safetensors") as journal:
-        obtain(Cache(tmp_path), make, journal)
-        assert journal.seconds >= 100
+    with FileCheckpointer(tmp_path / "c.safetensors") as checkpointer:
+        obtain(Cache(tmp_path), make, checkpointer)
+        assert checkpointer.seconds >= 100
     assert Checkpoint.read(tmp_path / "c.safetensors").seconds >= 100
 
 
@@ -148,7 +148,7 @@ def test_a_damaged_set_is_made_anew_with_one_warning(
 ) -> None:
     cache = Cache(tmp_path)
     cache.path(KEY).write_text(content)
-    assert obtain(cache, lambda journal: "set 1") == "set 1"
+    assert obtain(cache, lambda checkpointer: "set 1") == "set 1"
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert obtain(cache, never) == "set 1"
     assert capsys.readouterr().err == ""
@@ -172,7 +172,7 @@ def test_what_killed_writers_left_is_cleared_away(tmp_path: Path) -> None:
     others = tmp_path / ".tmp-0123-other.safetensors"
     mine.touch()
     others.touch()  # may be in the middle of being written
-    obtain(Cache(tmp_path), lambda journal: "set 1")
+    obtain(Cache(tmp_path), lambda checkpointer: "set 1")
     assert not mine.exists()
     assert others.exists()
 
@@ -180,7 +180,7 @@ def test_what_killed_writers_left_is_cleared_away(tmp_path: Path) -> None:
 def test_a_cache_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="cannot write"):
-        obtain(Cache(tmp_path / "file" / "cache"), lambda journal: "set 1")
+        obtain(Cache(tmp_path / "file" / "cache"), lambda checkpointer: "set 1")
 
 
 def test_what_to_do_about_a_folder_that_may_not_be_written(
@@ -191,7 +191,7 @@ def test_what_to_do_about_a_folder_that_may_not_be_written(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(UserError, match=r"choose another folder \(\$CONDENSE_CACHE; or none, by"):
-        obtain(Cache(tmp_path / "sets"), lambda journal: "set 1")
+        obtain(Cache(tmp_path / "sets"), lambda checkpointer: "set 1")
 
 
 def test_two_processes_make_it_once(tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_two_processes_make_it_once(tmp_path: Path) -> None:
         from condense.runs.cache import Cache
         from condense.runs.io import atomic_write
 
-        def make(journal):
+        def make(checkpointer):
             print("made")
             time.sleep(0.3)
             return "set 1"
@@ -234,8 +234,8 @@ def test_a_full_cache_names_the_cache_and_not_the_run(
             raise OSError(errno.ENOSPC, "No space left on device")
         return replaced(self, target)
 
-    def make(journal: Checkpointer) -> str:
-        journal.save(Checkpoint({}, {"step": 1}))
+    def make(checkpointer: Checkpointer) -> str:
+        checkpointer.save(Checkpoint({}, {"step": 1}))
         return "set 1"
 
     monkeypatch.setattr(Path, "replace", fill)

@@ -37,11 +37,11 @@ SETTINGS: dict[str, Any] = {
 def computation(name: str) -> Callable[[Checkpointer], object]:
     data = blobs()
     if name != "evaluation":
-        return lambda journal: condense(data, name, SETTINGS[name], journal=journal)
+        return lambda checkpointer: condense(data, name, SETTINGS[name], checkpointer=checkpointer)
     settings = Evaluation(num_eval=3, epoch_eval_train=2, batch_size=8, network=NETWORK)
     images = data.normalise(data.x_train[:6])
     condensed = CondensedSet.from_normalised(images, data.y_train[:6], data)
-    return lambda journal: evaluate(condensed, data, settings, journal=journal)
+    return lambda checkpointer: evaluate(condensed, data, settings, checkpointer=checkpointer)
 
 
 def mutations(sound: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
@@ -61,11 +61,11 @@ def mutations(sound: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
 
 
 def reached(compute: Callable[[Checkpointer], object]) -> Checkpoint:
-    journal = Kept(2)
+    checkpointer = Kept(2)
     with pytest.raises(KilledError):
-        compute(journal)
-    assert journal.kept is not None
-    return journal.kept
+        compute(checkpointer)
+    assert checkpointer.kept is not None
+    return checkpointer.kept
 
 
 @pytest.mark.parametrize("name", [*SETTINGS, "evaluation"])
@@ -76,26 +76,26 @@ def test_a_checkpoint_of_something_else_is_one_line(name: str, monkeypatch) -> N
     found = list(mutations(sound))
     assert len(found) > 10
     for what, wrong in found:
-        journal = Kept()
-        journal.kept = wrong
+        checkpointer = Kept()
+        checkpointer.kept = wrong
         with pytest.raises(UserError) as caught:
-            compute(journal)
+            compute(checkpointer)
         message = str(caught.value)
-        assert message.startswith("RUN/checkpoint.safetensors is of something else"), what
-        assert "delete it to begin anew" in message
+        assert message.startswith("RUN/checkpoint.safetensors belongs to another computation"), what
+        assert "delete it to start again" in message
         assert "\n" not in message
         assert len(message) <= 500
-        assert journal.saved == 0, what
+        assert checkpointer.saved == 0, what
 
 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_a_checkpoint_of_other_settings_is_one_line(name: str) -> None:
     sound = reached(computation(name))
     settings = replace(SETTINGS[name], ipc=3, network=Network(width=8, depth=1))
-    journal = Kept()
-    journal.kept = sound
-    with pytest.raises(UserError, match="is of something else"):
-        condense(blobs(), name, settings, journal=journal)
+    checkpointer = Kept()
+    checkpointer.kept = sound
+    with pytest.raises(UserError, match="belongs to another computation"):
+        condense(blobs(), name, settings, checkpointer=checkpointer)
 
 
 def test_what_reads_a_state_by_hand() -> None:
@@ -111,5 +111,5 @@ def test_what_reads_a_state_by_hand() -> None:
         lambda: kept.tensor("a", torch.zeros(3)),
         lambda: kept.tensor("b", torch.zeros(2)),
     ):
-        with pytest.raises(UserError, match=r"^the checkpoint is of something else"):
+        with pytest.raises(UserError, match=r"^the checkpoint belongs to another computation"):
             wrong()

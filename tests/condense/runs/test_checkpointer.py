@@ -94,56 +94,56 @@ def test_a_checkpoint_that_has_been_changed_is_not_gone_on_with(
     path, whole = checkpoint_file
     assert old in whole
     path.write_bytes(whole.replace(old, new))
-    with pytest.raises(UserError, match=r"^[^\n]*is damaged[^\n]*delete it to begin anew$"):
+    with pytest.raises(UserError, match=r"^[^\n]*is damaged[^\n]*delete it to start again$"):
         Checkpoint.read(path)
 
 
 def test_a_checkpoint_offered_is_what_it_was_when_offered(tmp_path: Path) -> None:
-    journal = FileCheckpointer(tmp_path / "c.safetensors", every_seconds=1e9)
+    checkpointer = FileCheckpointer(tmp_path / "c.safetensors", every_seconds=1e9)
     images, state = torch.zeros(3), {"values": [1]}
-    journal.save(Checkpoint({"images": images}, state))
+    checkpointer.save(Checkpoint({"images": images}, state))
     images.add_(1)
     state["values"].append(2)
-    assert not journal.path.exists()
-    journal.close()
-    back = Checkpoint.read(journal.path)
+    assert not checkpointer.path.exists()
+    checkpointer.close()
+    back = Checkpoint.read(checkpointer.path)
     assert torch.equal(back.tensors["images"], torch.zeros(3))
     assert back.state == {"values": [1]}
 
 
 def test_checkpoints_are_written_at_most_every_so_often(tmp_path: Path) -> None:
-    journal = FileCheckpointer(tmp_path / "c.safetensors", every_seconds=0.2)
+    checkpointer = FileCheckpointer(tmp_path / "c.safetensors", every_seconds=0.2)
     written = set()
     for step in range(2000):
-        journal.save(tensor_checkpoint(step))
-        if journal.path.exists():
-            written.add(journal.path.stat().st_mtime_ns)
+        checkpointer.save(tensor_checkpoint(step))
+        if checkpointer.path.exists():
+            written.add(checkpointer.path.stat().st_mtime_ns)
         if len(written) == 2:
             break
     assert step > 10
-    journal.flush()
-    assert Checkpoint.read(journal.path).state == {"step": step}
+    checkpointer.flush()
+    assert Checkpoint.read(checkpointer.path).state == {"step": step}
 
 
 def test_seconds_add_up_over_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(1000))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     Checkpoint({}, {}, seconds=100.0).write(tmp_path / "c.safetensors")
-    journal = FileCheckpointer(tmp_path / "c.safetensors")
-    assert journal.seconds == 1
-    journal.restore()
-    assert journal.seconds == 102
-    journal.save(tensor_checkpoint(1))
-    journal.close()
-    assert Checkpoint.read(journal.path).seconds == 103
+    checkpointer = FileCheckpointer(tmp_path / "c.safetensors")
+    assert checkpointer.seconds == 1
+    checkpointer.restore()
+    assert checkpointer.seconds == 102
+    checkpointer.save(tensor_checkpoint(1))
+    checkpointer.close()
+    assert Checkpoint.read(checkpointer.path).seconds == 103
 
 
-def test_the_journal_that_does_nothing_can_be_used_like_any_other() -> None:
-    with Checkpointer() as journal:
-        assert journal.restore() is None
-        journal.report(1, 2, loss=0.5)
-        journal.save(tensor_checkpoint(1))
-        journal.flush()
+def test_the_checkpointer_that_does_nothing_can_be_used_like_any_other() -> None:
+    with Checkpointer() as checkpointer:
+        assert checkpointer.restore() is None
+        checkpointer.report(1, 2, loss=0.5)
+        checkpointer.save(tensor_checkpoint(1))
+        checkpointer.flush()
 
 
 def test_the_bar_shows_progress_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,9 +166,9 @@ def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def run_steps(folder: Path, start: int, stop: int) -> None:
-    with FileCheckpointer(folder / "c.safetensors", history=folder / "history.csv") as journal:
+    with FileCheckpointer(folder / "c.safetensors", history=folder / "history.csv") as checkpointer:
         for step in range(start, stop):
-            journal.report(step + 1, 100, loss=1 / (step + 1), accuracy=step / 3)
+            checkpointer.report(step + 1, 100, loss=1 / (step + 1), accuracy=step / 3)
 
 
 @given(total=st.integers(1, 25), data=st.data())
@@ -229,13 +229,13 @@ SOUND = b"step,loss\n1,0.5\n2,nan\n3,\n"
 @pytest.mark.parametrize(
     ("damaged", "lost", "kept"),
     [
-        (SOUND.replace(b"2,nan\n", b"\xff\x00\r,,\n"), "a line is no row", "1,0.5\n3,\n"),
-        (SOUND.replace(b"2,nan\n", b"\xff\n\n2,x\n"), "3 lines are no rows", "1,0.5\n3,\n"),
-        (SOUND.replace(b"2,nan", b"2,nan,4"), "a line is no row", "1,0.5\n3,\n"),
-        (SOUND.replace(b"2,nan", b"92,nan"), "a line is no row", "1,0.5\n3,\n"),
-        (SOUND.replace(b"3,", b"1,"), "a line is no row", "1,0.5\n2,nan\n"),
-        (SOUND.replace(b"1,0.5", b"9" * 5000 + b",1"), "a line is no row", "2,nan\n3,\n"),
-        (SOUND + b"garbage\n", "a line is no row", "1,0.5\n2,nan\n3,\n"),
+        (SOUND.replace(b"2,nan\n", b"\xff\x00\r,,\n"), "a line is not a row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan\n", b"\xff\n\n2,x\n"), "3 lines are not rows", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan", b"2,nan,4"), "a line is not a row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"2,nan", b"92,nan"), "a line is not a row", "1,0.5\n3,\n"),
+        (SOUND.replace(b"3,", b"1,"), "a line is not a row", "1,0.5\n2,nan\n"),
+        (SOUND.replace(b"1,0.5", b"9" * 5000 + b",1"), "a line is not a row", "2,nan\n3,\n"),
+        (SOUND + b"garbage\n", "a line is not a row", "1,0.5\n2,nan\n3,\n"),
         (SOUND.replace(b"loss", b"gain"), "its first line does not name the columns", ""),
         (SOUND.replace(b"step", b"\xff"), "its first line does not name the columns", ""),
         (b"\n" + SOUND, "its first line does not name the columns", ""),

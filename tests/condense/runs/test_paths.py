@@ -109,10 +109,10 @@ def test_a_file_in_the_place_of_a_folder(tmp_path: Path) -> None:
     assert "file" in one_line(lambda: RunFolder.create("file", {}))
     assert "no run to resume" in one_line(lambda: RunFolder.open("file"))
     assert "not a file" in one_line(lambda: load("mnist", tmp_path / "folder"))
-    assert "it is no file" in one_line(lambda: read_json("folder"))
-    assert "it is no file" in one_line(lambda: CondensedSet.load("folder"))
+    assert "it is not a file" in one_line(lambda: read_json("folder"))
+    assert "it is not a file" in one_line(lambda: CondensedSet.load("folder"))
     os.mkfifo(tmp_path / "pipe")
-    assert "it is no file" in one_line(lambda: read_json("pipe"))
+    assert "it is not a file" in one_line(lambda: read_json("pipe"))
 
 
 def test_json_keeps_a_path_that_is_not_utf_8(tmp_path: Path) -> None:

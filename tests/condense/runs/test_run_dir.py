@@ -37,10 +37,10 @@ def test_a_run_leaves_its_config_and_a_commit(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_the_last_step_and_says_where(tmp_path: Path) -> None:
     def interrupted() -> None:
         with RunFolder.create(tmp_path / "run", CONFIG) as run:
-            journal = run.journal()
+            checkpointer = run.checkpointer()
             for step in range(1, 4):
-                journal.report(step, 10, loss=0.5)
-                journal.save(tensor_checkpoint(step))
+                checkpointer.report(step, 10, loss=0.5)
+                checkpointer.save(tensor_checkpoint(step))
             raise KeyboardInterrupt
 
     with pytest.raises(Interrupted) as stop:
@@ -48,11 +48,11 @@ def test_ctrl_c_leaves_the_last_step_and_says_where(tmp_path: Path) -> None:
     assert stop.value.path == tmp_path / "run"
     assert stop.value.command == "python -m condense run"
     with RunFolder.open(tmp_path / "run") as run:
-        checkpoint = run.journal().restore()
+        checkpoint = run.checkpointer().restore()
         assert checkpoint is not None
         assert checkpoint.state == {"step": 3}
         run.remove_checkpoint()
-        assert run.journal().restore() is None
+        assert run.checkpointer().restore() is None
 
 
 def test_one_run_is_not_written_over_another(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_one_run_is_not_written_over_another(tmp_path: Path) -> None:
         RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(UserError) as different:
         RunFolder.create(tmp_path / "run", other)
-    assert f"go on with --resume {tmp_path / 'run'}" in str(same.value)
+    assert f"continue with --resume {tmp_path / 'run'}" in str(same.value)
     assert "other settings" not in str(same.value)
     assert "settings.ipc 1 → 10, settings.network.width 32 → 128;" in str(different.value)
     assert "--out" in str(different.value)
@@ -144,17 +144,17 @@ KILLED_AND_RESUMED = """
 
     def work(run, last=None):
         # Kills itself in the middle of step `last`: `last` % 3 says where.
-        journal = run.journal(every_seconds=0.0)
-        checkpoint = journal.restore()
+        checkpointer = run.checkpointer(every_seconds=0.0)
+        checkpoint = checkpointer.restore()
         x = checkpoint.tensors["x"] if checkpoint else torch.zeros(20_000)
         done = checkpoint.state["done"] if checkpoint else 0
         for step in range(done, STEPS):
             x = (x * 1.1 + step).sin()
             die = [step == last and last % 3 == place for place in range(3)]
             die[0] and os.kill(os.getpid(), signal.SIGKILL)
-            journal.report(step + 1, STEPS, norm=float(x.norm()))
+            checkpointer.report(step + 1, STEPS, norm=float(x.norm()))
             die[1] and os.kill(os.getpid(), signal.SIGKILL)
-            journal.save(Checkpoint({"x": x}, {"done": step + 1}))
+            checkpointer.save(Checkpoint({"x": x}, {"done": step + 1}))
             die[2] and os.kill(os.getpid(), signal.SIGKILL)
         run.write_summary({"sum": float(x.sum())})
 

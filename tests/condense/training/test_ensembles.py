@@ -109,8 +109,8 @@ def test_an_interrupted_evaluation_goes_on_wherever_it_stopped(data, monkeypatch
     monkeypatch.setattr(evaluation, "max_networks", lambda *_: 2)
     small = condense(data, "random", ipc=2)
     whole = evaluate(small, data, QUICK).values
-    journal = Kept(stop_at)
+    checkpointer = Kept(stop_at)
     with pytest.raises(KilledError):
-        evaluate(small, data, QUICK, journal=journal)
-    assert len(journal.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval)  # both networks
-    assert evaluate(small, data, QUICK, journal=journal).values == whole
+        evaluate(small, data, QUICK, checkpointer=checkpointer)
+    assert len(checkpointer.kept.state["values"]) == min(2 * stop_at, QUICK.num_eval)  # both
+    assert evaluate(small, data, QUICK, checkpointer=checkpointer).values == whole

@@ -11,14 +11,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from condense.augment.params import augment_batch
 from condense.config.network import Network
-from condense.models.build import build
+from condense.models.build import build, initialise
 from condense.seeds import derive, generator
 from condense.training.loop import batches, in_chunks, train
 from condense.training.schedule import Schedule
 from tests.helpers.images import blobs
 
 
-def literal(network, images, labels, schedule, draws, strategy=()):
+def reference(network, images, labels, schedule, draws, strategy=()):
     """An epoch loop with a DataLoader, a scheduler and SGD, as a tutorial would write it."""
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -28,13 +28,13 @@ def literal(network, images, labels, schedule, draws, strategy=()):
     )
     milestones = [round(drop * schedule.steps) for drop in schedule.milestones]
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones, gamma=0.1)
-    update = 0
-    while update < schedule.steps:
+    step = 0
+    while step < schedule.steps:
         order = torch.randperm(len(images), generator=draws).tolist()
         for batch, target in DataLoader(
             TensorDataset(images, labels), schedule.batch_size, sampler=order
         ):
-            if update == schedule.steps:
+            if step == schedule.steps:
                 break
             if strategy:
                 batch = augment_batch(batch, strategy, draws)
@@ -42,7 +42,7 @@ def literal(network, images, labels, schedule, draws, strategy=()):
             F.cross_entropy(network(batch), target).backward()
             optimizer.step()
             scheduler.step()
-            update += 1
+            step += 1
 
 
 @pytest.mark.parametrize("strategy", [(), ("crop", "color")])
@@ -54,7 +54,7 @@ def test_train_is_the_tutorial_loop(data, strategy):
     draws = generator(1)
     augment = partial(augment_batch, strategy=strategy, generator=draws)
     train(one, images, labels, schedule, draws, transform=augment if strategy else None)
-    literal(two, images, labels, schedule, generator(1), strategy)
+    reference(two, images, labels, schedule, generator(1), strategy)
     for a, b in zip(one.parameters(), two.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
@@ -80,7 +80,7 @@ def test_soft_labels_that_are_hard_train_as_hard_ones(data):
         torch.testing.assert_close(a, b)
 
 
-def test_epochs_in_updates():
+def test_epochs_in_steps():
     assert Schedule.of_epochs(3, images=100, batch_size=32, lr=0.1).steps == 12
 
 
@@ -92,13 +92,14 @@ def test_batches_visit_everything_once_an_epoch():
 
 
 def test_in_chunks_changes_nothing():
-    images = torch.randn(11, 2)
+    images = torch.randn(11, 2, generator=generator(0))
     assert torch.equal(in_chunks(lambda x: 2 * x, images, chunk_size=4), 2 * images)
 
 
 def test_training_learns():
     data = blobs(per_class=50)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
+    initialise(network, generator(1))
     schedule = Schedule(100, 32, 0.05)
     train(network, data.x_train, data.y_train, schedule, generator(0), transform=data.normalise)
     right = network(data.normalise(data.x_test)).argmax(1) == data.y_test
@@ -128,6 +129,6 @@ def test_before_each_update_somebody_may_stop_it(data):
     with pytest.raises(StopIteration):
         train(
             network, data.x_train, data.y_train, Schedule(9, 16, 0.1), generator(1),
-            transform=data.normalise, before_update=look,
+            transform=data.normalise, before_step=look,
         )  # fmt: skip
     assert seen == [0, 1, 2, 3]
