@@ -23,7 +23,7 @@ from benchmarks.result_files import (
     stream_runs,
 )
 from benchmarks.rows import RESULTS, Row, read_rows, spread
-from benchmarks.speed.tables import speed_table, speedup_table
+from benchmarks.speed.tables import busy_table, speed_table, speedup_table
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import atomic_write
@@ -163,6 +163,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
     "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
+    "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),
     "table1": lambda _: cells_table("table1", table1.cells()),
     "table2": lambda _: cells_table("table2", table2.cells()),
     "table3": lambda _: cells_table("table3", table3.cells()),

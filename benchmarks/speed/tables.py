@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, spread
 from benchmarks.speed.problem import PartName, Speed
 from benchmarks.speed.time_to_accuracy import VARIANTS
 from condense.runs.report import markdown_table
@@ -59,6 +59,24 @@ def speedup_table(rows: Iterable[Row]) -> str:
         for (dataset, ipc, iterations, *_), cells in groups.items()
     ]
     return markdown_table(["", *VARIANTS], lines)
+
+
+def busy_table(rows: Iterable[Row]) -> str:
+    """Seconds of each command, alone and beside a busy process, by number of threads."""
+    cells: dict[str, dict[tuple[str, str], str]] = {}
+    for row in rows:
+        seconds = [float(value) for value in row["seconds"].split()]
+        found = f"{spread(seconds)} (n = {len(seconds)})"
+        cells.setdefault(row["command"], {})[row["threads"], row["beside"]] = found
+    conditions = list(dict.fromkeys(condition for row in cells.values() for condition in row))
+    heads = [f"{threads} threads, beside {beside} (s)" for threads, beside in conditions]
+    return markdown_table(
+        ["command", *heads],
+        (
+            [f"`{command}`", *(found.get(condition, "") for condition in conditions)]
+            for command, found in cells.items()
+        ),
+    )
 
 
 def _ratio(row: Row | None) -> str:

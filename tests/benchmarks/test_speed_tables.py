@@ -4,6 +4,7 @@ from benchmarks.speed.problem import Speed
 from benchmarks.speed.tables import (
     MACHINE,
     SAME,
+    busy_table,
     speed_table,
     speedup_table,
 )
@@ -57,3 +58,11 @@ def test_rows_with_the_same_settings_are_one_line():
         f"| mnist, 1, K = 1 | 100.0 (1.0) | 40.0 (2.5) {empty} not in 120.0 |  |  |",
         f"| mnist, 1, K = 2 |  | 50.0 (2.0) {empty}  |  |  |",
     ]
+
+
+def test_a_busy_machine_has_a_column_for_each_condition():
+    rows = [
+        {"command": "c", "threads": threads, "beside": beside, "seconds": seconds}
+        for threads, beside, seconds in (("2", "nothing", "1.00 3.00"), ("1", "nothing", "4.00"))
+    ]
+    assert busy_table(rows).splitlines()[2] == "| `c` | 2.0 ± 1.4 (n = 2) | 4.0 (n = 1) |"
