@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import HANGS, in_session
+from tests.helpers.processes import HANGS, default_signals, in_session
 from tests.helpers.results import checkpoints, differences, results, rows
 from tests.helpers.split_images import write_images
 
@@ -106,6 +106,7 @@ def start(folder: Path, job: Job, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=default_signals,
     )
     STARTED.append(process.pid)
     return process

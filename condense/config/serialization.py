@@ -69,10 +69,12 @@ def rebuild(like: SettingsT, kept: Mapping[str, Any], path: Path) -> SettingsT:
         if name not in types:
             raise UserError(f"{path}: unknown setting {name!r}; was it made by another version?")
         nested = getattr(like, name)
-        if dataclasses.is_dataclass(nested) and isinstance(value, dict):
+        if isinstance(value, dict) and dataclasses.is_dataclass(nested):
             changes[name] = rebuild(nested, value, path)
             continue
         try:
+            if dataclasses.is_dataclass(nested) or (types[name] is Any and value is not None):
+                raise TypeError("settings of a method are an object, or null")
             changes[name] = converter.structure(value, types[name])
         except Exception as error:  # cattrs raises many types, in groups
             raise UserError(f"{path}: {name} cannot be {value!r}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,9 +17,17 @@ HANGS = 1800.0
 """Seconds after which a process hangs, however busy the machine is."""
 
 
+def default_signals() -> None:
+    """For a new process: `nohup` and the shell's `&` start processes that ignore some signals."""
+    for number in (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def python(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=HANGS, preexec_fn=default_signals
+    )
 
 
 def workers_of(process: int) -> list[int]:

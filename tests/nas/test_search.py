@@ -293,7 +293,7 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
         (["--space", "own_space:"], "unknown space 'own_space:'"),
         (["--space", "nas:Space"], "no space nas:Space"),
         (["--training.momentum", "-1"], "momentum must be at least 0"),
-        (["--proxy", "whole", "--ground-truth", "other.csv"], "its own ground_truth"),
+        (["--proxy", "whole", "--ground-truth", "other.csv"], "its own ground truth"),
         (["--training.images", "5"], "training.images is for proxies of real images"),
         (["--sampel", "3"], "--sampel"),
         (["--n-trials", "0"], "n-trials must be at least 1"),
