@@ -273,6 +273,8 @@ def _finish(
     folder.write_summary(
         {
             **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
+            "images_per_class": condensed.ipc,
+            "bytes": condensed.bytes,
             "accuracy_mean": accuracy and accuracy.mean,
             "accuracy_std": accuracy and accuracy.std,
             "accuracies": accuracy and accuracy.values,
@@ -286,7 +288,10 @@ def _finish(
     )
     for name in ("checkpoint", "evaluation"):
         folder.remove_checkpoint(name)
-    print(f"{about.get('dataset')}, {about.get('method')}, {condensed.ipc} per class: ", end="")
+    size = f"{condensed.ipc} per class"
+    if condensed.stored is not None:
+        size += f" in the bytes of {about.get('ipc')}"
+    print(f"{about.get('dataset')}, {about.get('method')}, {size}: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
     print(list_files(folder.path))
 

@@ -12,6 +12,7 @@ from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.registry import method_named
+from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import plain
@@ -59,7 +60,7 @@ def condense(
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
     entry.check(settings)
 
-    make = partial(_condense, data, method, settings, seed)
+    make = partial(_condense, data, method, settings, seed, cache)
     if cache is None:
         made = make(checkpointer or Checkpointer())
     else:
@@ -78,7 +79,12 @@ def condense(
 
 
 def _condense(
-    data: ImageData, method: str, settings: Any, seed: int, checkpointer: Checkpointer
+    data: ImageData,
+    method: str,
+    settings: Any,
+    seed: int,
+    cache: Cache | None,
+    checkpointer: Checkpointer,
 ) -> CondensedSet:
     """Run the method, and note in the set what it was made from.
 
@@ -86,6 +92,8 @@ def _condense(
         UserError: training diverges.
     """
     made: CondensedSet = method_named(method).implementation()(data, settings, seed, checkpointer)
+    if settings.labels == "soft":
+        made = with_soft_labels(made, data, settings, seed, cache)
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
     return made.with_provenance(

@@ -22,11 +22,12 @@ from condense.runs.io import (
     read_tensors,
     write_tensors,
 )
+from condense.storage.stored import StoredImages
 
 FORMAT = "condensed-set-1"
 
-SUM_TOLERANCE = 1e-4
-"""Allowed deviation from 1 of the sum of a soft label."""
+SUM_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2}
+"""Allowed deviation from 1 of the sum of a soft label, by data type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +36,8 @@ class CondensedSet:
 
     Attributes:
         images: float32 [n, c, h, w]; 0 is black and 1 white, other values are not clamped.
-        labels: int64 [n], or soft: float32 [n, classes], rows of probabilities. A set with soft
-            labels has the same number of images of each class, ordered by class.
+        labels: int64 [n], or soft: float32 or float16 [n, classes], rows of probabilities. A set
+            with soft labels has the same number of images of each class, ordered by class.
         mean, std: per channel, the normalisation with which the images were made.
         class_names: one for each label.
         provenance: dataset, method, ipc, network, seed, version, …; after an evaluation also
@@ -44,6 +45,7 @@ class CondensedSet:
         distill_lrs: float32 [epochs, steps], all above 0: the learning rates learnt with the set,
             to be used for training on it; else None. In each epoch, step s uses the s-th equal
             share of the images of each class; the images are ordered by class.
+        stored: the images as `save` writes them, if not as float32; `images` are decoded from it.
 
     >>> from condense import CondensedSet, condense, load
     >>> small = condense(load("digits"), "random", ipc=2)
@@ -61,6 +63,7 @@ class CondensedSet:
     class_names: tuple[str, ...]
     provenance: dict[str, Any] = field(default_factory=dict)
     distill_lrs: Tensor | None = None
+    stored: StoredImages | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -89,6 +92,11 @@ class CondensedSet:
             return self.labels
         return torch.arange(self.classes).repeat_interleave(self.ipc)
 
+    @property
+    def targets(self) -> Tensor:
+        """The labels for a loss: int64 [n], or soft: float32 [n, classes]."""
+        return self.labels.float() if self.labels.is_floating_point() else self.labels
+
     def normalised(self, data: ImageData | None = None) -> Tensor:
         """The images as network input, [n, c, h, w]: (pixels − mean) / std.
 
@@ -108,6 +116,18 @@ class CondensedSet:
             pixels, labels.cpu(), data.mean, data.std, data.class_names, distill_lrs=distill_lrs
         )
 
+    @classmethod
+    def from_stored(cls, stored: StoredImages, labels: Tensor, data: ImageData) -> CondensedSet:
+        """A set of stored images, encoded with the normalisation of `data`."""
+        images = stored.decode(data.mean, data.std)
+        return cls(images, labels.cpu(), data.mean, data.std, data.class_names, stored=stored)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of images and soft labels in a file."""
+        images = self.images.nbytes if self.stored is None else self.stored.bytes
+        return images + (self.labels.nbytes if self.labels.ndim > 1 else 0)
+
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the training data: images, labels, `mean`, `std` and `distill_lrs`.
 
@@ -120,13 +140,17 @@ class CondensedSet:
         )
         return sha256(self.images, self.labels, str(about))
 
+    def with_labels(self, labels: Tensor) -> CondensedSet:
+        """The same images with other labels, as in `labels`."""
+        return replace(self, labels=labels)
+
     def with_provenance(self, **more: Any) -> CondensedSet:
         """The same set with more entries in `provenance`."""
         return replace(self, provenance={**self.provenance, **more})
 
     def as_dataset(self) -> TensorDataset:
         """(normalised image, label) pairs, for a `DataLoader`."""
-        return TensorDataset(self.normalised(), self.labels)
+        return TensorDataset(self.normalised(), self.targets)
 
     def check_fits(self, data: ImageData) -> None:
         """Check that the set can replace `data` for training.
@@ -163,7 +187,11 @@ class CondensedSet:
             "class_names": json.dumps(self.class_names, ensure_ascii=False),
             "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
         }
-        tensors = {"images": self.images, "labels": self.labels}
+        if self.stored is None:
+            tensors = {"images": self.images, "labels": self.labels}
+        else:
+            tensors = {**self.stored.tensors(), "labels": self.labels}
+            metadata.update(self.stored.metadata())
         if self.distill_lrs is not None:
             tensors["distill_lrs"] = self.distill_lrs
         write_tensors(path, tensors, metadata)
@@ -190,10 +218,14 @@ def _checked(
     """A set from the content of a file; ValueError, KeyError or TypeError if it is invalid."""
     if metadata.get("format") != FORMAT:
         raise ValueError(f"its metadata does not say format={FORMAT}")
-    images, labels = tensors["images"], tensors["labels"]
+    labels = tensors["labels"]
     names = tuple(json.loads(metadata["class_names"]))
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
     provenance = json.loads(metadata["provenance"])
+    stored = StoredImages.read(tensors, metadata) if "storage" in metadata else None
+    channels = tensors["images"].shape[1:2] if stored is None else stored.shape[:1]
+    _check_normalisation(mean, std, *channels)
+    images = tensors["images"] if stored is None else stored.decode(mean, std)
     if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
@@ -210,10 +242,6 @@ def _checked(
     lrs = tensors.get("distill_lrs")
     if lrs is not None:
         _check_lrs(lrs, labels, len(names))
-    if len(mean) != images.shape[1] or len(std) != images.shape[1]:
-        raise ValueError("mean and std are not one number per channel")
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise ValueError("mean and std are not finite, or std is not above 0")
     if not is_text(json.dumps(provenance, ensure_ascii=False)):
         raise ValueError("provenance is not valid Unicode")
     if not isinstance(provenance, dict):
@@ -223,7 +251,17 @@ def _checked(
     if metadata["normalised"] == "true":
         scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
         images = images * scale + offset
-    return cls(images, labels, mean, std, names, provenance, lrs)
+    return cls(images, labels, mean, std, names, provenance, lrs, stored)
+
+
+def _check_normalisation(
+    mean: tuple[float, ...], std: tuple[float, ...], channels: int = 0
+) -> None:
+    """Raise ValueError if these are not valid for images with so many channels."""
+    if len(mean) != channels or len(std) != channels:
+        raise ValueError("mean and std are not one number per channel")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ValueError("mean and std are not finite, or std is not above 0")
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
@@ -231,9 +269,10 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
     if labels.dtype == torch.int64 and labels.shape == (images,):
         if sorted(set(labels.tolist())) != list(range(classes)):
             raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
-    elif labels.dtype == torch.float32 and labels.shape == (images, classes):
+    elif labels.dtype in SUM_TOLERANCE and labels.shape == (images, classes):
         sums = labels.double().sum(1)
-        if not (labels >= 0).all() or not ((sums - 1).abs() <= SUM_TOLERANCE).all():
+        tolerance = SUM_TOLERANCE[labels.dtype]
+        if not (labels >= 0).all() or not ((sums - 1).abs() <= tolerance).all():
             raise ValueError("soft labels are not rows of probabilities that sum to 1")
         if images % classes:
             raise ValueError(
@@ -243,7 +282,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
     else:
         raise ValueError(
             f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
-            f"[{images}, {classes}]"
+            f"or float16 [{images}, {classes}]"
         )
 
 

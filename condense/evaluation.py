@@ -7,7 +7,7 @@ The DD results in Table 1 of the DSA paper are copied from there, so they use th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean, stdev
 
@@ -144,20 +144,12 @@ def _trained(
     networks = [
         build(settings.network, data.shape, data.classes, own, device=data.device) for own in draws
     ]
-    labels = condensed.labels.to(data.device)
+    labels = condensed.targets.to(data.device)
     if condensed.distill_lrs is not None:
         for network in networks:
             train_with_lrs(network, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
-    schedule = Schedule.of_epochs(
-        settings.epoch_eval_train or (1000 if strategy else 300),
-        len(images),
-        settings.batch_size,
-        lr=settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        milestones=(0.5,),
-    )
+    schedule = schedule_of(settings, len(images), augmented=bool(strategy))
     shared = settings.augment == "siamese"
     if len(networks) > 1:
         augment = partial(augment_batches, strategy=strategy, generators=draws, shared=shared)
@@ -167,6 +159,21 @@ def _trained(
         transform, step = augment if strategy else None, Step(networks[0], max_batch)
         train(networks[0], images, labels, schedule, draws[0], transform=transform, step=step)
     return networks
+
+
+def schedule_of(settings: Evaluation, images: int, augmented: bool) -> Schedule:
+    """The training schedule on a set of `images` images."""
+    schedule = Schedule.of_epochs(
+        settings.epoch_eval_train or (1000 if augmented else 300),
+        images,
+        settings.batch_size,
+        lr=settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        milestones=(0.5,),
+        cosine=settings.lr_schedule == "cosine",
+    )
+    return schedule if settings.steps is None else replace(schedule, steps=settings.steps)
 
 
 def _are_accuracies(most: int, values: list[float]) -> bool:

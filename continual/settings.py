@@ -168,6 +168,20 @@ def condensing_preset(
     return replace(settings, network=replace(settings.network, depth=depth))
 
 
+def check_condensing(settings: Any) -> Any:
+    """The settings of a condensation method, after a check that they suit a replay memory.
+
+    Raises:
+        UserError: they store images in a way of their own.
+    """
+    if settings and (settings.storage, settings.factor, settings.labels) != ("float32", 1, "hard"):
+        raise UserError(
+            "a replay memory stores images by its own factor and store-logits: the storage, factor "
+            "and labels of the condensation method must be float32, 1 and hard"
+        )
+    return settings
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One task of a stream: a dataset, or some classes of a dataset."""
@@ -264,6 +278,7 @@ class ContinualConfig:
         method_named(self.memory).check(self.condensing)
         if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
+        check_condensing(self.condensing)
 
     def on(self, stream: StreamSpec) -> ContinualConfig:
         """The same settings, with head `auto` replaced by the default head of this stream."""

@@ -39,7 +39,7 @@ from condense import (
     resize,
 )
 from continual.exemplars import Samples, as_dataset, join
-from continual.settings import condensing_preset
+from continual.settings import check_condensing, condensing_preset
 from continual.streams import TaskImages, images_of
 from continual.tasks import small_shape
 
@@ -358,7 +358,7 @@ class CondensedBuffer(RehearsalBuffer):
         # An unknown method raises here, before the first experience is trained on.
         soft_labels = method_named(method).soft_labels
         self.store_logits = self.store_logits and not soft_labels
-        self.settings = settings
+        self.settings = check_condensing(settings)
         self.checkpointers = checkpointers
         self.cache = cache
 

@@ -74,7 +74,7 @@ def make_proxy(
         return Proxy()
     if condensed is not None:
         images = condensed.normalised(data).to(data.device)
-        return Proxy(images, condensed.labels.to(data.device), None, len(images))
+        return Proxy(images, condensed.targets.to(data.device), None, len(images))
     images, labels = data.x_train, data.y_train
     if training.images is not None and training.images < len(images):
         order = torch.randperm(len(images), generator=generator(seed, "images"))

@@ -40,11 +40,11 @@ def iterations(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     begun: list[int] = []
     original = Matcher.outer_iteration
 
-    def stopping(self, images, velocity, k):
+    def stopping(self, synthetic, k):
         begun.append(k)
         if len(begun) == 2:
             raise KeyboardInterrupt
-        return original(self, images, velocity, k)
+        return original(self, synthetic, k)
 
     monkeypatch.setattr(Matcher, "outer_iteration", stopping)
     return begun

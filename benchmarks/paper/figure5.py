@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from condense.data.image_data import ImageData
     from condense.gradients.distances import Gradients
     from condense.methods.gradient_matching import Matcher
+    from condense.methods.synthetic import SyntheticImages
 
 PROG = "python -m benchmarks.paper.figure5"
 METHODS = {"dc": "without DSA", "dsa": "with DSA"}
@@ -72,23 +73,23 @@ def norms(gradients: Gradients) -> Tensor:
     return lengths
 
 
-def gradient_norms(matcher: Matcher, images: Tensor, velocity: Tensor, k: int) -> Magnitudes:
-    """The gradient norms in the k-th outer iteration, which updates `images` in place.
+def gradient_norms(matcher: Matcher, synthetic: SyntheticImages, k: int) -> Magnitudes:
+    """The gradient norms in the k-th outer iteration, which updates `synthetic` in place.
 
     Args:
         matcher: of the condensation; its distance is replaced, so do not use it again.
-        images: [classes, ipc, c, h, w], normalised, after the iterations before.
-        velocity: their momentum buffer, of the same shape.
+        synthetic: the images after the iterations before.
         k: the number of the iteration.
     """
     found = Magnitudes(matcher)
-    matcher.outer_iteration(images, velocity, k)
+    matcher.outer_iteration(synthetic, k)
     return found
 
 
 def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
     """Condense with a method or resume from its checkpoint. Returns one row per step at k = K."""
     from condense.methods.gradient_matching import Matcher, condense_by_gradient_matching
+    from condense.methods.initialisation import blank_synthetic
     from condense.runs.checkpointer import FileCheckpointer
     from condense.runs.progress import Progress
 
@@ -99,9 +100,10 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
         checkpointer.flush()
         reached = checkpointer.restore()
     assert reached is not None
-    images, velocity = (reached.tensors[name].to(data.device) for name in ("images", "velocity"))
+    synthetic = blank_synthetic(data, matching)
+    synthetic.restore(reached)
     matcher = Matcher(data, matching, settings.seed)
-    found = gradient_norms(matcher, images, velocity, matching.iterations)
+    found = gradient_norms(matcher, synthetic, matching.iterations)
     changed = {"method": method, "overrides": json.dumps(overrides(matching))}
     return [
         {

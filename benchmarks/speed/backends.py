@@ -204,9 +204,9 @@ class Engine(Backend):
 
     def outer_iteration(self, number: int) -> list[Tensor]:
         """As in `Reference`."""
-        moved = self.images.clone()
-        self.whole.outer_iteration(moved, torch.zeros_like(moved), number)
-        return [moved]
+        synthetic = self.whole.synthetic(self.images)
+        self.whole.outer_iteration(synthetic, number)
+        return [synthetic.images()]
 
     def _fixed(self) -> nn.Module:
         initialise(self.matcher.network, generator(0, "network"))

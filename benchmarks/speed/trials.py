@@ -115,21 +115,20 @@ def engine_trial(
     data = case.data()
     done, seconds = 0, 0.0
     below: float | None = None
-    images = velocity = torch.empty(0)
     for length in lengths():
         if time.time() > deadline:
             return None
         began = time.perf_counter()
         matcher = Matcher(data, replace(settings, iterations=max(1, length)), case.seed)
         if length == 0 or settings.lr_img_schedule != "constant":
-            done, seconds, images = 0, 0.0, matcher.initial_images()
-            velocity = torch.zeros_like(images)
+            done, seconds = 0, 0.0
+            synthetic = matcher.synthetic(matcher.initial_images())
         for k in range(done, length):
             if time.time() > deadline:
                 return None
-            matcher.outer_iteration(images, velocity, k)
+            matcher.outer_iteration(synthetic, k)
         done, seconds = length, seconds + time.perf_counter() - began
-        trial = Trial(done, seconds, case.test(images, data), below)
+        trial = Trial(done, seconds, case.test(synthetic.images(), data), below)
         if trial.accuracy.mean >= goal.accuracy.mean or seconds >= goal.seconds:
             return trial
         below = seconds

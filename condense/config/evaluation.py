@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from condense.config.methods import Augment, Operation
 from condense.config.network import Network
@@ -21,8 +22,12 @@ class Evaluation:
     """Number of newly initialised networks; 0: no evaluation."""
     epoch_eval_train: int | None = None
     """Epochs. None: as in the paper, 1000 with augmentation and 300 without."""
+    steps: int | None = None
+    """Training steps, instead of epochs."""
     lr: float = 0.01
-    """Learning rate; divided by ten after half of the steps."""
+    lr_schedule: Literal["step", "cosine"] = "step"
+    """step: the learning rate is divided by ten after half of the steps, as in the paper. cosine:
+    it falls to zero along half a cosine."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
@@ -35,4 +40,4 @@ class Evaluation:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(0, self, "num_eval", "lr", "momentum", "weight_decay")
-        at_least(1, self, "epoch_eval_train", "batch_size")
+        at_least(1, self, "epoch_eval_train", "steps", "batch_size")

@@ -11,9 +11,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from condense.config.network import Network
-from condense.validation import at_least, check_values
+from condense.config.teacher import Teacher
+from condense.errors import UserError
+from condense.validation import at_least, at_most, check_values
 
 Augment = Literal["none", "siamese", "independent"]
+LARGEST_FACTOR = 16
+"""Maximum factor of the storage; a decoded file is at most its square times larger."""
+Storage = Literal["float32", "pixels", "ycbcr420"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -22,13 +27,36 @@ class MethodSettings:
     """Settings of every method."""
 
     ipc: int = 10
-    """Images per class."""
+    """Images per class. With another storage than float32: the bytes of so many whole images, 8
+    bits per number, for images and soft labels together."""
     network: Network = field(default_factory=Network)
     """Network whose gradients, features or forgetting events are used."""
+    storage: Storage = "float32"
+    """How images are stored. float32: as published, not rounded. pixels: 8 bits per number.
+    ycbcr420: 8 bits per number, colour at half the resolution of brightness, as in JPEG."""
+    factor: int = 1
+    """Divides the height and width of stored images, which are enlarged bilinearly for training
+    (IDC, Kim et al. 2022); factor² as many images are stored."""
+    labels: Literal["hard", "soft"] = "hard"
+    """soft: the probabilities of a teacher, a network like --network that is trained on the whole
+    training split; stored in half precision."""
+    temperature: float = 2.0
+    """Logits of the teacher are divided by it before the softmax (Hinton et al. 2015)."""
+    teacher_steps: int = 2000
+    """Training steps of the teacher, with 128 images each."""
 
     def __post_init__(self) -> None:
         check_values(self)
-        at_least(1, self, "ipc")
+        at_least(1, self, "ipc", "factor", "teacher_steps")
+        at_most(LARGEST_FACTOR, self, "factor")
+        at_least(0, self, "temperature")
+        if not self.temperature > 0:
+            raise UserError(f"temperature must be above 0, not {self.temperature}")
+
+    @property
+    def teacher(self) -> Teacher:
+        """The teacher that gives soft labels."""
+        return Teacher(self.network, self.teacher_steps)
 
 
 @dataclass(frozen=True)
@@ -46,7 +74,32 @@ class LearnedImages(MethodSettings):
 
 
 @dataclass(frozen=True)
-class GradientMatching(LearnedImages):
+class MatchedImages(LearnedImages):
+    """Settings of the methods that optimise images to match real ones."""
+
+    iterations: int = 1000
+    """Number of network initialisations."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """Of the images. sgd: with momentum, as published."""
+    lr_img: float = 0.1
+    lr_img_schedule: Literal["constant", "cosine"] = "constant"
+    """cosine: the learning rate of the images falls to zero over the iterations along half a
+    cosine: large steps early, and averaging of the noise of small real batches late."""
+    mom_img: float = 0.5
+    batch_real: int = 256
+    """Real images per class in a step."""
+    dsa_strategy: tuple[Operation, ...] = ()
+    """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
+    Default: all six, without flip if a mirrored image has another meaning, as for digits."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "iterations", "batch_real")
+        at_least(0, self, "lr_img", "mom_img")
+
+
+@dataclass(frozen=True)
+class GradientMatching(MatchedImages):
     """Gradient matching: DSA (Algorithm 1 of the paper), and DC, which has no augmentation."""
 
     iterations: int = 1000
@@ -55,22 +108,12 @@ class GradientMatching(LearnedImages):
     """T: steps of the images per initialisation. None: the paper's value for this --ipc."""
     inner_loop: int | None = None
     """ς_θ: epochs of the network on the synthetic set between two steps. None: as in the paper."""
-    lr_img: float = 0.1
-    lr_img_schedule: Literal["constant", "cosine"] = "constant"
-    """cosine: the learning rate of the images falls to zero over the iterations along half a
-    cosine: large steps early, and averaging of the noise of small real batches late."""
-    mom_img: float = 0.5
     lr_net: float = 0.01
     batch_train: int = 256
     """Synthetic images per batch when the network in the loop is trained."""
-    batch_real: int = 256
-    """Real images per class in a step."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
     """Distance between gradients. layerwise: as in the paper, per output node, without biases.
     cosine: one cosine over all parameters. mse: squared error over all parameters."""
-    dsa_strategy: tuple[Operation, ...] = ()
-    """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
-    Default: all six, without flip if a mirrored image has another meaning, as for digits."""
     cuda_graphs: bool = False
     """On a GPU, record the kernel launches of a training step once and replay them (CUDA graphs):
     same results, fewer launches. Off by default because the speed was not measured."""
@@ -81,8 +124,8 @@ class GradientMatching(LearnedImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "iterations", "outer_loop", "batch_train", "batch_real")
-        at_least(0, self, "inner_loop", "lr_img", "mom_img", "lr_net")
+        at_least(1, self, "outer_loop", "batch_train")
+        at_least(0, self, "inner_loop", "lr_net")
 
     def loops(self) -> tuple[int, int]:
         """(T, ς_θ): the settings, or the paper's values for this number of images per class.
@@ -112,7 +155,7 @@ def published_loops(ipc: int) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class DistributionMatching(LearnedImages):
+class DistributionMatching(MatchedImages):
     """Distribution matching (DM): mean embeddings in random networks.
 
     All values are the defaults of the authors' code (VICO-UoE/DatasetCondensation, `main_DM.py`).
@@ -124,18 +167,8 @@ class DistributionMatching(LearnedImages):
     """Number of random networks; one step of the images per network."""
     lr_img: float = 1.0
     """Value of the authors for up to 50 images per class; from 100 on they use 10 on CIFAR-10."""
-    mom_img: float = 0.5
-    batch_real: int = 256
-    """Real images per class in a step."""
-    dsa_strategy: tuple[Operation, ...] = ()
-    """Operations, one of which is sampled each time, as for gradient matching."""
     augment: Literal["none", "siamese"] = "siamese"
     """siamese: the same parameters for the real and the synthetic images of a class."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, self, "iterations", "batch_real")
-        at_least(0, self, "lr_img", "mom_img")
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,11 @@ class DatasetDistillation(LearnedImages):
         at_least(1, self, "iterations", "distill_steps", "distill_epochs", "networks", "batch_real")
         at_least(0, self, "lr_img")
         at_least(0, self, "distill_lr")
+        if (self.storage, self.factor, self.labels) != ("float32", 1, "hard"):
+            raise UserError(
+                "dd learns learning rates with its images: it has no other --storage, "
+                "--factor or --labels"
+            )
         if not self.distill_lr > 0:
             raise UserError(f"distill-lr must be above 0, not {self.distill_lr}")
         if self.ipc % self.steps_an_epoch():
@@ -103,5 +108,7 @@ class LabelDistillation(MethodSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.labels != "hard":
+            raise UserError("ld learns its own soft labels: it has no --labels soft")
         at_least(1, self, "iterations", "batch_size", "batch_real", "patience")
         at_least(0, self, "label_lr", "inner_lr", "lr_net")

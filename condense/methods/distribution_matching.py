@@ -15,8 +15,9 @@ from condense.augment.params import check_strategy, default_strategy, sample_par
 from condense.condensed_set import CondensedSet
 from condense.config.methods import DistributionMatching
 from condense.data.image_data import ImageData
-from condense.methods.initialisation import augmented, match_images, real_rows
+from condense.methods.initialisation import augmented, learning_rate, match_images, real_rows
 from condense.methods.selection import require_images
+from condense.methods.synthetic import SyntheticImages
 from condense.models.build import Classifier, build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -45,15 +46,14 @@ def condense_by_distribution_matching(
     network = build(settings.network, data.shape, data.classes, device=data.device)
     max_batch = max_training_batch(network, data.shape, data.device)
 
-    def step(images: Tensor, velocity: Tensor, k: int) -> float:
-        draws = generator(seed, "iteration", k)
+    def step(synthetic: SyntheticImages, k: int) -> float:
+        draws, images = generator(seed, "iteration", k), synthetic.images()
         gradient, distance = match(network, images, data, settings, strategy, draws, max_batch)
-        velocity.mul_(settings.mom_img).add_(gradient)
-        images.sub_(velocity, alpha=settings.lr_img)
+        synthetic.step(gradient, learning_rate(settings, k))
         return float(distance)
 
     with worker_threads(data.device):
-        return match_images(data, settings, seed, checkpointer, settings.iterations, step)
+        return match_images(data, settings, seed, checkpointer, step)
 
 
 def match(
@@ -69,7 +69,7 @@ def match(
 
     Args:
         network: it is reinitialised.
-        images: [classes, ipc, c, h, w], normalised.
+        images: [classes, n, c, h, w], normalised.
         data: the real images.
         settings: the real batch size, and whether to augment.
         strategy: the operations, one of which is sampled for each class.
@@ -83,7 +83,7 @@ def match(
     rows = real_rows(data, settings.batch_real, draws)
     siamese = settings.augment == "siamese"
     omega = sample_params(strategy, draws, groups=data.classes) if siamese else None
-    classes = data.classes if max_batch is None else max(1, max_batch // settings.ipc)
+    classes = data.classes if max_batch is None else max(1, max_batch // images.shape[1])
 
     def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
         part = images[chunk].detach().requires_grad_()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Forgetting
 from condense.data.image_data import ImageData
-from condense.methods.selection import require_images, set_of_rows
+from condense.methods.selection import coreset_size, require_images, set_of_rows
 from condense.models.build import build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -70,7 +70,8 @@ def forgetting_coreset(
     """
     require_images(data, settings.ipc)
     forgotten = count_forgetting(data, settings, seed, checkpointer)
-    return set_of_rows(data, most_forgotten(data, forgotten, settings.ipc, seed))
+    rows = most_forgotten(data, forgotten, coreset_size(data, settings), seed)
+    return set_of_rows(data, rows, settings)
 
 
 def most_forgotten(data: ImageData, forgotten: Tensor, ipc: int, seed: int) -> Tensor:

@@ -7,7 +7,6 @@ synthetic set.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 
@@ -35,13 +34,17 @@ from condense.methods.batch_norm import calibrate
 from condense.methods.initialisation import (
     augmented,
     initial_images,
+    learning_rate,
     match_images,
     real_rows,
+    synthetic_images,
 )
 from condense.methods.selection import require_images
+from condense.methods.synthetic import SyntheticImages
 from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
+from condense.storage.capacity import images_per_class
 from condense.training.chunking import (
     chunk_size_for,
     chunks,
@@ -79,9 +82,7 @@ def condense_by_gradient_matching(
     """
     matcher = Matcher(data, settings, seed)
     with worker_threads(data.device):
-        return match_images(
-            data, settings, seed, checkpointer, settings.iterations, matcher.outer_iteration
-        )
+        return match_images(data, settings, seed, checkpointer, matcher.outer_iteration)
 
 
 class Matcher:
@@ -96,7 +97,8 @@ class Matcher:
         self.inner, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
         self.classes = torch.arange(data.classes, device=data.device)
-        self.labels = self.classes.repeat_interleave(settings.ipc)
+        self.images_per_class = images_per_class(data, settings)
+        self.labels = self.classes.repeat_interleave(self.images_per_class)
         self.network = build(settings.network, data.shape, data.classes, device=data.device)
         self.distance = DISTANCES[settings.distance]
         self.matched = matched_parameters(self.network, self.distance)
@@ -105,15 +107,18 @@ class Matcher:
         self.max_images, self.class_chunks = self._class_chunks()
 
     def initial_images(self) -> Tensor:
-        """The initial synthetic images, [classes, ipc, c, h, w], normalised."""
+        """The initial synthetic images, [classes, n, c, h, w], normalised."""
         return initial_images(self.data, self.settings, self.seed)
 
-    def outer_iteration(self, images: Tensor, velocity: Tensor, k: int) -> float:
-        """One network initialisation and T steps along its training; updates `images` in place.
+    def synthetic(self, images: Tensor) -> SyntheticImages:
+        """Images [classes, n, c, h, w], normalised, as `outer_iteration` updates them."""
+        return synthetic_images(self.data, self.settings, images)
+
+    def outer_iteration(self, synthetic: SyntheticImages, k: int) -> float:
+        """One network initialisation and T steps along its training; updates the images in place.
 
         Args:
-            images: [classes, ipc, c, h, w], normalised.
-            velocity: their momentum, of the same shape.
+            synthetic: the images.
             k: the iteration.
 
         Returns:
@@ -121,23 +126,15 @@ class Matcher:
         """
         draws = generator(self.seed, "outer", k)
         initialise(self.network, draws)
-        lr = self.lr_img(k)
-        total = torch.zeros((), device=images.device)
+        lr = learning_rate(self.settings, k)
+        total = torch.zeros((), device=self.data.device)
         for t in range(self.inner):
-            gradient, distance = self.match(images, draws)
-            velocity.mul_(self.settings.mom_img).add_(gradient)
-            images.sub_(velocity, alpha=lr)
+            gradient, distance = self.match(synthetic.images(), draws)
+            synthetic.step(gradient, lr)
             total += distance
             if t < self.inner - 1:
-                self.train_network(images, draws)
+                self.train_network(synthetic.images(), draws)
         return float(total / (self.inner * len(self.classes)))
-
-    def lr_img(self, k: int) -> float:
-        """The learning rate of the images in iteration k."""
-        settings = self.settings
-        if settings.lr_img_schedule == "constant":
-            return settings.lr_img
-        return settings.lr_img * (1 + math.cos(math.pi * (k + 0.5) / settings.iterations)) / 2
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
@@ -232,6 +229,6 @@ class Matcher:
         """How many synthetic images of a class, and which classes, share a graph in memory."""
         image = matching_bytes(self.network, self.data.shape)
         weights = sum(weight.nbytes for weight in self.matched.values())
-        label = self.settings.ipc * image + GRADIENTS_KEPT * weights
+        label = self.images_per_class * image + GRADIENTS_KEPT * weights
         classes = chunk_size_for(self.data.device, label)
         return max_items(self.data.device, image), chunks(self.data.classes, classes)

@@ -10,41 +10,49 @@ from torch import Tensor
 
 from condense.augment.params import AugmentParams
 from condense.condensed_set import CondensedSet
-from condense.config.methods import Coreset, LearnedImages
+from condense.config.methods import Coreset, LearnedImages, MatchedImages
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.selection import herd, select_randomly
+from condense.methods.selection import herd, require_images, select_randomly, smallest_class
+from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
+from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.system.memory import check_memory
 
 
 def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tensor:
-    """The initial synthetic images, [classes, ipc, c, h, w], normalised.
+    """The initial synthetic images, [classes, n, c, h, w], normalised.
+
+    n is `images_per_class`. Images of a class with fewer real images are repeated.
 
     Raises:
-        UserError: a class has too few images to initialise from, or the images exceed the memory.
+        UserError: a class has fewer than `settings.ipc` images to initialise from, or the images
+            exceed the memory.
     """
-    draws = generator(seed, "init")
+    draws, count = generator(seed, "init"), images_per_class(data, settings)
     # Images, momentum, gradient and a copy for the checkpoint, 4 bytes per number each.
-    numbers = data.classes * settings.ipc * math.prod(data.shape)
+    numbers = data.classes * count * math.prod(data.shape)
     check_memory(16 * numbers, f"{settings.ipc} images per class are too many: learning them")
-    size = (data.classes, settings.ipc, *data.shape)
+    size = (data.classes, count, *data.shape)
     if settings.init == "noise":
         return torch.randn(size, generator=draws).to(data.device)
+    require_images(data, settings.ipc)
+    distinct = min(count, smallest_class(data))
     if settings.init == "herding":
-        like = Coreset(settings.ipc, settings.network, settings.herding_steps)
-        rows = herd(data, like, seed)
+        like = Coreset(settings.ipc, settings.network, steps=settings.herding_steps)
+        rows = herd(data, like, distinct, seed)
     else:
-        rows = select_randomly(data, settings.ipc, seed)
+        rows = select_randomly(data, distinct, seed)
+    rows = rows[:, torch.arange(count, device=rows.device) % distinct]
     return data.normalise(data.x_train[rows]).view(size)
 
 
 def images_like(data: ImageData, settings: LearnedImages) -> Tensor:
     """A tensor with shape, dtype and device of the synthetic images, without their memory."""
     blank = torch.empty((), device=data.device)
-    return blank.expand(data.classes, settings.ipc, *data.shape)
+    return blank.expand(data.classes, images_per_class(data, settings), *data.shape)
 
 
 def real_rows(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
@@ -78,42 +86,61 @@ def require_finite(figure: float, k: int) -> None:
         raise UserError(f"diverged at iteration {k + 1}: use lower learning rates")
 
 
+def learning_rate(settings: MatchedImages, k: int) -> float:
+    """The learning rate of the images in iteration k (from 0)."""
+    if settings.lr_img_schedule == "constant":
+        return settings.lr_img
+    return settings.lr_img * (1 + math.cos(math.pi * (k + 0.5) / settings.iterations)) / 2
+
+
+def synthetic_images(data: ImageData, settings: MatchedImages, images: Tensor) -> SyntheticImages:
+    """Images [classes, n, c, h, w], normalised, in the planes of their codec."""
+    coder = codec_of(data, settings)
+    size, encoded = images.shape[:2], coder.encode(images.flatten(0, 1))
+    return SyntheticImages(coder, [plane.unflatten(0, size) for plane in encoded], settings)
+
+
+def blank_synthetic(data: ImageData, settings: MatchedImages) -> SyntheticImages:
+    """Synthetic images of the same shape, to be restored from a checkpoint."""
+    coder, count = codec_of(data, settings), images_per_class(data, settings)
+    size = (data.classes, count)
+    planes = [torch.zeros(*size, *shape, device=data.device) for shape in coder.planes]
+    return SyntheticImages(coder, planes, settings)
+
+
 def match_images(
     data: ImageData,
-    settings: LearnedImages,
+    settings: MatchedImages,
     seed: int,
     checkpointer: Checkpointer,
-    iterations: int,
-    step: Callable[[Tensor, Tensor, int], float],
+    step: Callable[[SyntheticImages, int], float],
 ) -> CondensedSet:
-    """Optimise the images by gradient descent with momentum, and return the set.
+    """Optimise the images, and return the set.
 
     Args:
         data: the training set.
-        settings: the initialisation and the number of images.
+        settings: the initialisation, the storage, the optimizer and the number of images.
         seed: for the initialisation.
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
-        iterations: number of calls of `step`.
-        step: called with the images [classes, ipc, c, h, w], normalised, their momentum of the
-            same shape, and the iteration; updates both in place and returns the distance.
+        step: called in each iteration with the images and its number; makes one or more steps of
+            the images and returns the distance.
 
     Raises:
         UserError: a class has too few images to initialise from, or the distance is not finite.
     """
-    before = checkpointer.restore()
+    iterations, before = settings.iterations, checkpointer.restore()
     if before:
         start = before.count("iteration", iterations)
-        like = images_like(data, settings)
-        images, velocity = (before.tensor(name, like) for name in ("images", "velocity"))
+        images = blank_synthetic(data, settings)
+        images.restore(before)
     else:
-        start, images = 0, initial_images(data, settings, seed)
-        velocity = torch.zeros_like(images)
+        start = 0
+        images = synthetic_images(data, settings, initial_images(data, settings, seed))
     for k in range(start, iterations):
-        distance = step(images, velocity, k)
+        distance = step(images, k)
         require_finite(distance, k)
         checkpointer.report(k + 1, iterations, distance=distance)
-        checkpointer.save(
-            Checkpoint({"images": images, "velocity": velocity}, {"iteration": k + 1})
-        )
-    labels = torch.arange(data.classes).repeat_interleave(settings.ipc)
-    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data)
+        checkpointer.save(Checkpoint(images.state(), {"iteration": k + 1}))
+    planes = [plane.detach().flatten(0, 1) for plane in images.planes]
+    labels = torch.arange(data.classes).repeat_interleave(len(planes[0]) // data.classes)
+    return stored_set(data, settings, images.codec, planes, labels)

@@ -22,7 +22,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.unrolled import LabelDistillation
 from condense.data.image_data import ImageData
 from condense.methods.initialisation import require_finite
-from condense.methods.selection import select_randomly, set_of_rows
+from condense.methods.selection import coreset_size, select_randomly, set_of_rows
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import build, initialise
 from condense.runs.checkpoint import Checkpoint
@@ -56,7 +56,7 @@ def condense_by_label_distillation(
         require_finite(loss, k)
         checkpointer.report(k + 1, settings.iterations, loss=loss)
         checkpointer.save(distiller.checkpoint(k + 1))
-    return replace(set_of_rows(data, distiller.rows), labels=distiller.labels.detach().cpu())
+    return replace(distiller.set, labels=distiller.labels.detach().cpu())
 
 
 @dataclass
@@ -86,8 +86,9 @@ class LabelDistiller:
 
     def __init__(self, data: ImageData, settings: LabelDistillation, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
-        self.rows = select_randomly(data, settings.ipc, seed)
-        self.images = data.normalise(data.x_train[self.rows.flatten()])
+        rows = select_randomly(data, coreset_size(data, settings), seed)
+        self.set = set_of_rows(data, rows, settings)
+        self.images = self.set.normalised().to(data.device)
         self.labels = initial_labels(data, settings).requires_grad_()
         self.label_optimizer = torch.optim.Adam([self.labels], settings.label_lr)
         network = build(settings.network, data.shape, data.classes, device=data.device)

@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from condense.condensed_set import CondensedSet
-from condense.config.methods import Coreset
+from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
+from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.training.chunking import max_forward_batch, max_training_batch
 from condense.training.loop import Step, in_chunks, train
 from condense.training.schedule import Schedule
@@ -23,32 +24,42 @@ def random_coreset(
     data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Random images of each class."""
-    return set_of_rows(data, select_randomly(data, settings.ipc, seed))
+    return set_of_rows(data, select_randomly(data, coreset_size(data, settings), seed), settings)
 
 
 def herding_coreset(
     data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Images whose mean feature is closest to the mean of their class (Chen et al. 2010)."""
-    return set_of_rows(data, herd(data, settings, seed))
+    return set_of_rows(data, herd(data, settings, coreset_size(data, settings), seed), settings)
 
 
-def select_randomly(data: ImageData, ipc: int, seed: int) -> Tensor:
-    """Rows of the training split, [classes, ipc], sampled without replacement in each class."""
-    require_images(data, ipc)
+def coreset_size(data: ImageData, settings: MethodSettings) -> int:
+    """Images per class of a coreset: as many as fit into the bytes, and as every class has.
+
+    Raises:
+        UserError: a class has fewer than `settings.ipc` images.
+    """
+    require_images(data, settings.ipc)
+    return min(images_per_class(data, settings), smallest_class(data))
+
+
+def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
+    """Rows of the training split, [classes, count], sampled without replacement in each class."""
+    require_images(data, count)
     draws = generator(seed, "random")
     rows = data.train_indices_by_class()
-    return torch.stack([row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows])
+    return torch.stack([row[torch.randperm(len(row), generator=draws)[:count]] for row in rows])
 
 
-def herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
-    """Rows of the training split, [classes, ipc], in the order selected by herding."""
-    require_images(data, settings.ipc)
+def herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
+    """Rows of the training split, [classes, count], in the order selected by herding."""
+    require_images(data, count)
     with worker_threads(data.device):
-        return _herd(data, settings, seed)
+        return _herd(data, settings, count, seed)
 
 
-def _herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
+def _herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
     network = feature_network(data, settings, seed)
     chunk_size = max_forward_batch(max_training_batch(network, data.shape, data.device))
 
@@ -59,7 +70,7 @@ def _herd(data: ImageData, settings: Coreset, seed: int) -> Tensor:
     selected = []
     for rows in data.train_indices_by_class():
         found = in_chunks(features, data.x_train[rows], chunk_size)
-        selected.append(rows[greedy_herding(found, settings.ipc)])
+        selected.append(rows[greedy_herding(found, count)])
     return torch.stack(selected)
 
 
@@ -115,7 +126,7 @@ def require_images(data: ImageData, ipc: int) -> None:
     if ipc < 1:
         raise UserError(f"images per class must be at least 1, not {ipc}")
     counts = data.y_train.bincount(minlength=data.classes)
-    if int(counts.min()) < ipc:
+    if smallest_class(data) < ipc:
         name = data.class_names[int(counts.argmin())]
         raise UserError(
             f"class {name} of {data.name} has {int(counts.min())} training images, fewer than "
@@ -123,13 +134,23 @@ def require_images(data: ImageData, ipc: int) -> None:
         )
 
 
-def set_of_rows(data: ImageData, rows: Tensor) -> CondensedSet:
-    """The condensed set of these rows [classes, ipc] of the training split."""
+def smallest_class(data: ImageData) -> int:
+    """The number of training images of the smallest class."""
+    return int(data.y_train.bincount(minlength=data.classes).min())
+
+
+def set_of_rows(data: ImageData, rows: Tensor, settings: MethodSettings) -> CondensedSet:
+    """The condensed set of these rows [classes, count] of the training split, as it is stored."""
     rows = rows.flatten()
-    return CondensedSet(
-        images=(data.x_train[rows].float() / 255).cpu(),
-        labels=data.y_train[rows].cpu(),
-        mean=data.mean,
-        std=data.std,
-        class_names=data.class_names,
-    )
+    labels = data.y_train[rows]
+    if settings.storage == "float32" and settings.factor == 1:
+        return CondensedSet(
+            images=(data.x_train[rows].float() / 255).cpu(),
+            labels=labels.cpu(),
+            mean=data.mean,
+            std=data.std,
+            class_names=data.class_names,
+        )
+    coder = codec_of(data, settings)
+    planes = coder.encode(data.normalise(data.x_train[rows]))
+    return stored_set(data, settings, coder, planes, labels)

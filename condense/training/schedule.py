@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ class Schedule:
     weight_decay: float = 0.0
     milestones: tuple[float, ...] = ()
     """Fractions of the steps after which the learning rate is divided by ten."""
+    cosine: bool = False
+    """The learning rate falls to zero along half a cosine."""
 
     @classmethod
     def of_epochs(cls, epochs: int, images: int, batch_size: int, **rest: object) -> Schedule:
@@ -33,6 +36,9 @@ class Schedule:
         )
 
     def adjust(self, optimizer: torch.optim.SGD, step: int) -> None:
-        """Divide the learning rate by ten at a milestone; call before every step, from 0 on."""
-        if step in {round(milestone * self.steps) for milestone in self.milestones}:
+        """Set the learning rate of a step; call before every step, from 0 on."""
+        if self.cosine:
+            share = (1 + math.cos(math.pi * step / self.steps)) / 2
+            optimizer.param_groups[0]["lr"] = self.lr * share
+        elif step in {round(milestone * self.steps) for milestone in self.milestones}:
             optimizer.param_groups[0]["lr"] /= 10

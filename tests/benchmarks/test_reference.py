@@ -32,14 +32,15 @@ def both(data, settings, iterations: int = 2):
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
     plain = images.clone().requires_grad_()
-    velocity = torch.zeros_like(images)
-    ours = [matcher.outer_iteration(images, velocity, k) for k in range(iterations)]
+    synthetic = matcher.synthetic(images)
+    ours = [matcher.outer_iteration(synthetic, k) for k in range(iterations)]
+    velocity = synthetic.state()["optimizer.0.momentum_buffer"]
     optimizer = torch.optim.SGD([plain], lr=settings.lr_img, momentum=settings.mom_img)
     theirs = [
         reference.outer_iteration(data, settings, plain, optimizer, 0, k) for k in range(iterations)
     ]
     momentum = optimizer.state[plain]["momentum_buffer"]
-    return (images, velocity, ours), (plain.detach(), momentum, theirs)
+    return (synthetic.images(), velocity, ours), (plain.detach(), momentum, theirs)
 
 
 def assert_same(data, settings):

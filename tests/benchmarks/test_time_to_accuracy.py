@@ -120,9 +120,7 @@ def test_the_engine_runs_until_it_has_caught_up(
     settings = replace(tiny.matching("engine"), lr_img_schedule=schedule)
     accuracies = iter((0.1, 0.2, 0.3, 0.6))
     steps = []
-    monkeypatch.setattr(
-        Matcher, "outer_iteration", lambda self, images, velocity, k: steps.append(k)
-    )
+    monkeypatch.setattr(Matcher, "outer_iteration", lambda self, synthetic, k: steps.append(k))
     monkeypatch.setattr(trials.Case, "test", lambda *_: Accuracy((next(accuracies),)))
     goal = trials.Trial(9, 1e9, Accuracy((0.5,)))
     found = trials.engine_trial(tiny.case(), settings, goal, deadline=1e12)

@@ -57,6 +57,20 @@ def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
     assert {**a, "seconds": 0} == {**b, "seconds": 0}
 
 
+def test_small_images_with_soft_labels(command, tmp_path):
+    stored = ("--storage", "pixels", "--factor", "2", "--labels", "soft", "--teacher-steps", "3")
+    flags = ("--dataset", "digits", "--method", "dm", "--iterations", "2", *SMOKE, *stored)
+    said = command("condense", "run", *flags, "--out", "small").stdout
+    assert "17 per class in the bytes of 10" in said
+    summary = json.loads((tmp_path / "small" / "summary.json").read_text())
+    assert (summary["ipc"], summary["images_per_class"]) == (10, 640 // (16 + 20))
+    assert summary["bytes"] == 170 * (16 + 20) + 8
+    shown = command("condense", "show", "small/condensed.safetensors").stdout
+    assert "dm" in shown
+    tested = ("small/condensed.safetensors", "--num-eval", "1", "--preset", "smoke", "--quiet")
+    assert "17 per class" in command("condense", "evaluate", *tested).stdout
+
+
 KILLED_AT = """
 import os, runpy, signal, sys
 from condense import RunFolder

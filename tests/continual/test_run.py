@@ -172,6 +172,7 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--temperature", "0"], "temperature must be above 0"),
         (["--condensing.dsa-strategy", "zoom"], "zoom"),
         (["--condensing.ipc", "3"], "--images-per-class"),
+        (["--condensing.factor", "2"], "a replay memory stores images by its own factor"),
         (["--images-per-class", "13"], "use fewer"),
         (["--memory-size", "29"], "at least 30"),
         (["--memory-size", "500"], "use fewer"),

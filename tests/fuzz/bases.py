@@ -15,6 +15,7 @@ RUN = "run"
 """The name of the folder of a case's run; that of another finished run is `OTHER`."""
 OTHER = "other"
 SMALL = (*TRAINING, "--ipc", "1", "--iterations", "3", "--evaluation.num-eval", "2")
+STORED = ("--storage", "pixels", "--factor", "2", "--labels", "soft", "--teacher-steps", "2")
 TESTS = ("--evaluation.epoch-eval-train", "2")
 SEARCH = (*TRAINING, "--n-trials", "4", "--retraining.networks", "0")
 STREAM = (
@@ -64,6 +65,14 @@ BASES: dict[str, Base] = {
             ("condense", "show", SET),
             ("condense", "evaluate", SET, "--preset", "smoke", "--num-eval", "1", "--quiet"),
             (*("nas.search", *SEARCH, "--proxy"), SET),
+        ),
+    ),
+    "stored": Base(
+        "condense",
+        ("run", *SMALL, *TESTS, *STORED),
+        (
+            ("condense", "show", SET),
+            ("condense", "evaluate", SET, "--preset", "smoke", "--num-eval", "1", "--quiet"),
         ),
     ),
     "condensing": _condensing("--iterations", "3", interrupt_after=2),

@@ -13,6 +13,7 @@ from condense.config.network import Network
 from condense.errors import UserError
 from condense.gradients.distances import EPSILON
 from condense.methods.gradient_matching import Matcher
+from condense.methods.initialisation import learning_rate
 from condense.methods.registry import METHODS
 from condense.models.build import build, initialise
 from condense.runs.cache import Cache
@@ -62,11 +63,13 @@ def test_a_step_is_algorithm_1_written_out(data):
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
     gradient, distance = reference_step(data, settings, images, k=5)
-    moved, velocity = images.clone(), torch.ones_like(images)
-    mean = matcher.outer_iteration(moved, velocity, k=5)
+    synthetic = matcher.synthetic(images)
+    synthetic.step(torch.ones_like(images), lr=0.0)
+    mean = matcher.outer_iteration(synthetic, k=5)
+    velocity = synthetic.state()["optimizer.0.momentum_buffer"]
     assert mean == pytest.approx(distance / 3, rel=1e-4)
     torch.testing.assert_close(velocity, 0.5 + gradient, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(moved, images - 0.1 * velocity)
+    torch.testing.assert_close(synthetic.images(), images - 0.1 * velocity)
 
 
 def test_a_step_in_bfloat16_points_the_same_way(data):
@@ -88,8 +91,7 @@ def test_no_update_of_the_network_after_the_last_step(data):
     trained = []
     matcher = Matcher(data, TINY, seed=0)
     matcher.train_network = lambda *_: trained.append(1)  # type: ignore[method-assign]
-    images = matcher.initial_images()
-    matcher.outer_iteration(images, torch.zeros_like(images), 0)
+    matcher.outer_iteration(matcher.synthetic(matcher.initial_images()), 0)
     assert len(trained) == TINY.outer_loop - 1
 
 
@@ -97,7 +99,7 @@ def test_the_network_is_trained_on_the_synthetic_set(data):
     matcher = Matcher(data, replace(TINY, inner_loop=30, lr_net=0.1), seed=0)
     images = matcher.initial_images()
     loss = lambda: F.cross_entropy(matcher.network(images.flatten(0, 1)), matcher.labels).item()  # noqa: E731
-    matcher.outer_iteration(images, torch.zeros_like(images), 0)
+    matcher.outer_iteration(matcher.synthetic(images), 0)
     before = loss()
     matcher.train_network(images, generator(1))
     assert loss() < before
@@ -265,7 +267,9 @@ def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch)
         condense(data, "dsa", wild, checkpointer=Watching(), cache=Cache(tmp_path))
     assert len(seen) < 10
     monkeypatch.setattr(
-        Matcher, "outer_iteration", lambda self, images, *_: images.mul_(1e60).sum()
+        Matcher,
+        "outer_iteration",
+        lambda self, synthetic, k: float(synthetic.planes[0].data.fill_(torch.inf)[0, 0, 0, 0, 0]),
     )
     monkeypatch.setattr("condense.methods.initialisation.require_finite", lambda *_: None)
     with pytest.raises(UserError, match="diverged: the images are not finite"):
@@ -274,12 +278,12 @@ def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch)
 
 
 def test_lr_img_falls_along_half_a_cosine(data):
-    matcher = Matcher(
-        data, replace(TINY, iterations=2, lr_img=2.0, lr_img_schedule="cosine"), seed=0
-    )
-    assert [matcher.lr_img(k) for k in (0, 1)] == pytest.approx([1 + 2**-0.5, 1 - 2**-0.5])
+    settings = replace(TINY, iterations=2, lr_img=2.0, lr_img_schedule="cosine")
+    assert [learning_rate(settings, k) for k in (0, 1)] == pytest.approx([1 + 2**-0.5, 1 - 2**-0.5])
+    matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
-    moved, velocity = images.clone(), torch.zeros_like(images)
+    synthetic = matcher.synthetic(images)
     matcher.inner = 1
-    matcher.outer_iteration(moved, velocity, 1)
-    torch.testing.assert_close(moved, images - (1 - 2**-0.5) * velocity)
+    matcher.outer_iteration(synthetic, 1)
+    velocity = synthetic.state()["optimizer.0.momentum_buffer"]
+    torch.testing.assert_close(synthetic.images(), images - (1 - 2**-0.5) * velocity)

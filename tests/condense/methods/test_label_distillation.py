@@ -59,7 +59,7 @@ def test_a_step_of_the_labels_is_the_equation_written_out(data, label_init):
     loss, error = distiller.update_labels(chosen, real)
 
     network = build(settings.network, data.shape, data.classes, generator(0, "network", 0))
-    images = data.normalise(data.x_train[distiller.rows.flatten()[chosen]])
+    images = distiller.set.normalised()[chosen]
     real, real_labels = data.normalise(data.x_train[real]), data.y_train[real]
     expected = torch.zeros_like(before)
     expected[chosen] = reference_gradient(network, images, before[chosen], real, real_labels, 0.5)

@@ -44,7 +44,7 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
     lengths = torch.rand(len(data.x_train), 1, generator=generator(3)) * 9 + 0.1
     monkeypatch.setattr(selection, "feature_network", lambda *_: Network())
     monkeypatch.setattr(selection, "max_training_batch", lambda *_: None)
-    for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 0), strict=True):
+    for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 4, 0), strict=True):
         assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
 
 
@@ -64,7 +64,7 @@ def test_herding_comes_closer_to_the_mean_than_chance():
 
 
 @pytest.mark.parametrize(
-    "choose", [lambda d: select_randomly(d, 4, 0), lambda d: herd(d, SMALL, 0)]
+    "choose", [lambda d: select_randomly(d, 4, 0), lambda d: herd(d, SMALL, 4, 0)]
 )
 def test_selected_rows_are_of_their_class_and_differ(data, choose):
     rows = choose(data)

@@ -1,0 +1,74 @@
+"""The synthetic images while they are learnt: planes of a codec, and their optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from condense.config.methods import MatchedImages
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.state_dicts import restore_state, state_of
+from condense.storage.codecs import Codec
+
+
+class SyntheticImages:
+    """Images [classes, n, c, h, w], optimised in the planes in which they are stored.
+
+    Args:
+        codec: of the images.
+        planes: each [classes, n, channels, height, width], normalised; they are copied.
+        settings: the optimizer.
+    """
+
+    def __init__(self, codec: Codec, planes: Sequence[Tensor], settings: MatchedImages) -> None:
+        self.codec = codec
+        self.planes = [plane.detach().clone().requires_grad_() for plane in planes]
+        self._optimizer = _optimizer(self.planes, settings)
+
+    @torch.no_grad()
+    def images(self) -> Tensor:
+        """The decoded images, normalised."""
+        return self._decoded()
+
+    def step(self, gradient: Tensor, lr: float) -> None:
+        """One step of the optimizer.
+
+        Args:
+            gradient: with respect to `images()`, of the same shape.
+            lr: learning rate.
+        """
+        gradients = torch.autograd.grad(self._decoded(), self.planes, gradient)
+        for plane, own in zip(self.planes, gradients, strict=True):
+            plane.grad = own
+        self._optimizer.param_groups[0]["lr"] = lr
+        self._optimizer.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """Named tensors for a checkpoint."""
+        planes = {f"plane{number}": plane.detach() for number, plane in enumerate(self.planes)}
+        return {**planes, **state_of("optimizer", self._optimizer)}
+
+    def restore(self, before: Checkpoint) -> None:
+        """Load what `state` returned.
+
+        Raises:
+            UserError: the checkpoint does not fit.
+        """
+        for number, plane in enumerate(self.planes):
+            plane.data = before.tensor(f"plane{number}", plane.detach())
+        restore_state("optimizer", self._optimizer, before)
+
+    def _decoded(self) -> Tensor:
+        classes, count = self.planes[0].shape[:2]
+        images = self.codec.decode([plane.flatten(0, 1) for plane in self.planes])
+        return images.view(classes, count, *images.shape[1:])
+
+
+def _optimizer(planes: Sequence[Tensor], settings: MatchedImages) -> Optimizer:
+    """SGD with momentum, as published, or Adam."""
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(planes, betas=(0.9, 0.99))
+    return torch.optim.SGD(planes, momentum=settings.mom_img)

@@ -1,0 +1,106 @@
+"""Soft labels: the probabilities of a teacher network (Hinton et al. 2015)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from condense.augment.params import augment_batch, default_strategy
+from condense.condensed_set import CondensedSet
+from condense.config.methods import MethodSettings
+from condense.config.teacher import Teacher
+from condense.data.image_data import ImageData
+from condense.errors import UserError
+from condense.models.build import Classifier, build
+from condense.runs.cache import Cache, cache_key
+from condense.runs.io import read_tensors, write_tensors
+from condense.seeds import generator
+from condense.training.chunking import max_forward_batch, max_training_batch
+from condense.training.loop import Step, in_chunks, train
+from condense.training.schedule import Schedule
+from condense.training.threads import worker_threads
+
+
+def with_soft_labels(
+    condensed: CondensedSet,
+    data: ImageData,
+    settings: MethodSettings,
+    seed: int,
+    cache: Cache | None,
+) -> CondensedSet:
+    """The same images, ordered by class, with the soft labels of a teacher.
+
+    Args:
+        condensed: a set with hard labels and as many images of each class.
+        data: the training set of the teacher.
+        settings: of the method.
+        seed: for the teacher's weights, the order of images and augmentation.
+        cache: keeps the teacher of each dataset.
+
+    Raises:
+        UserError: the training of the teacher diverges.
+    """
+    teacher = teacher_for(data, settings.teacher, seed, cache).to(data.device)
+    logits = teacher_logits(teacher, condensed.normalised(data).to(data.device), data)
+    labels = F.softmax(logits / settings.temperature, 1).to(torch.float16).cpu()
+    if not bool(labels.isfinite().all()):
+        raise UserError("the training of the teacher diverged: choose another network")
+    return condensed.with_labels(labels)
+
+
+@torch.no_grad()
+def teacher_logits(teacher: Classifier, images: Tensor, data: ImageData) -> Tensor:
+    """Logits [n, classes] of normalised images; averaged with those of the mirrored images if
+    these show the same class."""
+    chunk_size = max_forward_batch(max_training_batch(teacher, data.shape, data.device))
+    views = [images, images.flip(3)] if data.hflip else [images]
+    return torch.stack([in_chunks(teacher, view, chunk_size) for view in views]).mean(0)
+
+
+def teacher_for(
+    data: ImageData, settings: Teacher, seed: int, cache: Cache | None = None
+) -> Classifier:
+    """The teacher of a dataset, from the cache if it is there; on the CPU."""
+    if cache is None:
+        return train_teacher(data, settings, seed)
+
+    def load(path: Path) -> Classifier:
+        network = build(settings.network, data.shape, data.classes)
+        try:
+            network.load_state_dict(read_tensors(path)[0])
+        except (RuntimeError, KeyError) as error:
+            raise UserError(f"{path} is damaged: it holds another network") from error
+        return network.eval()
+
+    return cache.obtain(
+        cache_key(data.fingerprint(), "teacher", settings, seed),
+        load=load,
+        make=lambda _: train_teacher(data, settings, seed),
+        save=lambda network, path: write_tensors(path, network.state_dict(), {}),
+    )
+
+
+def train_teacher(data: ImageData, settings: Teacher, seed: int) -> Classifier:
+    """A network trained on the whole training split; on the CPU, in evaluation mode."""
+    draws = generator(seed, "teacher")
+    network = build(settings.network, data.shape, data.classes, draws, device=data.device)
+    schedule = Schedule(
+        settings.steps,
+        settings.batch_size,
+        settings.lr,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        cosine=True,
+    )
+    step = Step(network, max_training_batch(network, data.shape, data.device))
+    strategy = default_strategy(data.hflip)
+
+    def transform(images: Tensor) -> Tensor:
+        return augment_batch(data.normalise(images), strategy, draws)
+
+    with worker_threads(data.device):
+        train(network, data.x_train, data.y_train, schedule, draws, transform=transform, step=step)
+    return network.cpu().eval()

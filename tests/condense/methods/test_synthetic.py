@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from condense.api import condense
+from condense.config.methods import DistributionMatching, GradientMatching
+from condense.config.network import Network
+from condense.methods.initialisation import synthetic_images
+from condense.runs.checkpoint import Checkpoint
+from condense.seeds import generator
+from tests.helpers.images import blobs
+from tests.helpers.methods import assert_resumes, same_sets
+
+NETWORK = Network(width=4)
+STORAGES = [("float32", 1), ("pixels", 2), ("ycbcr420", 2)]
+
+
+@pytest.mark.parametrize(("storage", "factor"), STORAGES)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_is_that_of_autograd(storage: str, factor: int, optimizer: str) -> None:
+    """The images move as if the loss were differentiated with respect to the planes."""
+    data = blobs(shape=(3, 8, 8))
+    settings = DistributionMatching(2, storage=storage, factor=factor, optimizer=optimizer)
+    start = torch.randn(3, 2, 3, 8, 8, generator=generator(0))
+    ours = synthetic_images(data, settings, start)
+    target = torch.randn(3, 2, 3, 8, 8, generator=generator(1))
+    planes = [plane.detach().clone().requires_grad_() for plane in ours.planes]
+    if optimizer == "adam":
+        plain = torch.optim.Adam(planes, lr=0.1, betas=(0.9, 0.99))
+    else:
+        plain = torch.optim.SGD(planes, lr=0.1, momentum=0.5)
+    for _ in range(3):
+        images = ours.images()
+        ours.step(2 * (images - target), lr=0.1)
+        decoded = ours.codec.decode([plane.flatten(0, 1) for plane in planes])
+        loss = (decoded - target.flatten(0, 1)).square().sum()
+        plain.zero_grad()
+        loss.backward()
+        plain.step()
+    for plane, expected in zip(ours.planes, planes, strict=True):
+        torch.testing.assert_close(plane, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_whole_floats_move_by_the_published_update() -> None:
+    data, settings = blobs(), DistributionMatching(2)
+    start = torch.randn(3, 2, 1, 8, 8, generator=generator(0))
+    synthetic, velocity, images = synthetic_images(data, settings, start), 0.0, start.clone()
+    for step in range(3):
+        gradient = torch.randn(start.shape, generator=generator(step))
+        synthetic.step(gradient, lr=0.3)
+        velocity = 0.5 * velocity + gradient
+        images = images - 0.3 * velocity
+    torch.testing.assert_close(synthetic.images(), images)
+
+
+def test_a_restored_state_goes_on_with_the_same_bits() -> None:
+    data = blobs(shape=(3, 8, 8))
+    settings = DistributionMatching(2, storage="ycbcr420", factor=2, optimizer="adam")
+    start = torch.randn(3, 2, 3, 8, 8, generator=generator(0))
+    first, second = (synthetic_images(data, settings, start * s) for s in (1, 0))
+    first.step(start, 0.1)
+    second.restore(Checkpoint({name: t.clone() for name, t in first.state().items()}))
+    for synthetic in (first, second):
+        synthetic.step(start * 2, 0.1)
+    assert torch.equal(first.images(), second.images())
+
+
+@pytest.mark.parametrize(("storage", "factor"), STORAGES)
+@pytest.mark.parametrize("method", ["dsa", "dm"])
+def test_a_resumed_run_gives_the_same_set(method: str, storage: str, factor: int) -> None:
+    data = blobs(shape=(3, 16, 16))
+    rest = {"storage": storage, "factor": factor, "optimizer": "adam", "network": NETWORK}
+    kind = GradientMatching if method == "dsa" else DistributionMatching
+    loops = {"outer_loop": 2, "inner_loop": 1} if method == "dsa" else {}
+    settings = kind(2, iterations=3, batch_real=4, lr_img=0.02, **rest, **loops)
+    assert_resumes(data, method, settings, stop_at=2)
+    assert not same_sets(condense(data, method, settings), condense(data, "random", ipc=2))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from condense.api import condense
+from condense.condensed_set import CondensedSet
+from condense.config.network import Network
+from condense.config.teacher import Teacher
+from condense.data.loading import load
+from condense.errors import UserError
+from condense.evaluation import evaluate
+from condense.methods.teacher import teacher_for, teacher_logits, train_teacher
+from condense.runs.cache import Cache
+from tests.helpers.images import blobs
+from tests.helpers.methods import QUICK, same_sets
+
+TEACHER = Teacher(Network(width=4), steps=5)
+SOFT = {"labels": "soft", "network": Network(width=4), "teacher_steps": 5}
+
+
+def test_labels_are_the_probabilities_of_the_teacher() -> None:
+    """Averaged over an image and its mirror image, divided by the temperature."""
+    data = blobs(shape=(3, 8, 8))
+    small = condense(data, "random", ipc=2, **SOFT)
+    teacher = train_teacher(data, TEACHER, seed=0)
+    images = small.normalised()
+    with torch.no_grad():
+        logits = (teacher(images) + teacher(images.flip(3))) / 2
+    assert small.labels.dtype == torch.float16
+    expected = (logits / 2).softmax(1)
+    torch.testing.assert_close(small.labels.float(), expected, atol=1e-3, rtol=0)
+    assert small.hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_digits_are_seen_once() -> None:
+    data = load("digits")
+    teacher = train_teacher(data, TEACHER, seed=0)
+    images = data.normalise(data.x_train[:20])
+    with torch.no_grad():
+        torch.testing.assert_close(teacher_logits(teacher, images, data), teacher(images))
+
+
+def test_a_set_is_the_same_after_its_file(tmp_path: Path) -> None:
+    data = blobs(shape=(3, 8, 8))
+    changes = {"storage": "pixels", **SOFT}
+    small = condense(data, "random", ipc=2, **changes)
+    small.save(tmp_path / "set.safetensors")
+    again = CondensedSet.load(tmp_path / "set.safetensors")
+    assert same_sets(again, small)
+    assert evaluate(again, data, QUICK) == evaluate(small, data, QUICK)
+
+
+def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, cache, trained = blobs(), Cache(tmp_path), []
+
+    def train(*arguments: object) -> object:
+        trained.append(1)
+        return train_teacher(*arguments)
+
+    monkeypatch.setattr("condense.methods.teacher.train_teacher", train)
+    for seed in (0, 0, 1):
+        teacher_for(data, TEACHER, seed, cache)
+    assert len(trained) == 2
+    plain = train_teacher(data, TEACHER, 0).state_dict()
+    for name, tensor in teacher_for(data, TEACHER, 0, cache).state_dict().items():
+        assert torch.equal(tensor, plain[name])
+
+
+def test_a_damaged_teacher_is_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, cache = blobs(), Cache(tmp_path)
+    teacher_for(data, TEACHER, 0, cache)
+    (path,) = tmp_path.glob("*.safetensors")
+    path.write_bytes(b"nothing")
+    teacher_for(data, TEACHER, 0, cache)
+    assert "is made a" in capsys.readouterr().err or path.stat().st_size > 100
+
+
+def test_a_trained_teacher_knows_the_classes() -> None:
+    data = load("digits")
+    network = Network(width=16, depth=2)
+    soft = condense(data, "random", ipc=10, labels="soft", network=network, teacher_steps=300)
+    assert (soft.labels.argmax(1) == soft.hard_labels).float().mean() > 0.9
+    assert (soft.labels.float().amax(1) < 0.999).float().mean() > 0.2
+
+
+def test_a_teacher_that_diverges_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "condense.methods.teacher.teacher_logits", lambda *_: torch.full((6, 3), torch.nan)
+    )
+    with pytest.raises(UserError, match="the teacher diverged"):
+        condense(blobs(shape=(3, 8, 8)), "random", ipc=2, **SOFT)
+    with pytest.raises(UserError, match="temperature must be above 0"):
+        condense(blobs(), "random", temperature=0.0)
