@@ -1,0 +1,207 @@
+"""Accuracy at equal bytes, by storage, labels and method: `python -m benchmarks.paper.frontier`.
+
+Each recipe makes a set in the bytes of `ipc` whole images per class, and new networks are trained
+on it. All recipes share one evaluation. A measurement is a row of results/frontier.csv and is not
+repeated. Recipes are selected with --held-out, on training images that are held out; the documents
+show the rows of the test split. Times are processor seconds on one thread, because these depend
+little on other processes; with soft labels they include the training of the teacher.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmarks.commands import machine
+from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.config.evaluation import Evaluation
+from condense.config.network import Network
+from condense.errors import unknown
+from condense.runs.io import plain
+from condense.runs.report import markdown_table
+from condense.validation import at_least
+
+if TYPE_CHECKING:
+    from condense.data.image_data import ImageData
+
+FILE = "frontier.csv"
+CASE = ("dataset", "ipc", "recipe", "labels", "seed", "width", "tested_on", "evaluation")
+"""Columns that identify a measurement."""
+SMALL = {"storage": "ycbcr420", "factor": 2}
+ADAM = {
+    "init": "real",
+    "iterations": 120,
+    "batch_real": 48,
+    "optimizer": "adam",
+    "lr_img": 0.02,
+    "lr_img_schedule": "cosine",
+}
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "random": ("random", {"storage": "pixels"}),
+    "random, factor 2": ("random", {"storage": "pixels", "factor": 2}),
+    "random, factor 2, 4:2:0": ("random", SMALL),
+    "random, factor 3, 4:2:0": ("random", {**SMALL, "factor": 3}),
+    "herding": ("herding", {"storage": "pixels"}),
+    "herding, factor 2, 4:2:0": ("herding", SMALL),
+    "DM": ("dm", {"storage": "pixels", **ADAM}),
+    "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
+    "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
+}
+"""By name: the method, and its changes of the cpu preset."""
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """Measure recipes at equal bytes."""
+
+    datasets: tuple[str, ...] = ("cifar10",)
+    ipc: tuple[int, ...] = (10,)
+    recipes: tuple[str, ...] = tuple(RECIPES)
+    """Names of recipes."""
+    labels: tuple[Literal["hard", "soft"], ...] = ("hard", "soft")
+    seeds: int = 1
+    """Sets per recipe, with seeds 0, 1, …"""
+    width: int = 32
+    """Filters per block of the tested networks."""
+    num_eval: int = 2
+    """Tested networks per set."""
+    steps: int = 1000
+    """Training steps of a tested network, with 100 images each."""
+    held_out: bool = False
+    """Test on the last tenth of the training images of each class, which is not condensed."""
+    show: bool = False
+    """Measure nothing, only print the saved results."""
+    results: Path = RESULTS
+    """Folder of frontier.csv."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "seeds", "width", "num_eval", "steps")
+        for name in self.recipes:
+            if name not in RECIPES:
+                raise unknown("recipe", name, RECIPES)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The training of a tested network, the same for all recipes."""
+        return Evaluation(
+            num_eval=self.num_eval,
+            steps=self.steps,
+            batch_size=100,
+            lr=0.05,
+            lr_schedule="cosine",
+            network=Network(width=self.width),
+        )
+
+
+def load_images(name: str, held_out: bool) -> ImageData:
+    """A dataset; with `held_out`, the last tenth of each class's training images as test split."""
+    import torch
+
+    from condense.data.loading import load
+
+    data = load(name)
+    if not held_out:
+        return data
+    rows = data.train_indices_by_class()
+    kept = torch.cat([row[: -(len(row) // 10)] for row in rows])
+    rest = torch.cat([row[-(len(row) // 10) :] for row in rows])
+    return replace(data.train_subset(kept), x_test=data.x_train[rest], y_test=data.y_train[rest])
+
+
+def measure(data: ImageData, case: Row, evaluation: Evaluation) -> Row:
+    """Condense by a recipe and test the set; one row."""
+    from condense.api import condense
+    from condense.evaluation import evaluate
+
+    method, changes = RECIPES[case["recipe"]]
+    rest = {**changes, "ipc": case["ipc"], "labels": case["labels"]}
+    began = time.process_time()
+    small = condense(data, method, preset="cpu", seed=case["seed"], **rest)
+    seconds = time.process_time() - began
+    accuracy = evaluate(small, data, evaluation, seed=case["seed"])
+    return {
+        **case,
+        "overrides": json.dumps(changes),
+        "images_per_class": small.ipc,
+        "bytes": small.bytes,
+        "cpu_seconds": f"{seconds:.1f}",
+        "accuracies": " ".join(f"{100 * value:.2f}" for value in accuracy.values),
+        "images": data.fingerprint(),
+        **machine(1),
+    }
+
+
+def cases(settings: Frontier) -> Iterator[Row]:
+    """What is measured, in order."""
+    evaluation = json.dumps(plain(asdict(settings.evaluation)))
+    for dataset, ipc, seed, recipe, labels in product(
+        settings.datasets, settings.ipc, range(settings.seeds), settings.recipes, settings.labels
+    ):
+        yield {
+            "dataset": dataset,
+            "ipc": ipc,
+            "recipe": recipe,
+            "labels": labels,
+            "seed": seed,
+            "width": settings.width,
+            "tested_on": "held out" if settings.held_out else "test",
+            "evaluation": evaluation,
+        }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Test accuracy (%) by dataset, size and recipe, with hard and with soft labels."""
+    tested = [row for row in rows if row["tested_on"] == "test"]
+    kinds = dict.fromkeys(
+        (row["dataset"], row["ipc"], row["width"], row["recipe"]) for row in tested
+    )
+
+    def cells(kind: tuple[str, ...], labels: str) -> list[str]:
+        found = [row for row in tested if _kind(row) == kind and row["labels"] == labels]
+        values = [float(value) for row in found for value in row["accuracies"].split()]
+        if not found:
+            return ["", "", ""]
+        seconds = [float(row["cpu_seconds"]) for row in found]
+        sizes = {row["images_per_class"] for row in found}
+        accuracy = f"{spread(values)} ({len(found)} × {len(values) // len(found)})"
+        return [", ".join(sorted(sizes)), f"{fmean(seconds):.0f}", accuracy]
+
+    columns = ("images per class", "CPU seconds", "accuracy")
+    heads = [f"{column}, {labels}" for labels in ("hard", "soft") for column in columns]
+    return markdown_table(
+        ["data set", "ipc", "width", "recipe", *heads],
+        ([*kind, *cells(kind, "hard"), *cells(kind, "soft")] for kind in kinds),
+    )
+
+
+def _kind(row: Row) -> tuple[str, ...]:
+    return row["dataset"], row["ipc"], row["width"], row["recipe"]
+
+
+def run(argv: list[str]) -> None:
+    """Measure what is missing, save each row, and print the table."""
+    settings = read_flags(Frontier, argv, "python -m benchmarks.paper.frontier")
+    path = settings.results / FILE
+    if not settings.show:
+        import torch
+
+        torch.set_num_threads(1)
+        for case in cases(settings):
+            rows = read_rows(path)
+            if any(all(row[name] == str(case[name]) for name in CASE) for row in rows):
+                continue
+            data = load_images(case["dataset"], settings.held_out)
+            write_rows(path, [*rows, measure(data, case, settings.evaluation)])
+    print(table(read_rows(path)))
+
+
+if __name__ == "__main__":
+    main(run)

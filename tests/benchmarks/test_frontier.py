@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.paper import frontier
+from benchmarks.rows import read_rows
+from condense.errors import UserError
+
+
+def test_measured_once_and_shown(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--datasets", "digits", "--ipc", "1", "--recipes", "random", "--labels", "hard"]
+    small = ["--num-eval", "2", "--steps", "3", "--width", "4", "--results", str(tmp_path)]
+    for _ in range(2):
+        frontier.run([*flags, *small])
+    (row,) = read_rows(tmp_path / frontier.FILE)
+    assert (row["dataset"], row["recipe"], row["images_per_class"]) == ("digits", "random", "1")
+    assert len(row["accuracies"].split()) == 2
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("| digits | 1 | 4 | random | 1 | ")
+    assert last.endswith("(1 × 2) |  |  |  |")
+    frontier.run([*flags, *small, "--held-out"])
+    held = read_rows(tmp_path / frontier.FILE)[1]
+    assert held["tested_on"] == "held out"
+    assert held["images"] != row["images"]
+
+
+def test_held_out_images_are_not_condensed() -> None:
+    whole, held = (frontier.load_images("digits", held_out) for held_out in (False, True))
+    assert len(held.x_train) + len(held.x_test) == len(whole.x_train)
+    assert held.y_test.bincount().tolist() == [n // 10 for n in whole.y_train.bincount().tolist()]
+
+
+def test_an_unknown_recipe_is_one_line() -> None:
+    with pytest.raises(UserError, match="unknown recipe 'dsa'"):
+        frontier.run(["--recipes", "dsa"])
