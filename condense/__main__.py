@@ -289,7 +289,7 @@ def _finish(
     for name in ("checkpoint", "evaluation"):
         folder.remove_checkpoint(name)
     size = f"{condensed.ipc} per class"
-    if condensed.stored is not None:
+    if condensed.ipc != about.get("ipc", condensed.ipc):
         size += f" in the bytes of {about.get('ipc')}"
     print(f"{about.get('dataset')}, {about.get('method')}, {size}: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
