@@ -69,7 +69,7 @@ class Moments(FileCheckpointer):
     def save(self, checkpoint: Checkpoint) -> None:
         """Save the checkpoint together with the images in `seen`."""
         if checkpoint.state["iteration"] in self.wanted:
-            self.seen[checkpoint.state["iteration"]] = checkpoint.tensors["images"].clone()
+            self.seen[checkpoint.state["iteration"]] = checkpoint.tensors["plane0"].clone()
         seen = {str(number): images for number, images in self.seen.items()}
         super().save(replace(checkpoint, tensors={**checkpoint.tensors, **seen}))
 

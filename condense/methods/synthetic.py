@@ -27,6 +27,7 @@ class SyntheticImages:
         self.codec = codec
         self.planes = [plane.detach().clone().requires_grad_() for plane in planes]
         self._optimizer = _optimizer(self.planes, settings)
+        self._has_state = settings.optimizer == "adam" or settings.mom_img > 0
 
     @torch.no_grad()
     def images(self) -> Tensor:
@@ -59,6 +60,11 @@ class SyntheticImages:
         """
         for number, plane in enumerate(self.planes):
             plane.data = before.tensor(f"plane{number}", plane.detach())
+        with before.restoring():
+            if self._has_state and not any(
+                name.startswith("optimizer.") for name in before.tensors
+            ):
+                raise KeyError("optimizer")
         restore_state("optimizer", self._optimizer, before)
 
     def _decoded(self) -> Tensor:

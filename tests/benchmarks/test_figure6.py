@@ -66,11 +66,11 @@ def test_an_interrupted_evolution_goes_on(
 def test_moments_come_back_in_their_order(tmp_path: Path) -> None:
     with Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True)) as checkpointer:
         for outer in range(1, 12):
-            checkpointer.save(Checkpoint({"images": torch.tensor([outer])}, {"iteration": outer}))
+            checkpointer.save(Checkpoint({"plane0": torch.tensor([outer])}, {"iteration": outer}))
     restored = Moments(tmp_path / "kept.safetensors", [1, 2, 10], Progress(quiet=True))
     before = restored.restore()
     assert before is not None
-    assert (before.state, before.tensors["images"].item()) == ({"iteration": 11}, 11)
+    assert (before.state, before.tensors["plane0"].item()) == ({"iteration": 11}, 11)
     assert [(number, images.item()) for number, images in restored.seen.items()] == [
         *((1, 1), (2, 2), (10, 10))
     ]
