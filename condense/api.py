@@ -92,10 +92,10 @@ def _condense(
         UserError: training diverges.
     """
     made: CondensedSet = method_named(method).implementation()(data, settings, seed, checkpointer)
-    if settings.labels == "soft":
-        made = with_soft_labels(made, data, settings, seed, cache)
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
+    if settings.labels == "soft":
+        made = with_soft_labels(made, data, settings, seed, cache)
     return made.with_provenance(
         fingerprint=data.fingerprint(),
         method=method,

@@ -140,10 +140,6 @@ class CondensedSet:
         )
         return sha256(self.images, self.labels, str(about))
 
-    def with_labels(self, labels: Tensor) -> CondensedSet:
-        """The same images with other labels, as in `labels`."""
-        return replace(self, labels=labels)
-
     def with_provenance(self, **more: Any) -> CondensedSet:
         """The same set with more entries in `provenance`."""
         return replace(self, provenance={**self.provenance, **more})
@@ -223,8 +219,6 @@ def _checked(
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
     provenance = json.loads(metadata["provenance"])
     stored = StoredImages.read(tensors, metadata) if "storage" in metadata else None
-    channels = tensors["images"].shape[1:2] if stored is None else stored.shape[:1]
-    _check_normalisation(mean, std, *channels)
     images = tensors["images"] if stored is None else stored.decode(mean, std)
     if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
@@ -242,6 +236,10 @@ def _checked(
     lrs = tensors.get("distill_lrs")
     if lrs is not None:
         _check_lrs(lrs, labels, len(names))
+    if len(mean) != images.shape[1] or len(std) != images.shape[1]:
+        raise ValueError("mean and std are not one number per channel")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise ValueError("mean and std are not finite, or std is not above 0")
     if not is_text(json.dumps(provenance, ensure_ascii=False)):
         raise ValueError("provenance is not valid Unicode")
     if not isinstance(provenance, dict):
@@ -252,16 +250,6 @@ def _checked(
         scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
         images = images * scale + offset
     return cls(images, labels, mean, std, names, provenance, lrs, stored)
-
-
-def _check_normalisation(
-    mean: tuple[float, ...], std: tuple[float, ...], channels: int = 0
-) -> None:
-    """Raise ValueError if these are not valid for images with so many channels."""
-    if len(mean) != channels or len(std) != channels:
-        raise ValueError("mean and std are not one number per channel")
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise ValueError("mean and std are not finite, or std is not above 0")
 
 
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:

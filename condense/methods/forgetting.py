@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Forgetting
 from condense.data.image_data import ImageData
-from condense.methods.selection import coreset_size, require_images, set_of_rows
+from condense.methods.selection import coreset_size, set_of_rows
 from condense.models.build import build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -68,9 +68,9 @@ def forgetting_coreset(
     Raises:
         UserError: a class has too few images.
     """
-    require_images(data, settings.ipc)
+    count = coreset_size(data, settings)
     forgotten = count_forgetting(data, settings, seed, checkpointer)
-    rows = most_forgotten(data, forgotten, coreset_size(data, settings), seed)
+    rows = most_forgotten(data, forgotten, count, seed)
     return set_of_rows(data, rows, settings)
 
 

@@ -128,12 +128,14 @@ class Matcher:
         initialise(self.network, draws)
         lr = learning_rate(self.settings, k)
         total = torch.zeros((), device=self.data.device)
+        images = synthetic.images()
         for t in range(self.inner):
-            gradient, distance = self.match(synthetic.images(), draws)
+            gradient, distance = self.match(images, draws)
             synthetic.step(gradient, lr)
+            images = synthetic.images()
             total += distance
             if t < self.inner - 1:
-                self.train_network(synthetic.images(), draws)
+                self.train_network(images, draws)
         return float(total / (self.inner * len(self.classes)))
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:

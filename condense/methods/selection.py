@@ -126,7 +126,7 @@ def require_images(data: ImageData, ipc: int) -> None:
     if ipc < 1:
         raise UserError(f"images per class must be at least 1, not {ipc}")
     counts = data.y_train.bincount(minlength=data.classes)
-    if smallest_class(data) < ipc:
+    if int(counts.min()) < ipc:
         name = data.class_names[int(counts.argmin())]
         raise UserError(
             f"class {name} of {data.name} has {int(counts.min())} training images, fewer than "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -48,7 +49,7 @@ def with_soft_labels(
     labels = F.softmax(logits / settings.temperature, 1).to(torch.float16).cpu()
     if not bool(labels.isfinite().all()):
         raise UserError("the training of the teacher diverged: choose another network")
-    return condensed.with_labels(labels)
+    return replace(condensed, labels=labels)
 
 
 @torch.no_grad()

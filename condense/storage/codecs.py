@@ -43,8 +43,11 @@ class Codec(ABC):
 
         Raises:
             UserError: the images are smaller than the factor.
+            ValueError: mean and std are not one number per channel.
         """
-        _, height, width = shape
+        channels, height, width = shape
+        if len(mean) != channels or len(std) != channels:
+            raise ValueError("mean and std are not one number per channel")
         if factor > min(height, width):
             raise UserError(f"images of {height}×{width} cannot be made {factor} times smaller")
         self.shape, self.factor = shape, factor
