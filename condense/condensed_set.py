@@ -22,12 +22,13 @@ from condense.runs.io import (
     read_tensors,
     write_tensors,
 )
+from condense.storage.registry import ENTRIES
 from condense.storage.stored import StoredImages
 
 FORMAT = "condensed-set-1"
 
-SUM_TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2}
-"""Allowed deviation from 1 of the sum of a soft label, by data type."""
+SUM_TOLERANCE = 1e-4
+"""Allowed deviation from 1 of the sum of a soft label in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +37,9 @@ class CondensedSet:
 
     Attributes:
         images: float32 [n, c, h, w]; 0 is black and 1 white, other values are not clamped.
-        labels: int64 [n], or soft: float32 or float16 [n, classes], rows of probabilities. A set
-            with soft labels has the same number of images of each class, ordered by class.
+        labels: int64 [n], or soft, [n, classes]: float32, rows of probabilities, or uint8,
+            proportional to them. A set with soft labels has the same number of images of each
+            class, ordered by class.
         mean, std: per channel, the normalisation with which the images were made.
         class_names: one for each label.
         provenance: dataset, method, ipc, network, seed, version, …; after an evaluation also
@@ -95,7 +97,10 @@ class CondensedSet:
     @property
     def targets(self) -> Tensor:
         """The labels for a loss: int64 [n], or soft: float32 [n, classes]."""
-        return self.labels.float() if self.labels.is_floating_point() else self.labels
+        if self.labels.ndim == 1:
+            return self.labels
+        labels = self.labels.float()
+        return labels if self.labels.is_floating_point() else labels / labels.sum(1, keepdim=True)
 
     def normalised(self, data: ImageData | None = None) -> Tensor:
         """The images as network input, [n, c, h, w]: (pixels − mean) / std.
@@ -186,8 +191,8 @@ class CondensedSet:
         if self.stored is None:
             tensors = {"images": self.images, "labels": self.labels}
         else:
-            tensors = {**self.stored.tensors(), "labels": self.labels}
-            metadata.update(self.stored.metadata())
+            tensors = {**self.stored.tensors, "labels": self.labels}
+            metadata.update(self.stored.metadata)
         if self.distill_lrs is not None:
             tensors["distill_lrs"] = self.distill_lrs
         write_tensors(path, tensors, metadata)
@@ -218,7 +223,7 @@ def _checked(
     names = tuple(json.loads(metadata["class_names"]))
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
     provenance = json.loads(metadata["provenance"])
-    stored = StoredImages.read(tensors, metadata) if "storage" in metadata else None
+    stored = _stored(tensors, metadata)
     images = tensors["images"] if stored is None else stored.decode(mean, std)
     if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
@@ -252,15 +257,25 @@ def _checked(
     return cls(images, labels, mean, std, names, provenance, lrs, stored)
 
 
+def _stored(tensors: dict[str, Tensor], metadata: dict[str, str]) -> StoredImages | None:
+    """The stored images of a file, not checked yet; None if it has the images themselves."""
+    if "storage" not in metadata:
+        return None
+    own = {name: tensors[name] for name in tensors if name not in ("labels", "distill_lrs")}
+    return StoredImages(own, {name: metadata[name] for name in ENTRIES if name in metadata})
+
+
 def _check_labels(labels: Tensor, images: int, classes: int) -> None:
     """Raise ValueError if these are not hard or soft labels of the images and classes."""
     if labels.dtype == torch.int64 and labels.shape == (images,):
         if sorted(set(labels.tolist())) != list(range(classes)):
             raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
-    elif labels.dtype in SUM_TOLERANCE and labels.shape == (images, classes):
+    elif labels.dtype in (torch.float32, torch.uint8) and labels.shape == (images, classes):
         sums = labels.double().sum(1)
-        tolerance = SUM_TOLERANCE[labels.dtype]
-        if not (labels >= 0).all() or not ((sums - 1).abs() <= tolerance).all():
+        if labels.dtype == torch.uint8:
+            if not (sums > 0).all():
+                raise ValueError("a soft label has no probability above 0")
+        elif not (labels >= 0).all() or not ((sums - 1).abs() <= SUM_TOLERANCE).all():
             raise ValueError("soft labels are not rows of probabilities that sum to 1")
         if images % classes:
             raise ValueError(
@@ -270,7 +285,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
     else:
         raise ValueError(
             f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
-            f"or float16 [{images}, {classes}]"
+            f"or uint8 [{images}, {classes}]"
         )
 
 

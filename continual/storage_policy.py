@@ -393,8 +393,8 @@ class CondensedBuffer(RehearsalBuffer):
 
 def _soft_logits(condensed: CondensedSet, classes: tuple[int, ...]) -> Tensor | None:
     """Soft labels as logits, float16 [n, classes so far]; NaN for classes of other tasks."""
-    if not condensed.labels.is_floating_point():
+    if condensed.labels.ndim == 1:
         return None
     known = torch.full((len(condensed.labels), max(classes) + 1), torch.nan, dtype=torch.float16)
-    known[:, classes] = condensed.labels.log().half()
+    known[:, classes] = condensed.targets.log().half()
     return known

@@ -18,7 +18,7 @@ from condense.validation import at_least, at_most, check_values
 Augment = Literal["none", "siamese", "independent"]
 LARGEST_FACTOR = 16
 """Maximum factor of the storage; a decoded file is at most its square times larger."""
-Storage = Literal["float32", "pixels", "ycbcr420"]
+Storage = Literal["float32", "pixels", "ycbcr420", "dct"]
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -33,13 +33,17 @@ class MethodSettings:
     """Network whose gradients, features or forgetting events are used."""
     storage: Storage = "float32"
     """How images are stored. float32: as published, not rounded. pixels: 8 bits per number.
-    ycbcr420: 8 bits per number, colour at half the resolution of brightness, as in JPEG."""
+    ycbcr420: 8 bits per number, colour at half the resolution of brightness, as in JPEG. dct:
+    coefficients of a cosine transform with a few bits each, as in JPEG."""
     factor: int = 1
     """Divides the height and width of stored images, which are enlarged bilinearly for training
     (IDC, Kim et al. 2022); factor² as many images are stored."""
+    image_bytes: int | None = None
+    """Bytes of a stored image with --storage dct. None: as few as lose a tenth of the variance of
+    the training images."""
     labels: Literal["hard", "soft"] = "hard"
     """soft: the probabilities of a teacher, a network like --network that is trained on the whole
-    training split; stored in half precision."""
+    training split; stored with 8 bits per class."""
     temperature: float = 2.0
     """Logits of the teacher are divided by it before the softmax (Hinton et al. 2015)."""
     teacher_steps: int = 2000
@@ -47,8 +51,10 @@ class MethodSettings:
 
     def __post_init__(self) -> None:
         check_values(self)
-        at_least(1, self, "ipc", "factor", "teacher_steps")
+        at_least(1, self, "ipc", "factor", "image_bytes", "teacher_steps")
         at_most(LARGEST_FACTOR, self, "factor")
+        if self.storage == "dct" and self.factor > 1:
+            raise UserError("factor must be 1 with storage dct: choose image-bytes instead")
         at_least(0, self, "temperature")
         if not self.temperature > 0:
             raise UserError(f"temperature must be above 0, not {self.temperature}")

@@ -95,17 +95,17 @@ def learning_rate(settings: MatchedImages, k: int) -> float:
 
 def synthetic_images(data: ImageData, settings: MatchedImages, images: Tensor) -> SyntheticImages:
     """Images [classes, n, c, h, w], normalised, in the planes of their codec."""
-    coder = codec_of(data, settings)
-    size, encoded = images.shape[:2], coder.encode(images.flatten(0, 1))
-    return SyntheticImages(coder, [plane.unflatten(0, size) for plane in encoded], settings)
+    codec = codec_of(data, settings)
+    size, encoded = images.shape[:2], codec.encode(images.flatten(0, 1))
+    return SyntheticImages(codec, [plane.unflatten(0, size) for plane in encoded], settings)
 
 
 def blank_synthetic(data: ImageData, settings: MatchedImages) -> SyntheticImages:
     """Synthetic images of the same shape, to be restored from a checkpoint."""
-    coder, count = codec_of(data, settings), images_per_class(data, settings)
+    codec, count = codec_of(data, settings), images_per_class(data, settings)
     size = (data.classes, count)
-    planes = [torch.zeros(*size, *shape, device=data.device) for shape in coder.planes]
-    return SyntheticImages(coder, planes, settings)
+    planes = [torch.zeros(*size, *shape, device=data.device) for shape in codec.planes]
+    return SyntheticImages(codec, planes, settings)
 
 
 def match_images(
@@ -142,5 +142,6 @@ def match_images(
         checkpointer.report(k + 1, iterations, distance=distance)
         checkpointer.save(Checkpoint(images.state(), {"iteration": k + 1}))
     planes = [plane.detach().flatten(0, 1) for plane in images.planes]
+    require_finite(float(sum(plane.sum() for plane in planes)), iterations - 1)
     labels = torch.arange(data.classes).repeat_interleave(len(planes[0]) // data.classes)
     return stored_set(data, settings, images.codec, planes, labels)

@@ -151,6 +151,6 @@ def set_of_rows(data: ImageData, rows: Tensor, settings: MethodSettings) -> Cond
             std=data.std,
             class_names=data.class_names,
         )
-    coder = codec_of(data, settings)
-    planes = coder.encode(data.normalise(data.x_train[rows]))
-    return stored_set(data, settings, coder, planes, labels)
+    codec = codec_of(data, settings)
+    planes = codec.encode(data.normalise(data.x_train[rows]))
+    return stored_set(data, settings, codec, planes, labels)

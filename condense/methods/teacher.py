@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from condense.augment.params import augment_batch, default_strategy
@@ -46,10 +45,14 @@ def with_soft_labels(
     """
     teacher = teacher_for(data, settings.teacher, seed, cache).to(data.device)
     logits = teacher_logits(teacher, condensed.normalised(data).to(data.device), data)
-    labels = F.softmax(logits / settings.temperature, 1).to(torch.float16).cpu()
-    if not bool(labels.isfinite().all()):
+    if not bool(logits.isfinite().all()):
         raise UserError("the training of the teacher diverged: choose another network")
-    return replace(condensed, labels=labels)
+    return replace(condensed, labels=rounded_labels(logits / settings.temperature).cpu())
+
+
+def rounded_labels(logits: Tensor) -> Tensor:
+    """The softmax of logits [n, classes] as uint8: the most probable class has 255."""
+    return (255 * (logits - logits.amax(1, keepdim=True)).exp()).round().to(torch.uint8)
 
 
 @torch.no_grad()

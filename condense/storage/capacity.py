@@ -11,11 +11,17 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.storage.codecs import Codec, codec
+from condense.storage.codecs import Codec
+from condense.storage.dct import Dct
+from condense.storage.pixels import Pixels
+from condense.storage.registry import pixel_codec
 from condense.storage.stored import StoredImages
 
-LABEL_BYTES = 2
+LABEL_BYTES = 1
 """Bytes per class of a soft label."""
+
+SAMPLE = 2000
+"""Training images from which the statistics of the coefficients are computed."""
 
 
 def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
@@ -24,8 +30,11 @@ def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
     Raises:
         UserError: the images are smaller than the factor.
     """
-    name = "pixels" if settings.storage == "float32" else settings.storage
-    return codec(name, data.shape, data.mean, data.std, settings.factor)
+    if settings.storage == Dct.name:
+        some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
+        return Dct.fit(data.normalise(some), data.mean, data.std, settings.image_bytes)
+    name = Pixels.name if settings.storage == "float32" else settings.storage
+    return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
 
 
 def images_per_class(data: ImageData, settings: MethodSettings) -> int:
@@ -37,15 +46,16 @@ def images_per_class(data: ImageData, settings: MethodSettings) -> int:
     Raises:
         UserError: not one image fits.
     """
-    coder = codec_of(data, settings)
-    each = coder.numbers
+    codec = codec_of(data, settings)
+    each = codec.bytes_per_image
     if settings.labels == "soft" and settings.storage != "float32":
         each += LABEL_BYTES * data.classes
-    count = settings.ipc * math.prod(data.shape) // each
-    if not count:
+    shared = -(-codec.table_bytes // data.classes)
+    count = (settings.ipc * math.prod(data.shape) - shared) // each
+    if count < 1:
         raise UserError(
-            f"one image and its soft label need {each} bytes, more than {settings.ipc} whole "
-            "images: choose a larger --ipc or --factor, or --labels hard"
+            f"one image per class needs {each + shared} bytes with all that is stored, more than "
+            f"{settings.ipc} whole: choose a larger --ipc, smaller images, or --labels hard"
         )
     return count
 
@@ -53,7 +63,7 @@ def images_per_class(data: ImageData, settings: MethodSettings) -> int:
 def stored_set(
     data: ImageData,
     settings: MethodSettings,
-    coder: Codec,
+    codec: Codec,
     planes: Sequence[Tensor],
     labels: Tensor,
 ) -> CondensedSet:
@@ -62,10 +72,10 @@ def stored_set(
     Args:
         data: gives normalisation and class names.
         settings: the storage.
-        coder: `codec_of(data, settings)`.
+        codec: `codec_of(data, settings)`.
         planes: of all images, each [n, channels, height, width].
         labels: [n].
     """
     if settings.storage == "float32":
-        return CondensedSet.from_normalised(coder.decode(planes), labels, data)
-    return CondensedSet.from_stored(StoredImages.of(settings.storage, coder, planes), labels, data)
+        return CondensedSet.from_normalised(codec.decode(planes), labels, data)
+    return CondensedSet.from_stored(StoredImages.of(codec, planes), labels, data)

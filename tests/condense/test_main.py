@@ -61,9 +61,9 @@ def test_small_images_with_soft_labels(command, tmp_path):
     stored = ("--storage", "pixels", "--factor", "2", "--labels", "soft", "--teacher-steps", "3")
     flags = ("--dataset", "digits", "--method", "dm", "--iterations", "2", *SMOKE, *stored)
     said = command("condense", "run", *flags, "--out", "small").stdout
-    assert "17 per class in the bytes of 10" in said
+    assert "24 per class in the bytes of 10" in said
     summary = json.loads((tmp_path / "small" / "summary.json").read_text())
-    assert (summary["ipc"], summary["images_per_class"]) == (10, 640 // (16 + 20))
+    assert (summary["ipc"], summary["images_per_class"]) == (10, 640 // (16 + 10))
     assert summary["bytes"] == 170 * (16 + 20) + 8
     shown = command("condense", "show", "small/condensed.safetensors").stdout
     assert "dm" in shown

@@ -13,7 +13,7 @@ from tests.helpers.images import blobs
 from tests.helpers.methods import assert_resumes, same_sets
 
 NETWORK = Network(width=4)
-STORAGES = [("float32", 1), ("pixels", 2), ("ycbcr420", 2)]
+STORAGES = [("float32", 1), ("pixels", 2), ("ycbcr420", 2), ("dct", 1)]
 
 
 @pytest.mark.parametrize(("storage", "factor"), STORAGES)
@@ -73,6 +73,7 @@ def test_a_resumed_run_gives_the_same_set(method: str, storage: str, factor: int
     rest = {"storage": storage, "factor": factor, "optimizer": "adam", "network": NETWORK}
     kind = GradientMatching if method == "dsa" else DistributionMatching
     loops = {"outer_loop": 2, "inner_loop": 1} if method == "dsa" else {}
-    settings = kind(2, iterations=3, batch_real=4, lr_img=0.02, **rest, **loops)
+    size = {"image_bytes": 20} if storage == "dct" else {}
+    settings = kind(2, iterations=3, batch_real=4, lr_img=0.02, **rest, **size, **loops)
     assert_resumes(data, method, settings, stop_at=2)
     assert not same_sets(condense(data, method, settings), condense(data, "random", ipc=2))

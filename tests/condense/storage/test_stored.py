@@ -9,6 +9,7 @@ import torch
 from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Coreset
+from condense.config.network import Network
 from condense.errors import UserError
 from condense.runs.io import read_tensors, write_tensors
 from condense.storage.capacity import LABEL_BYTES, codec_of, images_per_class
@@ -16,6 +17,7 @@ from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
 
 SMALL = {"storage": "ycbcr420", "factor": 2}
+DCT = {"storage": "dct", "image_bytes": 12}
 
 
 def colours() -> object:
@@ -44,7 +46,7 @@ def test_a_soft_label_may_be_larger_than_the_image() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"storage": "pixels"}, {"storage": "pixels", "factor": 2}, SMALL]
+    "changes", [{"storage": "pixels"}, {"storage": "pixels", "factor": 2}, SMALL, DCT]
 )
 def test_a_set_is_what_its_file_holds(changes: dict[str, object], tmp_path: Path) -> None:
     small = condense(colours(), "random", ipc=2, **changes)
@@ -53,10 +55,46 @@ def test_a_set_is_what_its_file_holds(changes: dict[str, object], tmp_path: Path
     assert same_sets(again, small)
     assert again.bytes == small.bytes
     tensors, _ = read_tensors(tmp_path / "set.safetensors")
-    numbers = codec_of(colours(), Coreset(ipc=2, **changes)).numbers
-    assert sum(t.nbytes for t in tensors.values() if t.dtype == torch.uint8) == (
-        numbers * len(small.images)
-    )
+    size = codec_of(colours(), Coreset(ipc=2, **changes)).bytes_per_image
+    stored = [tensor for tensor in tensors.values() if tensor.dtype == torch.uint8]
+    assert sum(t.nbytes for t in stored if len(t) == len(small.images)) == size * len(small.images)
+
+
+def test_the_table_of_coefficients_counts() -> None:
+    """All bytes of the file but hard labels and names fit into the bytes of `ipc` whole images."""
+    for labels in ("hard", "soft"):
+        settings = Coreset(ipc=4, labels=labels, network=Network(width=4), teacher_steps=1, **DCT)
+        small = condense(colours(), "random", settings)
+        codec = codec_of(colours(), settings)
+        each = codec.bytes_per_image + (3 if labels == "soft" else 0)
+        assert small.ipc == (4 * 192 - -(-codec.table_bytes // 3)) // each
+        assert 0 <= 4 * 192 * 3 - small.bytes < 3 * (each + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("coefficients", lambda t: t[:, 1:]),
+        ("coefficients", lambda t: t.float()),
+        ("coefficients.index", lambda t: t.flip(0)),
+        ("coefficients.index", lambda t: t + 192),
+        ("coefficients.index", lambda t: t - 1000),
+        ("coefficients.index", lambda t: t[:0]),
+        ("coefficients.index", lambda t: t.sum()),
+        ("coefficients.bits", lambda t: t * 0),
+        ("coefficients.bits", lambda t: t * 0 + 9),
+        ("coefficients.bits", lambda t: t[1:]),
+        ("coefficients.std", lambda t: t * 0),
+        ("coefficients.mean", lambda t: t * torch.nan),
+    ],
+)
+def test_damaged_coefficients_are_one_line(name: str, change: object, tmp_path: Path) -> None:
+    path = tmp_path / "set.safetensors"
+    condense(colours(), "random", ipc=4, **DCT).save(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, {**tensors, name: change(tensors[name]).contiguous()}, metadata)
+    with pytest.raises(UserError, match="is not a condensed set"):
+        CondensedSet.load(path)
 
 
 def test_whole_pixels_are_the_real_ones() -> None:

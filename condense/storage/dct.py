@@ -1,0 +1,223 @@
+"""Storage as coefficients of a discrete cosine transform with a few bits each, as in JPEG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from condense.storage.bit_allocation import (
+    MOST_BITS,
+    allocate_bits,
+    level_numbers,
+    level_values,
+    lost_share,
+)
+from condense.storage.bits import pack, packed_size, unpack
+from condense.storage.codecs import Codec, Shape
+from condense.storage.ycbcr import from_ycbcr, to_ycbcr
+
+SMALLEST_STD = 2.0**-14
+"""Of a stored coefficient: the smallest normal number in half precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Coefficients:
+    """The stored coefficients of an image, and their quantisers; the others are zero.
+
+    Attributes:
+        index: int32 [k], ascending, in the transformed image [c, h, w], flattened.
+        bits: uint8 [k], 1 to `MOST_BITS`.
+        mean, std: float16 [k], over the training images.
+    """
+
+    index: Tensor
+    bits: Tensor
+    mean: Tensor
+    std: Tensor
+
+    @property
+    def widths(self) -> Tensor:
+        """Bits per coefficient, int64 [k]."""
+        return self.bits.to(torch.int64)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Named tensors for a file."""
+        return {f"coefficients.{name}": tensor for name, tensor in vars(self).items()}
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor], shape: Shape) -> Coefficients:
+        """The coefficients of images of `shape` from a file.
+
+        Raises:
+            ValueError, KeyError: the content is invalid.
+        """
+        types = {
+            "index": torch.int32,
+            "bits": torch.uint8,
+            "mean": torch.float16,
+            "std": torch.float16,
+        }
+        found = {name: tensors[f"coefficients.{name}"] for name in types}
+        count = len(found["index"]) if found["index"].ndim else 0
+        for name, dtype in types.items():
+            if found[name].dtype != dtype or found[name].shape != (count,) or not count:
+                raise ValueError(f"{name} of coefficients is {list(found[name].shape)}")
+        index, bits = found["index"].to(torch.int64), found["bits"]
+        if not (index.diff() > 0).all() or index[0] < 0 or index[-1] >= math.prod(shape):
+            raise ValueError("the index of coefficients is not ascending or too large")
+        if not ((bits >= 1) & (bits <= MOST_BITS)).all():
+            raise ValueError(f"the bits of coefficients are not 1 to {MOST_BITS}")
+        if not (found["mean"].isfinite() & found["std"].isfinite() & (found["std"] > 0)).all():
+            raise ValueError("mean and std of coefficients are not finite, or std is not above 0")
+        return cls(**found)
+
+
+class Dct(Codec):
+    """Coefficients of the two-dimensional cosine transform of luma and chroma, or of grey.
+
+    The bits of an image are divided among its coefficients by their variance over the training
+    images. The one plane has a number per stored coefficient, [n, k, 1, 1]: mean 0 and standard
+    deviation 1 over the training images. `decode` rounds to the stored levels; its gradient is that
+    of the decoder without rounding (straight-through, Bengio et al. 2013).
+    """
+
+    name = "dct"
+
+    def __init__(
+        self, shape: Shape, mean: Sequence[float], std: Sequence[float], kept: Coefficients
+    ) -> None:
+        """Initialise.
+
+        Args:
+            shape: of the images.
+            mean, std: per channel, their normalisation.
+            kept: the stored coefficients.
+        """
+        super().__init__(shape, mean, std)
+        self.kept = kept
+
+    @classmethod
+    def fit(
+        cls,
+        images: Tensor,
+        mean: Sequence[float],
+        std: Sequence[float],
+        image_bytes: int | None = None,
+        lost: float = 0.1,
+    ) -> Dct:
+        """The codec for images like these.
+
+        Args:
+            images: [n, c, h, w], normalised.
+            mean, std: per channel, their normalisation.
+            image_bytes: bytes of a stored image; None: as few as lose at most `lost`.
+            lost: allowed squared error, as a share of the variance.
+        """
+        channels, height, width = images.shape[1:]
+        found = _transform(images, torch.tensor(std).view(-1, 1, 1)).flatten(1)
+        variances = found.var(0, unbiased=False)
+        if image_bytes is None:
+            image_bytes = _smallest_size(variances, lost)
+        bits = allocate_bits(variances, 8 * image_bytes)
+        if not bits.any():  # all images are the same
+            bits[0] = 1
+        index = bits.nonzero()[:, 0]
+        kept = Coefficients(
+            index.to(torch.int32).cpu(),
+            bits[index].to(torch.uint8).cpu(),
+            found.mean(0)[index].to(torch.float16).cpu(),
+            variances[index].sqrt().clamp_min(SMALLEST_STD).to(torch.float16).cpu(),
+        )
+        return cls((channels, height, width), mean, std, kept)
+
+    @property
+    def planes(self) -> tuple[Shape, ...]:
+        """One number per stored coefficient."""
+        return ((len(self.kept.index), 1, 1),)
+
+    @property
+    def bytes_per_image(self) -> int:
+        """The bits of all coefficients, rounded up."""
+        return packed_size(self.kept.widths)
+
+    @property
+    def table_bytes(self) -> int:
+        """Which coefficients are stored, with their mean and standard deviation."""
+        return sum(tensor.nbytes for tensor in self.kept.tensors().values())
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """The stored coefficients, not rounded."""
+        mean, std = self._statistics(images)
+        found = _transform(images, self.std).flatten(1)[:, self.kept.index.to(images.device)]
+        return [((found - mean) / std)[:, :, None, None]]
+
+    def decode(self, planes: Sequence[Tensor]) -> Tensor:
+        """The inverse transform of the rounded coefficients."""
+        (plane,) = planes
+        values = plane[:, :, 0, 0]
+        widths = self.kept.widths.to(values.device)
+        rounded = level_values(level_numbers(values.detach(), widths), widths).to(values)
+        rounded = rounded + (values - values.detach())
+        mean, std = self._statistics(values)
+        coefficients = values.new_zeros(len(values), math.prod(self.shape)).index_copy(
+            1, self.kept.index.to(values.device, torch.int64), rounded * std + mean
+        )
+        return _inverse(coefficients.view(-1, *self.shape), self.std)
+
+    def pack(self, planes: Sequence[Tensor]) -> dict[str, Tensor]:
+        """The rounded coefficients of each image in its bytes, and the table."""
+        widths = self.kept.widths
+        numbers = level_numbers(planes[0].detach().cpu()[:, :, 0, 0], widths)
+        return {"coefficients": pack(numbers, widths), **self.kept.tensors()}
+
+    def unpack(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
+        """The values of the levels."""
+        packed, widths = tensors["coefficients"], self.kept.widths
+        if packed.dtype != torch.uint8 or packed.shape[1:] != (packed_size(widths),):
+            raise ValueError(f"coefficients are {packed.dtype} {list(packed.shape)}")
+        return [level_values(unpack(packed, widths), widths)[:, :, None, None]]
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        return self.kept.mean.to(like), self.kept.std.to(like)
+
+
+def _smallest_size(variances: Tensor, lost: float) -> int:
+    """The smallest number of bytes per image that lose at most this share of the variance."""
+    low, high = 1, len(variances)
+    while low < high:
+        middle = (low + high) // 2
+        if lost_share(variances, allocate_bits(variances, 8 * middle)) <= lost:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _transform(images: Tensor, std: Tensor) -> Tensor:
+    """The cosine transform of the luma and chroma of normalised images, or of the one channel.
+
+    The mean is left out, so an image with all coefficients zero has the mean colour.
+    """
+    _, channels, height, width = images.shape
+    pictures = to_ycbcr(images * std.to(images)) if channels == 3 else images
+    return _basis(height).to(images) @ pictures @ _basis(width).to(images).T
+
+
+def _inverse(coefficients: Tensor, std: Tensor) -> Tensor:
+    """The normalised images with these coefficients, [n, c, h, w]."""
+    _, channels, height, width = coefficients.shape
+    pictures = _basis(height).to(coefficients).T @ coefficients @ _basis(width).to(coefficients)
+    return from_ycbcr(pictures) / std.to(pictures) if channels == 3 else pictures
+
+
+def _basis(size: int) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) of vectors of this size, float64 [size, size]."""
+    positions = torch.arange(size, dtype=torch.float64)
+    angles = math.pi / size * (positions[None] + 0.5) * positions[:, None]
+    basis = angles.cos() * math.sqrt(2 / size)
+    basis[0] /= math.sqrt(2)
+    return basis

@@ -1,0 +1,24 @@
+"""RGB to luma and chroma (YCbCr), and back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+YCBCR = torch.tensor(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+)
+"""RGB to YCbCr, with chroma around 0 (JFIF, ITU-T T.871)."""
+
+YCBCR_STD = 0.25
+"""Unit of luma and chroma, where white is 1: about the standard deviation of natural images."""
+
+
+def to_ycbcr(rgb: Tensor) -> Tensor:
+    """Luma and chroma, in units of `YCBCR_STD`, of images [n, 3, h, w]; linear."""
+    return torch.einsum("oc,nchw->nohw", YCBCR.to(rgb), rgb) / YCBCR_STD
+
+
+def from_ycbcr(ycbcr: Tensor) -> Tensor:
+    """The inverse of `to_ycbcr`."""
+    return torch.einsum("oc,nchw->nohw", torch.linalg.inv(YCBCR).to(ycbcr), ycbcr * YCBCR_STD)

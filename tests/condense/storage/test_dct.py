@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.fft import dctn
+
+from condense.config.methods import Coreset
+from condense.data.loading import load
+from condense.errors import UserError
+from condense.seeds import generator
+from condense.storage.capacity import codec_of
+from condense.storage.dct import Dct
+from condense.storage.ycbcr import to_ycbcr
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def smooth(count: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
+    """Normalised images whose low frequencies are the largest, as in pictures."""
+    noise = torch.randn(count, channels, height, width, generator=generator(seed, "smooth"))
+    return noise.cumsum(2).cumsum(3) / math.sqrt(height * width)
+
+
+def fitted(images: torch.Tensor, image_bytes: int | None = None) -> Dct:
+    channels = images.shape[1]
+    return Dct.fit(images, MEAN[:channels], STD[:channels], image_bytes)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 7, 10)])
+def test_planes_are_the_coefficients_of_scipy(shape: tuple[int, int, int]) -> None:
+    images = smooth(30, *shape)
+    codec = fitted(images, 20)
+    pictures = to_ycbcr(images * codec.std) if shape[0] == 3 else images
+    expected = torch.from_numpy(dctn(pictures.numpy(), axes=(2, 3), norm="ortho")).flatten(1)
+    expected = expected[:, codec.kept.index.long()]
+    (plane,) = codec.encode(images)
+    assert plane.shape == (30, *codec.planes[0])
+    mean, std = codec.kept.mean.float(), codec.kept.std.float()
+    torch.testing.assert_close(plane[:, :, 0, 0] * std + mean, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_coefficients_have_mean_0_and_standard_deviation_1() -> None:
+    images = smooth(200, 3, 8, 8)
+    (plane,) = fitted(images, 30).encode(images)
+    torch.testing.assert_close(plane.mean(0), torch.zeros_like(plane[0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(
+        plane.std(0, unbiased=False), torch.ones_like(plane[0]), atol=0.01, rtol=0
+    )
+
+
+def test_more_bytes_lose_less() -> None:
+    images, errors = smooth(50, 3, 8, 8), []
+    for image_bytes in (2, 8, 32, 128, 192):
+        codec = fitted(images, image_bytes)
+        assert codec.bytes_per_image <= image_bytes
+        errors.append(float((codec.decode(codec.encode(images)) - images).square().mean()))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.01 * errors[0]
+
+
+def test_without_a_size_a_tenth_of_the_variance_is_lost() -> None:
+    """On real images; real coefficients deviate a little from a Laplace distribution."""
+    data = load("digits")
+    codec = codec_of(data, Coreset(storage="dct"))
+    images = data.normalise(data.x_train)
+    lost = (codec.decode(codec.encode(images)) - images).square().sum()
+    share = float(lost / (images - images.mean(0)).square().sum())
+    assert 0.06 < share < 0.12
+    smaller = codec_of(data, Coreset(storage="dct", image_bytes=codec.bytes_per_image - 1))
+    assert smaller.bytes_per_image == codec.bytes_per_image - 1
+
+
+def test_stored_planes_are_the_rounded_ones() -> None:
+    images = smooth(5, 3, 8, 8)
+    codec = fitted(images, 24)
+    planes = codec.encode(images)
+    packed = codec.pack(planes)
+    assert packed["coefficients"].shape == (5, codec.bytes_per_image)
+    assert codec.table_bytes == sum(
+        tensor.nbytes for name, tensor in packed.items() if name != "coefficients"
+    )
+    stored = codec.unpack(packed)
+    assert torch.equal(codec.decode(stored), codec.decode(planes))
+    assert torch.equal(codec.pack(stored)["coefficients"], packed["coefficients"])
+
+
+def test_the_gradient_is_that_of_the_inverse_transform() -> None:
+    """Straight-through: as if coefficients were not rounded. The transform is orthonormal, so for
+    grey images the gradient of a coefficient is its coefficient of the gradient of the image."""
+    images = smooth(4, 1, 8, 8)
+    codec = fitted(images, 20)
+    (plane,) = codec.encode(images)
+    plane.requires_grad_()
+    weights = torch.randn(4, 1, 8, 8, generator=generator(1))
+    (found,) = torch.autograd.grad((codec.decode([plane]) * weights).sum(), plane)
+    coefficients = torch.from_numpy(dctn(weights.numpy(), axes=(2, 3), norm="ortho")).flatten(1)
+    expected = coefficients[:, codec.kept.index.long()] * codec.kept.std.float()
+    torch.testing.assert_close(found[:, :, 0, 0], expected, atol=1e-5, rtol=1e-4)
+
+
+@given(
+    st.integers(1, 20),
+    st.integers(1, 20),
+    st.sampled_from([1, 3]),
+    st.one_of(st.none(), st.integers(1, 500)),
+    st.booleans(),
+)
+def test_any_images_are_stored(
+    height: int, width: int, channels: int, image_bytes: int | None, constant: bool
+) -> None:
+    images = smooth(3, channels, height, width)
+    if constant:
+        images = images[:1].expand(3, -1, -1, -1)
+    codec = fitted(images, image_bytes)
+    planes = codec.unpack(codec.pack(codec.encode(images)))
+    assert codec.decode(planes).isfinite().all()
+    assert codec.decode(planes).shape == images.shape
+
+
+def test_a_factor_is_refused() -> None:
+    with pytest.raises(UserError, match="factor must be 1 with storage dct"):
+        Coreset(storage="dct", factor=2)
