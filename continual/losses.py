@@ -100,7 +100,7 @@ def noise_scale(epoch: int, eta: float = 0.3, gamma: float = 0.55) -> float:
 
     Epochs count from 1 and continue through the fine-tuning, as in the code of EEIL's authors.
     """
-    return float(eta / (1 + epoch) ** gamma)
+    return float(eta * (1 + epoch) ** -gamma)
 
 
 def add_gradient_noise(

@@ -86,7 +86,9 @@ class Distiller:
     def initial_raw(self) -> Tensor:
         """Initial `raw`, [epochs, steps]; softplus(raw) are the learning rates, always above 0."""
         size = (self.settings.distill_epochs, self.settings.steps_an_epoch())
-        raw = math.log(math.expm1(self.settings.distill_lr))
+        # The inverse of softplus, log(exp(lr) − 1), without overflow.
+        lr = self.settings.distill_lr
+        raw = lr + math.log(-math.expm1(-lr))
         return torch.full(size, raw, device=self.data.device)
 
     def gradients(self, images: Tensor, raw: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

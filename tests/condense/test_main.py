@@ -64,11 +64,11 @@ def test_small_images_with_soft_labels(command, tmp_path):
     assert "24 per class in the bytes of 10" in said
     summary = json.loads((tmp_path / "small" / "summary.json").read_text())
     assert (summary["ipc"], summary["images_per_class"]) == (10, 640 // (16 + 10))
-    assert summary["bytes"] == 170 * (16 + 20) + 8
+    assert summary["bytes"] == 240 * (16 + 10) + 8
     shown = command("condense", "show", "small/condensed.safetensors").stdout
     assert "dm" in shown
     tested = ("small/condensed.safetensors", "--num-eval", "1", "--preset", "smoke", "--quiet")
-    assert "17 per class" in command("condense", "evaluate", *tested).stdout
+    assert "24 per class" in command("condense", "evaluate", *tested).stdout
 
 
 KILLED_AT = """

@@ -94,6 +94,7 @@ def test_noise_is_that_of_the_summed_gradient() -> None:
 def test_noise_falls_with_the_epochs() -> None:
     assert noise_scale(1) == pytest.approx(0.3 / 2**0.55)
     assert noise_scale(40) < noise_scale(39)
+    assert noise_scale(40, gamma=1e30) == 0
 
 
 def test_learning_rates_of_the_paper() -> None:

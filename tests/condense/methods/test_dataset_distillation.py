@@ -103,6 +103,12 @@ def test_distill_lrs_start_where_asked_and_stay_above_zero(data):
     assert (small.distill_lrs - 0.5).abs().min() > 0.01
 
 
+@pytest.mark.parametrize("lr", [1e-30, 0.02, 50.0, 1e30])
+def test_any_distill_lr_is_the_softplus_of_its_raw_value(data, lr):
+    raw = Distiller(data, replace(TINY, distill_lr=lr), seed=0).initial_raw()
+    torch.testing.assert_close(F.softplus(raw), torch.full_like(raw, lr))
+
+
 def test_the_set_says_what_it_is_to_be_trained_with(data, tmp_path):
     small = condense(data, "dd", TINY)
     small.save(tmp_path / "set.safetensors")
