@@ -36,6 +36,7 @@ FILE = "frontier.csv"
 CASE = ("dataset", "ipc", "recipe", "labels", "seed", "width", "tested_on", "evaluation")
 """Columns that identify a measurement."""
 SMALL = {"storage": "ycbcr420", "factor": 2}
+DCT = {"storage": "dct"}
 ADAM = {
     "init": "real",
     "iterations": 120,
@@ -49,8 +50,11 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "random, factor 2": ("random", {"storage": "pixels", "factor": 2}),
     "random, factor 2, 4:2:0": ("random", SMALL),
     "random, factor 3, 4:2:0": ("random", {**SMALL, "factor": 3}),
+    "random, DCT": ("random", DCT),
     "herding": ("herding", {"storage": "pixels"}),
     "herding, factor 2, 4:2:0": ("herding", SMALL),
+    "herding, DCT": ("herding", DCT),
+    "herding, DCT, 2000 steps": ("herding", {**DCT, "steps": 2000}),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),

@@ -60,6 +60,11 @@ class MethodSettings:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
 
     @property
+    def lossless(self) -> bool:
+        """Whether images are stored as they are."""
+        return self.storage == "float32" and self.factor == 1
+
+    @property
     def teacher(self) -> Teacher:
         """The teacher that gives soft labels."""
         return Teacher(self.network, self.teacher_steps)

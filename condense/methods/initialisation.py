@@ -41,7 +41,14 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     require_images(data, settings.ipc)
     distinct = min(count, smallest_class(data))
     if settings.init == "herding":
-        like = Coreset(settings.ipc, settings.network, steps=settings.herding_steps)
+        like = Coreset(
+            settings.ipc,
+            settings.network,
+            storage=settings.storage,
+            factor=settings.factor,
+            image_bytes=settings.image_bytes,
+            steps=settings.herding_steps,
+        )
         rows = herd(data, like, distinct, seed)
     else:
         rows = select_randomly(data, distinct, seed)

@@ -53,7 +53,10 @@ def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
 
 
 def herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
-    """Rows of the training split, [classes, count], in the order selected by herding."""
+    """Rows of the training split, [classes, count], in the order selected by herding.
+
+    The mean feature of the images as they are stored approaches that of the real images.
+    """
     require_images(data, count)
     with worker_threads(data.device):
         return _herd(data, settings, count, seed)
@@ -61,33 +64,43 @@ def herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
 
 def _herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
     network = feature_network(data, settings, seed)
+    codec = None if settings.lossless else codec_of(data, settings)
     chunk_size = max_forward_batch(max_training_batch(network, data.shape, data.device))
 
     def features(images: Tensor) -> Tensor:
         found: Tensor = network.features(data.normalise(images))
         return F.normalize(found)
 
+    def features_of_stored(images: Tensor) -> Tensor:
+        assert codec is not None
+        found: Tensor = network.features(codec.decode(codec.encode(data.normalise(images))))
+        return F.normalize(found)
+
     selected = []
     for rows in data.train_indices_by_class():
-        found = in_chunks(features, data.x_train[rows], chunk_size)
-        selected.append(rows[greedy_herding(found, count)])
+        images = data.x_train[rows]
+        found = in_chunks(features, images, chunk_size)
+        # Learnt from is the decoded image; what it stands for are the real ones.
+        seen = in_chunks(features_of_stored, images, chunk_size) if codec else found
+        selected.append(rows[greedy_herding(seen, count, found.mean(0))])
     return torch.stack(selected)
 
 
-def greedy_herding(features: Tensor, count: int) -> Tensor:
+def greedy_herding(features: Tensor, count: int, mean: Tensor | None = None) -> Tensor:
     """Herding as iCaRL and EEIL use it (Rebuffi et al. 2017, Algorithm 4).
 
-    Selects one row at a time, so that the mean of the selected rows is as close as possible to the
-    mean of all rows. No row is selected twice.
+    Selects one row at a time, so that the mean of the selected rows is as close as possible to
+    `mean`. No row is selected twice.
 
     Args:
         features: [n, d].
         count: number of rows to select, at most n.
+        mean: [d]; default: the mean of all rows.
 
     Returns:
         Indices int64 [count], in the order of selection.
     """
-    mean = features.mean(0)
+    mean = features.mean(0) if mean is None else mean
     total = torch.zeros_like(mean)
     taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)
     squares = features.square().sum(1)
@@ -143,7 +156,7 @@ def set_of_rows(data: ImageData, rows: Tensor, settings: MethodSettings) -> Cond
     """The condensed set of these rows [classes, count] of the training split, as it is stored."""
     rows = rows.flatten()
     labels = data.y_train[rows]
-    if settings.storage == "float32" and settings.factor == 1:
+    if settings.lossless:
         return CondensedSet(
             images=(data.x_train[rows].float() / 255).cpu(),
             labels=labels.cpu(),

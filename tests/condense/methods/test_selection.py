@@ -1,7 +1,9 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn.functional import normalize
 
 from condense.api import condense
 from condense.config.methods import Coreset
@@ -10,18 +12,20 @@ from condense.errors import UserError
 from condense.methods import selection
 from condense.methods.selection import greedy_herding, herd, select_randomly
 from condense.seeds import generator
+from condense.storage.capacity import codec_of
 from tests.helpers.images import blobs
 from tests.helpers.methods import score
 
 SMALL = Coreset(ipc=4, network=Network(width=4), steps=5)
 
 
-def brute_force(features, count):
+def brute_force(features, count, mean=None):
     """At each step, tries every row that is left."""
+    mean = features.mean(0) if mean is None else mean
     chosen = []
     for _ in range(count):
         left = [row for row in range(len(features)) if row not in chosen]
-        gaps = [(features.mean(0) - features[[*chosen, row]].mean(0)).norm() for row in left]
+        gaps = [(mean - features[[*chosen, row]].mean(0)).norm() for row in left]
         chosen.append(left[int(torch.stack(gaps).argmin())])
     return chosen
 
@@ -30,6 +34,26 @@ def brute_force(features, count):
 def test_herding_is_the_brute_force_greedy_choice(seed):
     features = torch.randn(30, 6, generator=generator(seed), dtype=torch.float64)
     assert greedy_herding(features, 8).tolist() == brute_force(features, 8)
+    mean = torch.randn(6, generator=generator(seed, "mean"), dtype=torch.float64)
+    assert greedy_herding(features, 8, mean).tolist() == brute_force(features, 8, mean)
+
+
+def test_stored_images_approach_the_mean_of_the_real_ones(monkeypatch):
+    """Chosen by what a network will see, the decoded image."""
+
+    class Pixels(torch.nn.Module):
+        def features(self, images):
+            return images.flatten(1)
+
+    data = blobs(shape=(3, 8, 8), per_class=20)
+    settings = replace(SMALL, storage="ycbcr420", factor=2)
+    codec = codec_of(data, settings)
+    real = data.normalise(data.x_train)
+    seen, real = (normalize(each.flatten(1)) for each in (codec.decode(codec.encode(real)), real))
+    monkeypatch.setattr(selection, "feature_network", lambda *_: Pixels())
+    monkeypatch.setattr(selection, "max_training_batch", lambda *_: None)
+    for rows, chosen in zip(data.train_indices_by_class(), herd(data, settings, 4, 0), strict=True):
+        assert chosen.tolist() == rows[brute_force(seen[rows], 4, real[rows].mean(0))].tolist()
 
 
 def test_herding_looks_at_features_of_length_one(monkeypatch):
@@ -40,7 +64,7 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
             return images.flatten(1) * lengths[: len(images)]
 
     data = blobs()
-    directions = torch.nn.functional.normalize(data.normalise(data.x_train).flatten(1))
+    directions = normalize(data.normalise(data.x_train).flatten(1))
     lengths = torch.rand(len(data.x_train), 1, generator=generator(3)) * 9 + 0.1
     monkeypatch.setattr(selection, "feature_network", lambda *_: Network())
     monkeypatch.setattr(selection, "max_training_batch", lambda *_: None)
