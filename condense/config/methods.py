@@ -120,6 +120,8 @@ class GradientMatching(MatchedImages):
     inner_loop: int | None = None
     """ς_θ: epochs of the network on the synthetic set between two steps. None: as in the paper."""
     lr_net: float = 0.01
+    batch_syn: int | None = None
+    """Synthetic images per class in a step, sampled; None: all, as published."""
     batch_train: int = 256
     """Synthetic images per batch when the network in the loop is trained."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
@@ -135,7 +137,7 @@ class GradientMatching(MatchedImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "outer_loop", "batch_train")
+        at_least(1, self, "outer_loop", "batch_syn", "batch_train")
         at_least(0, self, "inner_loop", "lr_net")
 
     def loops(self) -> tuple[int, int]:

@@ -141,6 +141,22 @@ class Matcher:
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
         calibrate(self.network, self.data, draws)
+        chosen = self._sampled(images.shape[1], draws)
+        if chosen is None:
+            return self._match(images, draws)
+        gradient = torch.zeros_like(images)
+        gradient[chosen], distance = self._match(images[chosen], draws)
+        return gradient, distance
+
+    def _sampled(self, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor] | None:
+        """The indices of `batch_syn` of the `count` images of each class; None for all."""
+        size = self.settings.batch_syn
+        if size is None or size >= count:
+            return None
+        columns = [torch.randperm(count, generator=draws)[:size] for _ in self.classes]
+        return self.classes[:, None], torch.stack(columns).to(self.data.device)
+
+    def _match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         rows = real_rows(self.data, self.settings.batch_real, draws)
         largest = max(map(len, rows))
         shared = sample_params(self.strategy, draws, groups=len(rows))
@@ -231,6 +247,7 @@ class Matcher:
         """How many synthetic images of a class, and which classes, share a graph in memory."""
         image = matching_bytes(self.network, self.data.shape)
         weights = sum(weight.nbytes for weight in self.matched.values())
-        label = self.images_per_class * image + GRADIENTS_KEPT * weights
+        count = min(self.images_per_class, self.settings.batch_syn or self.images_per_class)
+        label = count * image + GRADIENTS_KEPT * weights
         classes = chunk_size_for(self.data.device, label)
         return max_items(self.data.device, image), chunks(self.data.classes, classes)

@@ -72,6 +72,22 @@ def test_a_step_is_algorithm_1_written_out(data):
     torch.testing.assert_close(synthetic.images(), images - 0.1 * velocity)
 
 
+def test_a_sampled_step_matches_the_sampled_images_alone(data):
+    whole, part = (Matcher(data, replace(TINY, batch_syn=size), seed=0) for size in (2, 1))
+    images = whole.initial_images()
+    for matcher in (whole, part):
+        initialise(matcher.network, generator(1))
+    gradient, distance = part.match(images, generator(2))
+    draws = generator(2)
+    columns = torch.stack([torch.randperm(2, generator=draws)[:1] for _ in range(3)])
+    chosen = torch.arange(3)[:, None], columns
+    expected, of_those = whole.match(images[chosen], draws)
+    assert distance == of_those
+    assert torch.equal(gradient[chosen], expected)
+    gradient[chosen] = 0
+    assert not gradient.any()
+
+
 def test_a_step_in_bfloat16_points_the_same_way(data):
     gradients, distances = [], []
     for precision in ("float32", "bfloat16"):
