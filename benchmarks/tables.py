@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.continual import split_streams
 from benchmarks.continual.main_job import REPLAYS
-from benchmarks.paper import figure3, table1, table2, table3, table4, table5
+from benchmarks.paper import figure3, frontier, table1, table2, table3, table4, table5
 from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
@@ -161,6 +161,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "heads": heads_table,
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
+    "frontier": lambda _: frontier.table(read_rows(RESULTS / frontier.FILE)),
     "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),

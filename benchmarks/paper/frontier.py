@@ -164,9 +164,7 @@ def cases(settings: Frontier) -> Iterator[Row]:
 def table(rows: Sequence[Row]) -> str:
     """Test accuracy (%) by dataset, size and recipe, with hard and with soft labels."""
     tested = [row for row in rows if row["tested_on"] == "test"]
-    kinds = dict.fromkeys(
-        (row["dataset"], row["ipc"], row["width"], row["recipe"]) for row in tested
-    )
+    kinds = dict.fromkeys(map(_kind, tested))
 
     def cells(kind: tuple[str, ...], labels: str) -> list[str]:
         found = [row for row in tested if _kind(row) == kind and row["labels"] == labels]
@@ -181,13 +179,14 @@ def table(rows: Sequence[Row]) -> str:
     columns = ("images per class", "CPU seconds", "accuracy")
     heads = [f"{column}, {labels}" for labels in ("hard", "soft") for column in columns]
     return markdown_table(
-        ["data set", "ipc", "width", "recipe", *heads],
+        ["data set", "ipc", "width", "steps", "recipe", *heads],
         ([*kind, *cells(kind, "hard"), *cells(kind, "soft")] for kind in kinds),
     )
 
 
 def _kind(row: Row) -> tuple[str, ...]:
-    return row["dataset"], row["ipc"], row["width"], row["recipe"]
+    steps = json.loads(row["evaluation"])["steps"]
+    return row["dataset"], row["ipc"], row["width"], str(steps), row["recipe"]
 
 
 def run(argv: list[str]) -> None:

@@ -121,7 +121,7 @@ class GradientMatching(MatchedImages):
     """ς_θ: epochs of the network on the synthetic set between two steps. None: as in the paper."""
     lr_net: float = 0.01
     batch_syn: int | None = None
-    """Synthetic images per class in a step, sampled; None: all, as published."""
+    """Synthetic images per class in a step of the images, sampled; None: all, as published."""
     batch_train: int = 256
     """Synthetic images per batch when the network in the loop is trained."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"

@@ -16,7 +16,7 @@ def test_measured_once_and_shown(tmp_path, capsys: pytest.CaptureFixture[str]) -
     assert (row["dataset"], row["recipe"], row["images_per_class"]) == ("digits", "random", "1")
     assert len(row["accuracies"].split()) == 2
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("| digits | 1 | 4 | random | 1 | ")
+    assert last.startswith("| digits | 1 | 4 | 3 | random | 1 | ")
     assert last.endswith("(1 × 2) |  |  |  |")
     frontier.run([*flags, *small, "--held-out"])
     held = read_rows(tmp_path / frontier.FILE)[1]

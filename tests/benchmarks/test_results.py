@@ -24,6 +24,7 @@ NUMBERS = {
     "exploration.csv": "seed accuracy_mean num_eval",
     "figure5.csv": "k t real_mean real_min real_max synthetic_mean synthetic_min synthetic_max "
     "seed train threads",
+    "frontier.csv": "ipc seed width images_per_class bytes cpu_seconds threads",
     "memory_exploration.csv": "factor images_per_class seed svhn mnist average seconds threads",
     "scaling-*.csv": "value seconds bytes threads",
     "speed.csv": "threads rounds reference_seconds engine_seconds ratio ratio_min ratio_max "
@@ -46,6 +47,7 @@ NUMBERS = {
 """Columns with a finite number in every row, by file."""
 LISTS = {
     "busy.csv": "seconds",
+    "frontier.csv": "accuracies",
     "split_streams.csv": "accuracies",
     "time_to_accuracy.csv": "accuracies",
 }
