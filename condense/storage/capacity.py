@@ -21,7 +21,10 @@ LABEL_BYTES = 1
 """Bytes per class of a soft label."""
 
 SAMPLE = 2000
-"""Training images from which the statistics of the coefficients are computed."""
+"""Training images from which the statistics of the coefficients are computed, at most."""
+
+BATCH = 100
+"""Of these in memory as floats at a time."""
 
 
 def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
@@ -32,7 +35,8 @@ def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
     """
     if settings.storage == Dct.name:
         some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
-        return Dct.fit(data.normalise(some), data.mean, data.std, settings.image_bytes)
+        batches = (data.normalise(part) for part in some.split(BATCH))
+        return Dct.fit(batches, data.shape, data.mean, data.std, settings.image_bytes)
     name = Pixels.name if settings.storage == "float32" else settings.storage
     return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
 

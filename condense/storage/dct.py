@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +19,9 @@ from condense.storage.bit_allocation import (
 from condense.storage.bits import pack, packed_size, unpack
 from condense.storage.codecs import Codec, Shape
 from condense.storage.ycbcr import from_ycbcr, to_ycbcr
+
+LOST = 0.1
+"""Squared error of the stored images as a share of their variance, unless a size is given."""
 
 SMALLEST_STD = 2.0**-14
 """Of a stored coefficient: the smallest normal number in half precision."""
@@ -103,25 +106,24 @@ class Dct(Codec):
     @classmethod
     def fit(
         cls,
-        images: Tensor,
+        batches: Iterable[Tensor],
+        shape: Shape,
         mean: Sequence[float],
         std: Sequence[float],
         image_bytes: int | None = None,
-        lost: float = 0.1,
     ) -> Dct:
         """The codec for images like these.
 
         Args:
-            images: [n, c, h, w], normalised.
+            batches: of images, [n, c, h, w], normalised; at least one image.
+            shape: of an image.
             mean, std: per channel, their normalisation.
-            image_bytes: bytes of a stored image; None: as few as lose at most `lost`.
-            lost: allowed squared error, as a share of the variance.
+            image_bytes: bytes of a stored image; None: as few as lose at most `LOST` of the
+                variance.
         """
-        channels, height, width = images.shape[1:]
-        found = _transform(images, torch.tensor(std).view(-1, 1, 1)).flatten(1)
-        variances = found.var(0, unbiased=False)
+        means, variances = _statistics(batches, std)
         if image_bytes is None:
-            image_bytes = _smallest_size(variances, lost)
+            image_bytes = _smallest_size(variances, LOST)
         bits = allocate_bits(variances, 8 * image_bytes)
         if not bits.any():  # all images are the same
             bits[0] = 1
@@ -129,10 +131,10 @@ class Dct(Codec):
         kept = Coefficients(
             index.to(torch.int32).cpu(),
             bits[index].to(torch.uint8).cpu(),
-            found.mean(0)[index].to(torch.float16).cpu(),
+            means[index].to(torch.float16).cpu(),
             variances[index].sqrt().clamp_min(SMALLEST_STD).to(torch.float16).cpu(),
         )
-        return cls((channels, height, width), mean, std, kept)
+        return cls(shape, mean, std, kept)
 
     @property
     def planes(self) -> tuple[Shape, ...]:
@@ -151,7 +153,7 @@ class Dct(Codec):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """The stored coefficients, not rounded."""
-        mean, std = self._statistics(images)
+        mean, std = self.kept.mean.to(images), self.kept.std.to(images)
         found = _transform(images, self.std).flatten(1)[:, self.kept.index.to(images.device)]
         return [((found - mean) / std)[:, :, None, None]]
 
@@ -162,7 +164,7 @@ class Dct(Codec):
         widths = self.kept.widths.to(values.device)
         rounded = level_values(level_numbers(values.detach(), widths), widths).to(values)
         rounded = rounded + (values - values.detach())
-        mean, std = self._statistics(values)
+        mean, std = self.kept.mean.to(values), self.kept.std.to(values)
         coefficients = values.new_zeros(len(values), math.prod(self.shape)).index_copy(
             1, self.kept.index.to(values.device, torch.int64), rounded * std + mean
         )
@@ -181,8 +183,19 @@ class Dct(Codec):
             raise ValueError(f"coefficients are {packed.dtype} {list(packed.shape)}")
         return [level_values(unpack(packed, widths), widths)[:, :, None, None]]
 
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        return self.kept.mean.to(like), self.kept.std.to(like)
+
+def _statistics(batches: Iterable[Tensor], std: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Mean and variance of each coefficient, float64 [c·h·w]."""
+    scale, count = torch.tensor(std).view(-1, 1, 1), 0
+    first = total = squares = torch.zeros(())
+    for batch in batches:
+        found = _transform(batch, scale).flatten(1).double()
+        first = first if count else found[0]  # constant coefficients then have a variance of 0
+        total = total + (found - first).sum(0)
+        squares = squares + (found - first).square().sum(0)
+        count += len(batch)
+    mean = total / count
+    return first + mean, (squares / count - mean.square()).clamp_min(0)
 
 
 def _smallest_size(variances: Tensor, lost: float) -> int:

@@ -26,8 +26,9 @@ def smooth(count: int, channels: int, height: int, width: int, seed: int = 0) ->
 
 
 def fitted(images: torch.Tensor, image_bytes: int | None = None) -> Dct:
-    channels = images.shape[1]
-    return Dct.fit(images, MEAN[:channels], STD[:channels], image_bytes)
+    channels, height, width = images.shape[1:]
+    parts = images.split(7)
+    return Dct.fit(parts, (channels, height, width), MEAN[:channels], STD[:channels], image_bytes)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 7, 10)])
