@@ -171,7 +171,10 @@ class CondensedSet:
             )
 
     def grid(self, path: Path | str | None = None) -> Image.Image:
-        """The images in a grid, one row per class; also written to `path` as PNG if given."""
+        """The images in a grid, one row per class; also written to `path` as PNG if given.
+
+        A class with very many images is shown by its first ones.
+        """
         picture = _picture(self)
         if path is not None:
             with atomic_write(Path(path)) as aside:
@@ -304,11 +307,16 @@ def _check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
         raise ValueError("images of a set with distill_lrs must be ordered by class")
 
 
-def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Image.Image:
-    """The images in a grid, enlarged by an integer factor so that small images are visible."""
+def _picture(
+    condensed: CondensedSet, gap: int = 2, longest: int = 1600, widest: int = 2000
+) -> Image.Image:
+    """The images in a grid, enlarged by an integer factor so that small images are visible.
+
+    Of a class with many images it has those that fit into `widest` pixels, at least 10.
+    """
     labels = condensed.hard_labels
-    columns = int(labels.bincount().max())
     channels, height, width = condensed.shape
+    columns = min(int(labels.bincount().max()), max(10, (widest - gap) // (width + gap)))
     canvas = torch.ones(
         channels, condensed.classes * (height + gap) + gap, columns * (width + gap) + gap
     )
@@ -316,6 +324,8 @@ def _picture(condensed: CondensedSet, gap: int = 2, longest: int = 1600) -> Imag
     for index, row in enumerate(labels.tolist()):
         column = filled[row]
         filled[row] += 1
+        if column >= columns:
+            continue
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]
     pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)

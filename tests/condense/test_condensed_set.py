@@ -44,8 +44,14 @@ def a_set_with_lrs(**rest):
     return replace(a_set(**rest), distill_lrs=torch.tensor([[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]))
 
 
+def a_set_with_rounded_labels():
+    return replace(a_set(), labels=(255 * soft_labels()).to(torch.uint8))
+
+
 @pytest.mark.parametrize(
-    "before", [a_set(), a_soft_set(), a_set_with_lrs()], ids=["hard", "soft", "distill_lrs"]
+    "before",
+    [a_set(), a_soft_set(), a_set_with_rounded_labels(), a_set_with_lrs()],
+    ids=["hard", "soft", "rounded", "distill_lrs"],
 )
 def test_save_and_load_give_the_same_bits(tmp_path, before):
     before.save(tmp_path / "set.safetensors")
@@ -110,6 +116,28 @@ def test_grid_has_a_row_per_class(tmp_path):
     assert picture.size == (factor * 22, factor * 32)
     centres = [picture.getpixel((6 * factor, (6 + 10 * row) * factor)) for row in range(3)]
     assert centres == [0, 128, 255]
+
+
+def test_a_class_with_very_many_images_is_shown_by_its_first_ones():
+    many = a_set(ipc=300, shape=(1, 8, 8))
+    assert many.grid().width == 2 + 199 * 10
+    first = torch.arange(900).view(3, 300)[:, :199].flatten()
+    few = replace(many, images=many.images[first], labels=many.labels[first])
+    assert many.grid().tobytes() == few.grid().tobytes()
+
+
+def test_rounded_labels_are_proportional_to_probabilities():
+    labels = torch.tensor([[255, 0, 0], [85, 170, 0]], dtype=torch.uint8).repeat(3, 1)
+    small = replace(a_set(), labels=labels)
+    expected = torch.tensor([[1.0, 0, 0], [1 / 3, 2 / 3, 0]]).repeat(3, 1)
+    torch.testing.assert_close(small.targets, expected)
+
+
+def test_a_rounded_label_without_a_class_is_refused(tmp_path):
+    path = tmp_path / "set.safetensors"
+    replace(a_set(), labels=torch.zeros(6, 3, dtype=torch.uint8)).save(path)
+    with pytest.raises(UserError, match="no probability above 0"):
+        CondensedSet.load(path)
 
 
 def test_soft_labels_go_with_the_images():
