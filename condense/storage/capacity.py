@@ -58,8 +58,9 @@ def images_per_class(data: ImageData, settings: MethodSettings) -> int:
     count = (settings.ipc * math.prod(data.shape) - shared) // each
     if count < 1:
         raise UserError(
-            f"one image per class needs {each + shared} bytes with all that is stored, more than "
-            f"{settings.ipc} whole: choose a larger --ipc, smaller images, or --labels hard"
+            f"an image needs {each + shared} bytes with its label and its share of the tables, "
+            f"{settings.ipc} whole images have {settings.ipc * math.prod(data.shape)}: choose a "
+            "larger --ipc, smaller images, or --labels hard"
         )
     return count
 
