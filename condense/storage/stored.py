@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from condense.storage.codecs import Codec
 from condense.storage.registry import describe, read_codec
+from condense.system.memory import check_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,10 @@ class StoredImages:
             ValueError, KeyError, UserError: the content is invalid.
         """
         codec = read_codec(self.metadata, self.tensors, mean, std)
-        return codec.decode(codec.unpack(self.tensors)) * codec.std + codec.mean
+        planes = codec.unpack(self.tensors)
+        # The images, and the codec's steps to them, 4 bytes per number each.
+        check_memory(16 * len(planes[0]) * math.prod(codec.shape), "decoding these images")
+        return codec.decode(planes) * codec.std + codec.mean
 
     @property
     def bytes(self) -> int:

@@ -16,6 +16,7 @@ RUN = "run"
 OTHER = "other"
 SMALL = (*TRAINING, "--ipc", "1", "--iterations", "3", "--evaluation.num-eval", "2")
 STORED = ("--storage", "pixels", "--factor", "2", "--labels", "soft", "--teacher-steps", "2")
+COEFFICIENTS = ("--storage", "dct", "--image-bytes", "8")
 TESTS = ("--evaluation.epoch-eval-train", "2")
 SEARCH = (*TRAINING, "--n-trials", "4", "--retraining.networks", "0")
 STREAM = (
@@ -53,6 +54,18 @@ def _condensing(*arguments: str, interrupt_after: int) -> Base:
     )
 
 
+def _stored(*storage: str) -> Base:
+    """A set in another storage, and the commands that read it."""
+    return Base(
+        "condense",
+        ("run", *SMALL, *TESTS, *storage),
+        (
+            ("condense", "show", SET),
+            ("condense", "evaluate", SET, "--preset", "smoke", "--num-eval", "1", "--quiet"),
+        ),
+    )
+
+
 _EVALUATED = ("evaluate", f"{OTHER}/condensed.safetensors", *TRAINING, "--num-eval", "3")
 _COMPARE = ("nas.compare", RUN, OTHER)
 _GROUND_TRUTH = ("nas.search", *SEARCH, "--proxy", "parameters", "--ground-truth")
@@ -67,14 +80,8 @@ BASES: dict[str, Base] = {
             (*("nas.search", *SEARCH, "--proxy"), SET),
         ),
     ),
-    "stored": Base(
-        "condense",
-        ("run", *SMALL, *TESTS, *STORED),
-        (
-            ("condense", "show", SET),
-            ("condense", "evaluate", SET, "--preset", "smoke", "--num-eval", "1", "--quiet"),
-        ),
-    ),
+    "stored": _stored(*STORED),
+    "coefficients": _stored(*COEFFICIENTS),
     "condensing": _condensing("--iterations", "3", interrupt_after=2),
     "testing": _condensing("--iterations", "1", interrupt_after=3),
     "matching distributions": _condensing("--method", "dm", interrupt_after=1),

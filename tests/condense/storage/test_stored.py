@@ -143,6 +143,16 @@ def test_damaged_metadata_is_one_line(key: str, value: str, tmp_path: Path) -> N
         CondensedSet.load(path)
 
 
+def test_images_that_exceed_the_memory_are_one_line(tmp_path: Path) -> None:
+    """A small file may hold the coefficients of an image of any size."""
+    path = tmp_path / "set.safetensors"
+    condense(colours(), "random", ipc=4, **DCT).save(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, tensors, {**metadata, "shape": "[3, 90000, 90000]"})
+    with pytest.raises(UserError, match="decoding these images needs"):
+        CondensedSet.load(path)
+
+
 def test_a_class_with_few_images() -> None:
     """A coreset has as many as every class has; learnt images begin with repeated ones."""
     data = blobs(shape=(3, 8, 8), per_class=5)
