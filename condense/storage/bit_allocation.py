@@ -30,17 +30,30 @@ def allocate_bits(variances: Tensor, most: int) -> Tensor:
         variances: [k].
         most: bits of all coefficients.
     """
-    distortions = torch.tensor(DISTORTIONS, dtype=torch.float64)
-    saved = variances.double()[:, None] * (distortions[:-1] - distortions[1:])
-    best = saved.flatten().sort(descending=True, stable=True)
+    best = _saved(variances).sort(descending=True, stable=True)
     chosen = best.indices[:most][best.values[:most] > 0]
     return (chosen // MOST_BITS).bincount(minlength=len(variances))
 
 
-def lost_share(variances: Tensor, bits: Tensor) -> float:
-    """Squared error of the quantised coefficients, as a share of their total variance."""
-    distortions = torch.tensor(DISTORTIONS, dtype=torch.float64)
-    return float((variances.double() * distortions[bits]).sum() / variances.double().sum())
+def bits_needed(variances: Tensor, lost: float) -> int:
+    """The fewest bits in total with a squared error of at most `lost`, a share of the variance.
+
+    Args:
+        variances: [k].
+        lost: at least that of `MOST_BITS` for each coefficient.
+    """
+    saved = _saved(variances).sort(descending=True, stable=True).values
+    total = variances.double().sum()
+    return 1 + int((total - saved.cumsum(0) > lost * total).sum())
+
+
+def _saved(variances: Tensor) -> Tensor:
+    """By how much each further bit of each coefficient reduces the squared error, [k · MOST_BITS].
+
+    Ordered by coefficient, then by bit.
+    """
+    distortions = torch.tensor(DISTORTIONS, dtype=torch.float64, device=variances.device)
+    return (variances.double()[:, None] * (distortions[:-1] - distortions[1:])).flatten()
 
 
 def level_numbers(values: Tensor, bits: Tensor) -> Tensor:

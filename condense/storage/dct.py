@@ -12,9 +12,9 @@ from torch import Tensor
 from condense.storage.bit_allocation import (
     MOST_BITS,
     allocate_bits,
+    bits_needed,
     level_numbers,
     level_values,
-    lost_share,
 )
 from condense.storage.bits import pack, packed_size, unpack
 from condense.storage.codecs import Codec, Shape
@@ -123,7 +123,7 @@ class Dct(Codec):
         """
         means, variances = _statistics(batches, std)
         if image_bytes is None:
-            image_bytes = _smallest_size(variances, LOST)
+            image_bytes = -(-bits_needed(variances, LOST) // 8)
         bits = allocate_bits(variances, 8 * image_bytes)
         if not bits.any():  # all images are the same
             bits[0] = 1
@@ -196,18 +196,6 @@ def _statistics(batches: Iterable[Tensor], std: Sequence[float]) -> tuple[Tensor
         count += len(batch)
     mean = total / count
     return first + mean, (squares / count - mean.square()).clamp_min(0)
-
-
-def _smallest_size(variances: Tensor, lost: float) -> int:
-    """The smallest number of bytes per image that lose at most this share of the variance."""
-    low, high = 1, len(variances)
-    while low < high:
-        middle = (low + high) // 2
-        if lost_share(variances, allocate_bits(variances, 8 * middle)) <= lost:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 def _transform(images: Tensor, std: Tensor) -> Tensor:

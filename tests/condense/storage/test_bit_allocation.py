@@ -14,9 +14,9 @@ from condense.storage.bit_allocation import (
     MOST_BITS,
     STEPS,
     allocate_bits,
+    bits_needed,
     level_numbers,
     level_values,
-    lost_share,
 )
 
 
@@ -33,6 +33,12 @@ def distortion(step: float, bits: int) -> float:
         centre = (level + 0.5) * step
         total += quad(lambda x, c=centre: (x - c) ** 2 * laplace(x), level * step, end)[0]
     return 2 * total
+
+
+def lost_share(variances: torch.Tensor, bits: torch.Tensor) -> float:
+    """Squared error as a share of the variance."""
+    distortions = torch.tensor(DISTORTIONS, dtype=torch.float64)
+    return float((variances * distortions[bits]).sum() / variances.sum())
 
 
 @pytest.mark.parametrize("bits", [1, 2, 3, 4, 5])
@@ -58,6 +64,15 @@ def test_no_other_allocation_has_a_smaller_error() -> None:
         lost_share(variances, torch.tensor(other)) for other in all_others if sum(other) <= most
     )
     assert lost_share(variances, ours) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("lost", [0.5, 0.1, 0.01])
+def test_one_bit_fewer_loses_more_than_allowed(lost: float) -> None:
+    variances = torch.randn(50, generator=generator(0)).square()
+    bits = bits_needed(variances, lost)
+    assert lost_share(variances, allocate_bits(variances, bits)) <= lost
+    assert lost_share(variances, allocate_bits(variances, bits - 1)) > lost
+    assert bits_needed(torch.zeros(3), lost) == 1
 
 
 def test_constant_coefficients_get_no_bits_and_no_coefficient_more_than_eight() -> None:
