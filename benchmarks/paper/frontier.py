@@ -124,6 +124,7 @@ def measure(data: ImageData, case: Row, evaluation: Evaluation) -> Row:
     """Condense by a recipe and test the set; one row."""
     from condense.api import condense
     from condense.evaluation import evaluate
+    from condense.runs.run_dir import provenance
 
     method, changes = RECIPES[case["recipe"]]
     rest = {**changes, "ipc": case["ipc"], "labels": case["labels"]}
@@ -139,6 +140,7 @@ def measure(data: ImageData, case: Row, evaluation: Evaluation) -> Row:
         "cpu_seconds": f"{seconds:.1f}",
         "accuracies": " ".join(f"{100 * value:.2f}" for value in accuracy.values),
         "images": data.fingerprint(),
+        **provenance(),
         **machine(1),
     }
 
