@@ -164,7 +164,8 @@ def show(argv: list[str]) -> None:
     about = condensed.provenance
     keys = ("dataset", "method", "ipc", "network", "seed", "accuracy", "version")
     rows = [(key, str(about[key])) for key in keys if key in about]
-    print(text_table([*rows, ("picture", str(settings.out))]))
+    sizes = [("images", f"{condensed.ipc} per class"), ("bytes", str(condensed.bytes))]
+    print(text_table([*rows, *sizes, ("picture", str(settings.out))]))
 
 
 def methods(argv: list[str]) -> None:
