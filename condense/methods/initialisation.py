@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
 from condense.augment.params import AugmentParams
 from condense.condensed_set import CondensedSet
-from condense.config.methods import Coreset, LearnedImages, MatchedImages
+from condense.config.methods import Coreset, LearnedImages, MatchedImages, MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.selection import herd, require_images, select_randomly, smallest_class
@@ -41,14 +42,8 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     require_images(data, settings.ipc)
     distinct = min(count, smallest_class(data))
     if settings.init == "herding":
-        like = Coreset(
-            settings.ipc,
-            settings.network,
-            storage=settings.storage,
-            factor=settings.factor,
-            image_bytes=settings.image_bytes,
-            steps=settings.herding_steps,
-        )
+        shared = {item.name: getattr(settings, item.name) for item in fields(MethodSettings)}
+        like = Coreset(**shared, steps=settings.herding_steps)
         rows = herd(data, like, distinct, seed)
     else:
         rows = select_randomly(data, distinct, seed)

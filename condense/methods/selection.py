@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +16,7 @@ from condense.models.build import Classifier, build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.storage.capacity import codec_of, images_per_class, stored_set
+from condense.storage.codecs import Codec
 from condense.training.chunking import max_forward_batch, max_training_batch
 from condense.training.loop import Step, in_chunks, train
 from condense.training.schedule import Schedule
@@ -67,21 +70,18 @@ def _herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
     codec = None if settings.lossless else codec_of(data, settings)
     chunk_size = max_forward_batch(max_training_batch(network, data.shape, data.device))
 
-    def features(images: Tensor) -> Tensor:
-        found: Tensor = network.features(data.normalise(images))
-        return F.normalize(found)
-
-    def features_of_stored(images: Tensor) -> Tensor:
-        assert codec is not None
-        found: Tensor = network.features(codec.decode(codec.encode(data.normalise(images))))
+    def features(images: Tensor, codec: Codec | None = None) -> Tensor:
+        images = data.normalise(images)
+        seen = images if codec is None else codec.decode(codec.encode(images))
+        found: Tensor = network.features(seen)
         return F.normalize(found)
 
     selected = []
     for rows in data.train_indices_by_class():
         images = data.x_train[rows]
         found = in_chunks(features, images, chunk_size)
-        # Learnt from is the decoded image; what it stands for are the real ones.
-        seen = in_chunks(features_of_stored, images, chunk_size) if codec else found
+        # Networks learn from the decoded images, which stand for the real ones.
+        seen = in_chunks(partial(features, codec=codec), images, chunk_size) if codec else found
         selected.append(rows[greedy_herding(seen, count, found.mean(0))])
     return torch.stack(selected)
 

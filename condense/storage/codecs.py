@@ -6,6 +6,7 @@ so that learning rates mean the same in every codec.
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -64,6 +65,10 @@ class Codec(ABC):
     @abstractmethod
     def pack(self, planes: Sequence[Tensor]) -> dict[str, Tensor]:
         """The planes as they are stored: named tensors, on the CPU."""
+
+    def metadata(self) -> dict[str, str]:
+        """Text entries of a file, which together with its tensors determine the codec."""
+        return {"storage": self.name, "shape": json.dumps(self.shape)}
 
     @abstractmethod
     def unpack(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:

@@ -60,6 +60,10 @@ class PixelCodec(Codec):
             named[f"plane{number}.high"] = rounded.high
         return named
 
+    def metadata(self) -> dict[str, str]:
+        """Storage, shape and factor."""
+        return {**super().metadata(), "factor": str(self.factor)}
+
     def unpack(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """The values of the levels."""
         planes = []

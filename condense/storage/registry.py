@@ -33,14 +33,6 @@ def pixel_codec(
     return kind(shape, mean, std, factor)
 
 
-def describe(codec: Codec) -> dict[str, str]:
-    """Text entries of a file, from which and from its tensors `read_codec` makes the codec."""
-    entries = {"storage": codec.name, "shape": json.dumps(codec.shape)}
-    if isinstance(codec, PixelCodec):
-        entries["factor"] = str(codec.factor)
-    return entries
-
-
 def read_codec(
     entries: Mapping[str, str],
     tensors: Mapping[str, Tensor],
@@ -50,7 +42,7 @@ def read_codec(
     """The codec of a file.
 
     Args:
-        entries: what `describe` returned.
+        entries: what `Codec.metadata` returned.
         tensors: of the file.
         mean, std: per channel, the normalisation of its images.
 

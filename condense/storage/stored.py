@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from condense.storage.codecs import Codec
-from condense.storage.registry import describe, read_codec
+from condense.storage.registry import read_codec
 from condense.system.memory import check_memory
 
 
@@ -28,7 +28,7 @@ class StoredImages:
     @classmethod
     def of(cls, codec: Codec, planes: Sequence[Tensor]) -> StoredImages:
         """Planes of `codec`, each [n, channels, height, width], as they are stored."""
-        return cls(codec.pack(planes), describe(codec))
+        return cls(codec.pack(planes), codec.metadata())
 
     def decode(self, mean: Sequence[float], std: Sequence[float]) -> Tensor:
         """The images as pixels, float32 [n, c, h, w]; 0 is black and 1 white, not clamped.

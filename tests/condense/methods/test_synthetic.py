@@ -6,8 +6,11 @@ import torch
 from condense.api import condense
 from condense.config.methods import DistributionMatching, GradientMatching
 from condense.config.network import Network
-from condense.methods.initialisation import synthetic_images
+from condense.errors import UserError
+from condense.methods.initialisation import match_images, synthetic_images
+from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import assert_resumes, same_sets
@@ -64,6 +67,18 @@ def test_a_restored_state_goes_on_with_the_same_bits() -> None:
     for synthetic in (first, second):
         synthetic.step(start * 2, 0.1)
     assert torch.equal(first.images(), second.images())
+
+
+def test_coefficients_that_diverge_in_the_last_step_are_one_line() -> None:
+    """Rounded to levels they would look finite."""
+    settings = DistributionMatching(2, iterations=1, storage="dct", image_bytes=20)
+
+    def diverge(images: SyntheticImages, k: int) -> float:
+        images.planes[0].data[0, 0] = torch.nan
+        return 0.0
+
+    with pytest.raises(UserError, match="diverged at iteration 1"):
+        match_images(blobs(shape=(3, 16, 16)), settings, 0, Checkpointer(), diverge)
 
 
 @pytest.mark.parametrize(("storage", "factor"), STORAGES)

@@ -71,6 +71,18 @@ def test_the_table_of_coefficients_counts() -> None:
         assert 0 <= 4 * 192 * 3 - small.bytes < 3 * (each + 1)
 
 
+def assert_refused_if_changed(
+    storage: dict[str, object], name: str, change: object, folder: Path
+) -> None:
+    """A file in which one tensor is changed is not a condensed set."""
+    path = folder / "set.safetensors"
+    condense(colours(), "random", ipc=4, **storage).save(path)
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, {**tensors, name: change(tensors[name]).contiguous()}, metadata)
+    with pytest.raises(UserError, match="is not a condensed set"):
+        CondensedSet.load(path)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
@@ -89,12 +101,7 @@ def test_the_table_of_coefficients_counts() -> None:
     ],
 )
 def test_damaged_coefficients_are_one_line(name: str, change: object, tmp_path: Path) -> None:
-    path = tmp_path / "set.safetensors"
-    condense(colours(), "random", ipc=4, **DCT).save(path)
-    tensors, metadata = read_tensors(path)
-    write_tensors(path, {**tensors, name: change(tensors[name]).contiguous()}, metadata)
-    with pytest.raises(UserError, match="is not a condensed set"):
-        CondensedSet.load(path)
+    assert_refused_if_changed(DCT, name, change, tmp_path)
 
 
 def test_whole_pixels_are_the_real_ones() -> None:
@@ -116,12 +123,7 @@ def test_whole_pixels_are_the_real_ones() -> None:
     ],
 )
 def test_a_damaged_plane_is_one_line(name: str, change: object, tmp_path: Path) -> None:
-    path = tmp_path / "set.safetensors"
-    condense(colours(), "random", ipc=2, **SMALL).save(path)
-    tensors, metadata = read_tensors(path)
-    write_tensors(path, {**tensors, name: change(tensors[name]).contiguous()}, metadata)
-    with pytest.raises(UserError, match="is not a condensed set"):
-        CondensedSet.load(path)
+    assert_refused_if_changed(SMALL, name, change, tmp_path)
 
 
 @pytest.mark.parametrize(
