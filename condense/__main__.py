@@ -230,18 +230,40 @@ def _run_defaults(
     preset: str = "paper",
     architecture: str = "convnet",
     norm: Any = "instance",
+    evaluation_network_architecture: str = "convnet",
+    evaluation_network_norm: Any = "instance",
+    evaluation_epoch_eval_train: str | None = None,
 ) -> Run:
     chosen = method_named(method)
     network = replace(chosen.preset(preset).network, architecture=architecture, norm=norm)
     return Run(
         method=method,
         settings=chosen.preset(preset, network=network),
-        evaluation=preset_of(Evaluation, preset),
+        evaluation=_evaluation(
+            preset,
+            evaluation_network_architecture,
+            evaluation_network_norm,
+            evaluation_epoch_eval_train,
+        ),
     )
 
 
-def _evaluate_defaults(preset: str = "paper") -> Evaluate:
-    return Evaluate(set=tyro.MISSING, evaluation=preset_of(Evaluation, preset))
+def _evaluate_defaults(
+    preset: str = "paper",
+    architecture: str = "convnet",
+    norm: Any = "instance",
+    epoch_eval_train: str | None = None,
+) -> Evaluate:
+    evaluation = _evaluation(preset, architecture, norm, epoch_eval_train)
+    return Evaluate(set=tyro.MISSING, evaluation=evaluation)
+
+
+def _evaluation(preset: str, architecture: str, norm: Any, epochs: str | None) -> Evaluation:
+    """The preset for this network; without steps if the command line gives epochs."""
+    network = preset_of(Evaluation, preset).network
+    changes: dict[str, Any] = {} if epochs is None else {"steps": None}
+    changes["network"] = replace(network, architecture=architecture, norm=norm)
+    return preset_of(Evaluation, preset, **changes)
 
 
 def _load(dataset: str, common: Common) -> ImageData:

@@ -147,9 +147,10 @@ def condensing_preset(
 ) -> Any:
     """Settings of the condensation method of a memory in a preset.
 
-    With a factor above 1, gradients are matched in a ConvNet with one block less for each halving
-    of the images. With all blocks, the last feature maps have too little spatial resolution, and
-    the condensed images are worse exemplars (docs/results.md).
+    The buffer stores the images, so the method returns them as float32. With a factor above 1,
+    gradients are matched in a ConvNet with one block less for each halving of the images. With all
+    blocks, the last feature maps have too little spatial resolution, and the condensed images are
+    worse exemplars (docs/results.md).
 
     Args:
         memory: name of the method.
@@ -159,11 +160,11 @@ def condensing_preset(
     """
     method = method_named(memory)
     if method.settings is not GradientMatching:
-        return method.preset(preset)
+        return method.preset(preset, storage="float32")
     changes: dict[str, Any] = {}
     if preset == "cpu":
         changes = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
-    settings = method.preset(preset, **changes)
+    settings = method.preset(preset, storage="float32", **changes)
     depth = max(1, settings.network.depth - (factor.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
 

@@ -29,13 +29,16 @@ CHANGING_NOTHING = ("workers", "timeout", "storage")
 """Flags that may be changed with --resume."""
 
 
-def defaults(preset: str = "paper", proxy: str = "dsa") -> Search:
-    """The settings before the flags are applied."""
+def defaults(
+    preset: str = "paper", proxy: str = "dsa", training_epochs: str | None = None
+) -> Search:
+    """The settings before the flags are applied; epochs replace the steps of the preset."""
+    without_steps: dict[str, Any] = {} if training_epochs is None else {"steps": None}
     made = proxy in PROXIES and proxy not in UNCONDENSED
     return Search(
         **search_preset(preset),
         proxy=proxy,
-        training=training_preset(preset, proxy),
+        training=training_preset(preset, proxy, **without_steps),
         retraining=training_preset(preset, "whole"),
         condensing=method_named(proxy).preset(preset) if made else None,
     )

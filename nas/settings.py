@@ -71,7 +71,7 @@ UNCONDENSED = ("early-stopping", "whole", "parameters")
 _TRAINING: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {"early-stopping": {"steps": 300}, "whole": {"epochs": 100}},
     "cpu": {
-        "a set": {"epochs": 150, "batch_size": 50, "test_images": 2000},
+        "a set": {"steps": 300, "batch_size": 50, "test_images": 2000},
         "early-stopping": {"steps": 300, "batch_size": 50, "test_images": 2000},
         "whole": {"epochs": 1, "batch_size": 50, "test_images": 2000},
     },

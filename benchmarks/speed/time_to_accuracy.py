@@ -23,7 +23,7 @@ from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import Network
-from condense.config.presets import PRESETS, preset
+from condense.config.presets import PRESETS
 from condense.config.serialization import overrides
 from condense.runs.report import markdown_table
 from condense.runs.run_dir import provenance
@@ -100,10 +100,11 @@ class TimeToAccuracy:
         """The data set and the test."""
         from benchmarks.speed.trials import Case
 
-        test = preset(
-            Evaluation, "cpu", num_eval=self.num_eval, epoch_eval_train=self.epoch_eval_train
+        test = Evaluation(
+            num_eval=self.num_eval,
+            epoch_eval_train=self.epoch_eval_train,
+            network=Network(width=self.width),
         )
-        test = replace(test, network=Network(width=self.width))
         return Case(self.dataset, self.data_root, self.held_out, test, self.seed)
 
 

@@ -66,8 +66,9 @@ def parse(
 
     Args:
         defaults: returns the default settings. Its parameters are the flags on which defaults
-            depend, such as `preset` or `method`. They are looked up in `argv` first; a flag that
-            is not in `argv` keeps the default of the function. `preset` is never "auto".
+            depend, such as `preset`, `method` or, for `network.norm`, `network_norm`. They are
+            looked up in `argv` first; a flag that is not in `argv` keeps the default of the
+            function. `preset` is never "auto".
         argv: the arguments.
         prog: the command as typed, for the help and for config.json.
         changing_nothing: the command's own flags that do not change the result.
@@ -150,10 +151,15 @@ def _peek(argv: Sequence[str], flag: str) -> str | None:
     found = None
     for position, argument in enumerate(argv):
         name, equals, value = argument.partition("=")
-        if name.startswith("--") and name[2:].replace("_", "-") == flag.replace("_", "-"):
+        if name.startswith("--") and _parameter(name[2:]) == _parameter(flag):
             following = argv[position + 1] if position + 1 < len(argv) else None
             found = value if equals else following
     return found
+
+
+def _parameter(flag: str) -> str:
+    """The name of a function's parameter for a flag: `network_width` for `network.width`."""
+    return flag.replace("-", "_").replace(".", "_")
 
 
 def _preset(argv: Sequence[str], helping: bool) -> Any:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from condense.config.methods import Augment, Operation
 from condense.config.network import Network
+from condense.errors import UserError
 from condense.validation import at_least, check_values
 
 
@@ -23,7 +24,7 @@ class Evaluation:
     epoch_eval_train: int | None = None
     """Epochs. None: as in the paper, 1000 with augmentation and 300 without."""
     steps: int | None = None
-    """Training steps, instead of epochs."""
+    """Training steps, instead of epochs: for sets of many images."""
     lr: float = 0.01
     lr_schedule: Literal["step", "cosine"] = "step"
     """step: the learning rate is divided by ten after half of the steps, as in the paper. cosine:
@@ -41,3 +42,5 @@ class Evaluation:
         check_values(self)
         at_least(0, self, "num_eval", "lr", "momentum", "weight_decay")
         at_least(1, self, "epoch_eval_train", "steps", "batch_size")
+        if self.epoch_eval_train is not None and self.steps is not None:
+            raise UserError("give the evaluation either epoch-eval-train or steps, not both")

@@ -44,7 +44,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "herding_steps": 200,
             "network": _CPU_NETWORK,
         },
-        Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
+        Forgetting: {"epochs": 3, "storage": "dct", "network": _CPU_NETWORK},
         DatasetDistillation: {
             "iterations": 30,
             "distill_epochs": 10,
@@ -63,8 +63,15 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "batch_real": 256,
             "network": _CPU_NETWORK,
         },
-        Coreset: {"steps": 200, "network": _CPU_NETWORK},
-        Evaluation: {"num_eval": 5, "epoch_eval_train": 300, "network": _CPU_NETWORK},
+        Coreset: {"steps": 200, "storage": "dct", "network": _CPU_NETWORK},
+        Evaluation: {
+            "num_eval": 3,
+            "steps": 1000,
+            "lr": 0.05,
+            "lr_schedule": "cosine",
+            "batch_size": 100,
+            "network": _CPU_NETWORK,
+        },
     },
     "smoke": {
         GradientMatching: {
@@ -88,13 +95,20 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     },
 }
 
-WITHOUT_NORMS: dict[str, dict[str, float]] = {
-    "mlp": {"lr_net": 0.01, "lr_img": 0.03},
-    "lenet": {"lr_net": 0.01, "lr_img": 0.3},
-    "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
+WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
+    GradientMatching: {
+        "mlp": {"lr_net": 0.01, "lr_img": 0.03},
+        "lenet": {"lr_net": 0.01, "lr_img": 0.3},
+        "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
+    },
+    Evaluation: {
+        "mlp": {"lr": 0.01},
+        "lenet": {"lr": 0.01},
+        "alexnet": {"lr": 0.01},
+    },
 }
-"""Learning rates of gradient matching in the cpu preset for architectures without normalisation,
-which diverge at those of the ConvNet. A network with norm "none" has the values of the LeNet."""
+"""Learning rates in the cpu preset for architectures without normalisation, which diverge or learn
+less at those of the ConvNet. A network with norm "none" has the values of the LeNet."""
 
 SettingsT = TypeVar("SettingsT")
 
@@ -112,14 +126,17 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
         if change not in fields:
             raise unknown("setting", change, fields)
     chosen = {**PRESETS[name].get(settings, {}), **changes}
-    if name == "cpu" and settings is GradientMatching:
-        chosen = {**chosen, **_lrs_without_norms(chosen["network"]), **changes}
+    if changes.get("epoch_eval_train") is not None and "steps" not in changes:
+        chosen.pop("steps", None)  # the epochs asked for, instead of the steps of the preset
+    if name == "cpu" and settings in WITHOUT_NORMS:
+        lrs = _lrs_without_norms(WITHOUT_NORMS[settings], chosen["network"])
+        chosen = {**chosen, **lrs, **changes}
     return settings(**chosen)
 
 
-def _lrs_without_norms(network: Network) -> dict[str, float]:
+def _lrs_without_norms(lrs: dict[str, dict[str, float]], network: Network) -> dict[str, float]:
     bare = "lenet" if network.norm == "none" else ""
-    return WITHOUT_NORMS.get(network.architecture) or WITHOUT_NORMS.get(bare) or {}
+    return lrs.get(network.architecture) or lrs.get(bare) or {}
 
 
 def preset_for(device: str, name: str = "auto") -> str:

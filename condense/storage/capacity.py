@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.storage.codecs import Codec
-from condense.storage.dct import Dct
+from condense.storage.dct import Dct, Spectrum
 from condense.storage.pixels import Pixels
 from condense.storage.registry import pixel_codec
 from condense.storage.stored import StoredImages
@@ -34,11 +35,30 @@ def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
         UserError: the images are smaller than the factor.
     """
     if settings.storage == Dct.name:
-        some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
-        batches = (data.normalise(part) for part in some.split(BATCH))
-        return Dct.fit(batches, data.shape, data.mean, data.std, settings.image_bytes)
+        return _dct(data, settings)
     name = Pixels.name if settings.storage == "float32" else settings.storage
     return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
+
+
+def _dct(data: ImageData, settings: MethodSettings) -> Codec:
+    """Coefficients. Without `image_bytes`: small images; better ones if the smallest class has too
+    few to fill the bytes; pixels if as many whole images fit."""
+    some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
+    spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
+    fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
+    codec = smallest = fit(settings.image_bytes)
+    if settings.image_bytes is not None:
+        return codec
+    most = int(data.y_train.bincount(minlength=data.classes).min())
+    fitting = min(most, _fitting(codec, data, settings))
+    pixels = pixel_codec(Pixels.name, data.shape, data.mean, data.std)
+    if fitting <= _fitting(pixels, data, settings):
+        return pixels
+    place = settings.ipc * math.prod(data.shape)
+    for _ in range(2):  # the table of the first is at least as large as that of the second
+        image_bytes = (place - _shared_bytes(codec, data)) // fitting - _label_bytes(data, settings)
+        codec = fit(max(image_bytes, smallest.bytes_per_image))
+    return codec
 
 
 def images_per_class(data: ImageData, settings: MethodSettings) -> int:
@@ -51,18 +71,32 @@ def images_per_class(data: ImageData, settings: MethodSettings) -> int:
         UserError: not one image fits.
     """
     codec = codec_of(data, settings)
-    each = codec.bytes_per_image
-    if settings.labels == "soft" and settings.storage != "float32":
-        each += LABEL_BYTES * data.classes
-    shared = -(-codec.table_bytes // data.classes)
-    count = (settings.ipc * math.prod(data.shape) - shared) // each
+    count = _fitting(codec, data, settings)
     if count < 1:
+        needed = codec.bytes_per_image + _label_bytes(data, settings) + _shared_bytes(codec, data)
         raise UserError(
-            f"an image needs {each + shared} bytes with its label and its share of the tables, "
+            f"an image needs {needed} bytes with its label and its share of the tables, "
             f"{settings.ipc} whole images have {settings.ipc * math.prod(data.shape)}: choose a "
             "larger --ipc, smaller images, or --labels hard"
         )
     return count
+
+
+def _fitting(codec: Codec, data: ImageData, settings: MethodSettings) -> int:
+    """Number of images per class that fit, below 1 if none."""
+    each = codec.bytes_per_image + _label_bytes(data, settings)
+    return (settings.ipc * math.prod(data.shape) - _shared_bytes(codec, data)) // each
+
+
+def _label_bytes(data: ImageData, settings: MethodSettings) -> int:
+    """Bytes of the label of an image that are counted."""
+    counted = settings.labels == "soft" and settings.storage != "float32"
+    return LABEL_BYTES * data.classes if counted else 0
+
+
+def _shared_bytes(codec: Codec, data: ImageData) -> int:
+    """Bytes of the tables per class."""
+    return -(-codec.table_bytes // data.classes)
 
 
 def stored_set(

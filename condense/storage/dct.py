@@ -28,6 +28,37 @@ SMALLEST_STD = 2.0**-14
 
 
 @dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Statistics of the transformed training images.
+
+    Attributes:
+        mean, variance: of each coefficient, float64 [c·h·w].
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    @classmethod
+    def of(cls, batches: Iterable[Tensor], std: Sequence[float]) -> Spectrum:
+        """The statistics of batches of normalised images [n, c, h, w]; at least one image.
+
+        Args:
+            batches: of images.
+            std: per channel, their normalisation.
+        """
+        scale, count = torch.tensor(std).view(-1, 1, 1), 0
+        first = total = squares = torch.zeros(())
+        for batch in batches:
+            found = _transform(batch, scale).flatten(1).double()
+            first = first if count else found[0]  # constant coefficients then have a variance of 0
+            total = total + (found - first).sum(0)
+            squares = squares + (found - first).square().sum(0)
+            count += len(batch)
+        mean = total / count
+        return cls(first + mean, (squares / count - mean.square()).clamp_min(0))
+
+
+@dataclass(frozen=True, eq=False)
 class Coefficients:
     """The stored coefficients of an image, and their quantisers; the others are zero.
 
@@ -106,22 +137,22 @@ class Dct(Codec):
     @classmethod
     def fit(
         cls,
-        batches: Iterable[Tensor],
+        spectrum: Spectrum,
         shape: Shape,
         mean: Sequence[float],
         std: Sequence[float],
         image_bytes: int | None = None,
     ) -> Dct:
-        """The codec for images like these.
+        """The codec for images with these statistics.
 
         Args:
-            batches: of images, [n, c, h, w], normalised; at least one image.
+            spectrum: of the training images.
             shape: of an image.
             mean, std: per channel, their normalisation.
             image_bytes: bytes of a stored image; None: as few as lose at most `LOST` of the
                 variance.
         """
-        means, variances = _statistics(batches, std)
+        means, variances = spectrum.mean, spectrum.variance
         if image_bytes is None:
             image_bytes = -(-bits_needed(variances, LOST) // 8)
         bits = allocate_bits(variances, 8 * image_bytes)
@@ -182,20 +213,6 @@ class Dct(Codec):
         if packed.dtype != torch.uint8 or packed.shape[1:] != (packed_size(widths),):
             raise ValueError(f"coefficients are {packed.dtype} {list(packed.shape)}")
         return [level_values(unpack(packed, widths), widths)[:, :, None, None]]
-
-
-def _statistics(batches: Iterable[Tensor], std: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each coefficient, float64 [c·h·w]."""
-    scale, count = torch.tensor(std).view(-1, 1, 1), 0
-    first = total = squares = torch.zeros(())
-    for batch in batches:
-        found = _transform(batch, scale).flatten(1).double()
-        first = first if count else found[0]  # constant coefficients then have a variance of 0
-        total = total + (found - first).sum(0)
-        squares = squares + (found - first).square().sum(0)
-        count += len(batch)
-    mean = total / count
-    return first + mean, (squares / count - mean.square()).clamp_min(0)
 
 
 def _transform(images: Tensor, std: Tensor) -> Tensor:

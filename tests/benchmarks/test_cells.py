@@ -13,7 +13,9 @@ from benchmarks.paper.cells import (
     row_of,
 )
 from benchmarks.rows import read_rows
-from condense import UserError
+from condense import Evaluation, Network, UserError, method_named
+from condense.__main__ import _run_defaults
+from condense.cli.flags import parse
 from tests.helpers.processes import ROOT
 
 TABLES = {
@@ -44,6 +46,16 @@ def test_every_cell_has_a_place_of_its_own(name: str) -> None:
         if isinstance(kind, type) and issubclass(kind, cells.Cells) and kind is not cells.Cells
     )  # fmt: skip
     assert all(axis in settings.__dataclass_fields__ for axis in all_cells[0].axes)
+
+
+@pytest.mark.parametrize("method", ["random", "dsa", "dd"])
+def test_cells_at_the_cpu_preset_are_whole_images_and_the_papers_schedule(method: str) -> None:
+    cell = Cell({}, ["--method", method, "--ipc", "1"], dataset="mnist")
+    asked = parse(_run_defaults, cells.flags_of(cell, cells.Cells(preset="cpu")), "test")
+    assert asked.settings == method_named(method).preset("cpu", ipc=1, storage="float32")
+    assert asked.evaluation == Evaluation(
+        num_eval=5, epoch_eval_train=300, network=Network(width=32)
+    )
 
 
 def test_the_papers_figures_that_its_text_quotes() -> None:

@@ -11,7 +11,9 @@ import condense.evaluation
 import condense.runs.checkpoint
 import condense.runs.checkpointer
 from condense import __main__
+from condense.cli.flags import parse
 from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import Network
 from condense.config.presets import preset
@@ -135,6 +137,24 @@ def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     assert (run / "condensed.safetensors").read_bytes() == before
 
 
+def test_the_evaluation_depends_on_its_network_and_epochs():
+    def evaluation(*flags: str) -> Evaluation:
+        return parse(__main__._run_defaults, ["--preset", "cpu", *flags], "test").evaluation
+
+    network = replace(preset(Evaluation, "cpu").network, architecture="lenet")
+    found = evaluation("--evaluation.network.architecture", "lenet")
+    assert found == preset(Evaluation, "cpu", network=network)
+    assert found.lr == 0.01
+    brief = preset(Evaluation, "cpu", epoch_eval_train=3)
+    assert evaluation("--evaluation.epoch-eval-train=3") == brief
+    asked = parse(
+        __main__._evaluate_defaults,
+        ["--preset", "cpu", "--architecture", "lenet", "--epoch-eval-train", "3", "set"],
+        "test",
+    )
+    assert asked.evaluation == replace(found, steps=None, epoch_eval_train=3)
+
+
 def test_networks_without_norms_have_lower_learning_rates_at_the_cpu_preset():
     """At the rates that suit the ConvNet they diverge."""
     bare = preset(GradientMatching, "cpu", network=Network("mlp"))
@@ -142,6 +162,8 @@ def test_networks_without_norms_have_lower_learning_rates_at_the_cpu_preset():
     own = preset(GradientMatching, "cpu", network=Network(norm="none"), lr_net=0.5)
     assert (own.lr_net, own.lr_img) == (0.5, 0.3)
     assert preset(GradientMatching, "paper", network=Network("lenet")).lr_img == 0.1
+    assert preset(Evaluation, "cpu", network=Network(norm="none")).lr == 0.01
+    assert preset(Evaluation, "cpu", network=Network("mlp"), lr=0.5).lr == 0.5
     usual = preset(GradientMatching, "cpu")
     assert preset(GradientMatching, "cpu", network=Network("resnet18")).lr_img == usual.lr_img
     asked = __main__._run_defaults("dsa", "cpu", "lenet")

@@ -369,6 +369,11 @@ def test_presets_are_the_published_values() -> None:
     assert search.defaults("cpu", "dsa").n_trials == 36
 
 
+def test_epochs_replace_the_steps_of_the_preset() -> None:
+    assert search.defaults("cpu", "dsa").training.steps == 300
+    assert search.defaults("cpu", "dsa", training_epochs="5").training.steps is None
+
+
 def test_an_unknown_proxy_is_one_line() -> None:
     flags = ("--proxy", "dssa", "--preset", "smoke", "--device", "cpu")
     wrong = run_module("nas.search", *flags, folder=ROOT, environment=os.environ)

@@ -14,6 +14,7 @@ from condense.config.methods import (
     GradientMatching,
 )
 from condense.config.network import Network
+from condense.config.presets import preset
 from condense.config.unrolled import DatasetDistillation, LabelDistillation
 from condense.evaluation import Accuracy
 from condense.runs.cache import cache_key
@@ -114,6 +115,14 @@ def test_numbers_of_numpy_are_numbers() -> None:
     assert derive(np.int64(3), "a") == derive(3, "a")
     key = cache_key("images", "dsa", method_named("dsa").preset("smoke"), np.int64(3))
     assert key == cache_key("images", "dsa", method_named("dsa").preset("smoke"), 3)
+
+
+def test_epochs_replace_the_steps_of_the_preset() -> None:
+    assert preset(Evaluation, "cpu").steps == 1000
+    asked = preset(Evaluation, "cpu", epoch_eval_train=7)
+    assert (asked.epoch_eval_train, asked.steps) == (7, None)
+    with pytest.raises(UserError, match="either epoch-eval-train or steps, not both"):
+        preset(Evaluation, "cpu", epoch_eval_train=7, steps=7)
 
 
 def test_no_networks_are_no_figures() -> None:

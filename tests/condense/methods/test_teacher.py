@@ -18,7 +18,7 @@ from tests.helpers.images import blobs
 from tests.helpers.methods import QUICK, same_sets
 
 TEACHER = Teacher(Network(width=4), steps=5)
-SOFT = {"labels": "soft", "network": Network(width=4), "teacher_steps": 5}
+SOFT = {"storage": "float32", "labels": "soft", "network": Network(width=4), "teacher_steps": 5}
 
 
 def test_labels_are_the_probabilities_of_the_teacher() -> None:
@@ -45,7 +45,7 @@ def test_digits_are_seen_once() -> None:
 
 def test_a_set_is_the_same_after_its_file(tmp_path: Path) -> None:
     data = blobs(shape=(3, 8, 8))
-    changes = {"storage": "pixels", **SOFT}
+    changes = {**SOFT, "storage": "pixels"}
     small = condense(data, "random", ipc=2, **changes)
     small.save(tmp_path / "set.safetensors")
     again = CondensedSet.load(tmp_path / "set.safetensors")

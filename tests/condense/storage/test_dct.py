@@ -13,7 +13,7 @@ from condense.data.loading import load
 from condense.errors import UserError
 from condense.seeds import generator
 from condense.storage.capacity import codec_of
-from condense.storage.dct import Dct
+from condense.storage.dct import Dct, Spectrum
 from condense.storage.ycbcr import to_ycbcr
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
@@ -28,7 +28,10 @@ def smooth(count: int, channels: int, height: int, width: int, seed: int = 0) ->
 def fitted(images: torch.Tensor, image_bytes: int | None = None) -> Dct:
     channels, height, width = images.shape[1:]
     parts = images.split(7)
-    return Dct.fit(parts, (channels, height, width), MEAN[:channels], STD[:channels], image_bytes)
+    spectrum = Spectrum.of(parts, STD[:channels])
+    return Dct.fit(
+        spectrum, (channels, height, width), MEAN[:channels], STD[:channels], image_bytes
+    )
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 7, 10)])

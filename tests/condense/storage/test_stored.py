@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Coreset
 from condense.config.network import Network
+from condense.data.loading import load
 from condense.errors import UserError
+from condense.methods.selection import random_coreset
+from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import read_tensors, write_tensors
 from condense.storage.capacity import LABEL_BYTES, codec_of, images_per_class
 from tests.helpers.images import blobs
@@ -105,7 +109,7 @@ def test_damaged_coefficients_are_one_line(name: str, change: object, tmp_path: 
 
 
 def test_whole_pixels_are_the_real_ones() -> None:
-    whole = condense(colours(), "random", ipc=2)
+    whole = condense(colours(), "random", ipc=2, storage="float32")
     stored = condense(colours(), "random", ipc=2, storage="pixels")
     torch.testing.assert_close(stored.images, whole.images, atol=1e-6, rtol=0)
     assert stored.bytes < whole.bytes / 3
@@ -173,3 +177,19 @@ def test_dd_and_ld_say_what_they_cannot() -> None:
     assert replace(Coreset(), factor=16).factor == 16
     with pytest.raises(UserError, match="factor must be at most 16"):
         Coreset(factor=17)
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_a_class_with_few_images_gets_better_ones(labels: Literal["hard", "soft"]) -> None:
+    """The bytes that random images of the smallest class leave are spent on all images."""
+    data = load("digits")
+    few = data.train_subset(torch.cat([row[:15] for row in data.train_indices_by_class()]))
+    settings = Coreset(ipc=10, storage="dct", labels=labels)
+    small = codec_of(data, settings)
+    codec = codec_of(few, settings)
+    assert codec.bytes_per_image > small.bytes_per_image
+    assert 15 <= images_per_class(few, settings) <= 16
+    kept = random_coreset(few, settings, 0, Checkpointer())
+    assert kept.ipc == 15
+    whole = 10 * 10 * 64
+    assert 0.9 * whole < kept.bytes + (150 * 10 if labels == "soft" else 0) <= whole
