@@ -15,6 +15,25 @@ from condense.errors import UserError
 from condense.runs.io import read_json
 from condense.runs.run_dir import CONFIG, SUMMARY
 
+AS_PUBLISHED = {
+    "storage": "float32",
+    "evaluation.num-eval": 5,
+    "evaluation.steps": None,
+    "evaluation.epoch-eval-train": 300,
+    "evaluation.lr": 0.01,
+    "evaluation.lr-schedule": "step",
+    "evaluation.batch-size": 256,
+}
+"""Whole images and the test of the paper, though with fewer networks and epochs."""
+
+
+def as_published(preset: str) -> list[str]:
+    """The flags of `python -m condense run` for `AS_PUBLISHED` in the cpu preset; the others store
+    and test so by default."""
+    if preset != "cpu":
+        return []
+    return [part for name, value in AS_PUBLISHED.items() for part in (f"--{name}", str(value))]
+
 
 def run_to_the_end(
     command: Sequence[str], flags: Sequence[str], out: Path, threads: int

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks import rows
-from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.commands import as_published, cores, machine, run_to_the_end
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import write_json
@@ -152,12 +152,14 @@ def measure(settings: MainJob, name: str, arguments: list[str]) -> None:
         return
     cores_each = max(1, cores() // settings.jobs)
     started = time.time()
-    split = 1 + (arguments[0] == "condense")  # index of the first flag
+    condensing = arguments[0] == "condense"
+    split = 1 + condensing  # index of the first flag
     rest = [*arguments[split:], "--preset", settings.preset]
+    rest += as_published(settings.preset) if condensing else []
     out = settings.runs / settings.preset / name
     config, summary = run_to_the_end(arguments[:split], rest, out, cores_each)
     result.parent.mkdir(parents=True, exist_ok=True)
-    line = f"python -m {' '.join(arguments)} --preset {settings.preset}"
+    line = f"python -m {' '.join([*arguments[:split], *rest])}"
     write_json(result, {"line": line, "machine": machine(cores_each), **config, "summary": summary})
     print(f"{name}: {time.time() - started:.0f} s", flush=True)
 

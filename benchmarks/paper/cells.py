@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Literal, NoReturn
 
-from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.commands import as_published, cores, machine, run_to_the_end
 from benchmarks.rows import RESULTS, Row, read_rows, write_rows
 from condense.cli import app
 from condense.cli.flags import read_flags
@@ -29,18 +29,6 @@ OFFICIAL = {
 }
 """Number of training images of the paper's data sets."""
 PAPERS_SETS, PAPERS_NETWORKS = 5, 20
-
-AS_PUBLISHED = {
-    "storage": "float32",
-    "evaluation.num-eval": 5,
-    "evaluation.steps": None,
-    "evaluation.epoch-eval-train": 300,
-    "evaluation.lr": 0.01,
-    "evaluation.lr-schedule": "step",
-    "evaluation.batch-size": 256,
-}
-"""Flags with the cpu preset: whole images and the schedule of the paper, though fewer epochs and
-networks."""
 
 Figure = tuple[float, float]
 """Mean and standard deviation, in per cent."""
@@ -93,21 +81,13 @@ def flags_of(cell: Cell, settings: Cells) -> list[str]:
     """The flags of `python -m condense run` for a cell, without the seed."""
     flags = ["--dataset", cell.dataset, *cell.flags]
     flags += ["--preset", settings.preset, "--device", settings.device]
-    if settings.preset == "cpu":
-        for name, value in AS_PUBLISHED.items():
-            flags += [f"--{name}", str(value)]
-    return flags
+    return flags + as_published(settings.preset)
 
 
 def measure(table: str, cell: Cell, settings: Cells) -> Row:
     """Run the cell's command for each seed. Returns the row to save."""
     found, threads = [], cores()
-    flags = ["--dataset", cell.dataset, *cell.flags]
-    flags += ["--preset", settings.preset, "--device", settings.device]
-    if settings.preset == "cpu":
-        flags += [
-            part for flag, value in AS_PUBLISHED.items() for part in (f"--{flag}", f"{value}")
-        ]
+    flags = flags_of(cell, settings)
     for seed in range(settings.sets):
         out = settings.runs / table / settings.preset / f"{cell.name}-s{seed}"
         seeded = [*flags, "--seed", str(seed)]

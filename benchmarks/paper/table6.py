@@ -240,7 +240,9 @@ def _correlation(summary: Mapping[str, Any], name: str) -> Iterator[tuple[str, f
 
 def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded settings that differ from the preset, by flag name."""
-    usual = dict(_flags(record(defaults(settings["common"]["preset"], settings["proxy"]))))
+    preset, proxy = settings["common"]["preset"], settings["proxy"]
+    epochs = None if settings["training"]["steps"] else settings["training"]["epochs"]
+    usual = dict(_flags(record(defaults(preset, proxy, epochs))))
     return {name: value for name, value in _flags(settings) if value != usual[name]}
 
 
