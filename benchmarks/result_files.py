@@ -58,7 +58,8 @@ def expected(memory: str, part: str) -> dict[str, Any]:
 
 def changes(condensing: dict[str, Any]) -> dict[str, Any]:
     """The settings that differ from the cpu preset, among those that any part changes."""
-    usual, found = _flat(asdict(preset(GradientMatching, "cpu"))), _flat(condensing)
+    whole = preset(GradientMatching, "cpu", storage="float32")
+    usual, found = _flat(asdict(whole)), _flat(condensing)
     names = {name for changed in CONDENSING.values() for name in changed if name in found}
     return {name: found[name] for name in names if found[name] != usual[name]}
 

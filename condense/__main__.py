@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from condense.evaluation import Accuracy
 
 PROG = "python -m condense"
-METHOD_HELP = f"{', '.join(METHODS)}; `{PROG} methods` describes them."
+METHOD_HELP = (
+    f"{', '.join(METHODS)}; `{PROG} methods` describes them. Default: herding in the cpu preset, "
+    "the most accurate in equal time; else dsa."
+)
 
 
 @dataclass(frozen=True)
@@ -226,19 +229,24 @@ def _condensed(
 
 
 def _run_defaults(
-    method: str = "dsa",
+    method: str | None = None,
     preset: str = "paper",
     architecture: str = "convnet",
     norm: Any = "instance",
+    storage: str | None = None,
     evaluation_network_architecture: str = "convnet",
     evaluation_network_norm: Any = "instance",
     evaluation_epoch_eval_train: str | None = None,
 ) -> Run:
+    method = method or ("herding" if preset == "cpu" else "dsa")
     chosen = method_named(method)
     network = replace(chosen.preset(preset).network, architecture=architecture, norm=norm)
+    changes: dict[str, Any] = {"network": network}
+    if storage is not None:
+        changes["storage"] = storage
     return Run(
         method=method,
-        settings=chosen.preset(preset, network=network),
+        settings=chosen.preset(preset, **changes),
         evaluation=_evaluation(
             preset,
             evaluation_network_architecture,

@@ -93,7 +93,7 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
     from condense.runs.checkpointer import FileCheckpointer
     from condense.runs.progress import Progress
 
-    matching = method_named(method).preset(settings.preset)
+    matching = method_named(method).preset(settings.preset, storage="float32")
     path = kept_at(settings, data, method, matching)
     with FileCheckpointer(path, show=Progress(f"condensing by {method}")) as checkpointer:
         condense_by_gradient_matching(data, matching, settings.seed, checkpointer)

@@ -84,7 +84,7 @@ def evolution(settings: Figure6, data: ImageData, start: Start) -> Evolution:
     from condense.methods.gradient_matching import condense_by_gradient_matching
     from condense.methods.initialisation import initial_images
 
-    matching = method_named("dsa").preset(settings.preset, init=start)
+    matching = method_named("dsa").preset(settings.preset, storage="float32", init=start)
     path = kept_at(settings, data, "dsa", matching)
     bar = Progress(f"condensing {STARTS[start]}")
     with Moments(path, moments(matching.iterations), bar) as checkpointer:

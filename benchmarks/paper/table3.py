@@ -42,7 +42,7 @@ def cells() -> Iterator[Cell]:
     for condensed, papers in PAPER.items():
         for tested, paper in zip(ARCHITECTURES, papers, strict=True):
             axes = {"condensed_on": condensed, "tested_on": tested}
-            flags = ["--ipc", "1", "--architecture", condensed]
+            flags = ["--method", "dsa", "--ipc", "1", "--architecture", condensed]
             flags += ["--evaluation.network.architecture", tested]
             yield Cell(axes, flags, paper, dataset="mnist")
 

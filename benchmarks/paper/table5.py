@@ -63,7 +63,7 @@ def cells() -> Iterator[Cell]:
         for strategy, paper in zip(STRATEGIES, papers, strict=True):
             if paper is not None:
                 axes = {"dataset": dataset, "dsa_strategy": strategy}
-                yield Cell(axes, flags_of(strategy), paper, dataset=dataset)
+                yield Cell(axes, ["--method", "dsa", *flags_of(strategy)], paper, dataset=dataset)
 
 
 if __name__ == "__main__":

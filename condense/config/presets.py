@@ -95,6 +95,28 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     },
 }
 
+THROUGH_DCT: dict[type, dict[str, Any]] = {
+    GradientMatching: {
+        "storage": "dct",
+        "iterations": 60,
+        "outer_loop": 1,
+        "batch_syn": 32,
+        "batch_real": 128,
+        "optimizer": "adam",
+        "lr_img": 0.02,
+    },
+    DistributionMatching: {
+        "storage": "dct",
+        "iterations": 60,
+        "batch_real": 256,
+        "optimizer": "adam",
+        "lr_img": 0.02,
+        "lr_img_schedule": "cosine",
+    },
+}
+"""Changes of the cpu preset, unless another storage is given: many images per class, few and small
+steps."""
+
 WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
     GradientMatching: {
         "mlp": {"lr_net": 0.01, "lr_img": 0.03},
@@ -131,6 +153,8 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     if name == "cpu" and settings in WITHOUT_NORMS:
         lrs = _lrs_without_norms(WITHOUT_NORMS[settings], chosen["network"])
         chosen = {**chosen, **lrs, **changes}
+    if name == "cpu" and changes.get("storage", "dct") == "dct":
+        chosen = {**chosen, **THROUGH_DCT.get(settings, {}), **changes}
     return settings(**chosen)
 
 

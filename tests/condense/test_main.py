@@ -3,6 +3,7 @@
 import json
 import signal
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -157,15 +158,16 @@ def test_the_evaluation_depends_on_its_network_and_epochs():
 
 def test_networks_without_norms_have_lower_learning_rates_at_the_cpu_preset():
     """At the rates that suit the ConvNet they diverge."""
-    bare = preset(GradientMatching, "cpu", network=Network("mlp"))
+    whole = partial(preset, GradientMatching, "cpu", storage="float32")
+    bare = whole(network=Network("mlp"))
     assert (bare.lr_net, bare.lr_img, bare.iterations) == (0.01, 0.03, 20)
-    own = preset(GradientMatching, "cpu", network=Network(norm="none"), lr_net=0.5)
+    own = whole(network=Network(norm="none"), lr_net=0.5)
     assert (own.lr_net, own.lr_img) == (0.5, 0.3)
     assert preset(GradientMatching, "paper", network=Network("lenet")).lr_img == 0.1
     assert preset(Evaluation, "cpu", network=Network(norm="none")).lr == 0.01
     assert preset(Evaluation, "cpu", network=Network("mlp"), lr=0.5).lr == 0.5
-    usual = preset(GradientMatching, "cpu")
-    assert preset(GradientMatching, "cpu", network=Network("resnet18")).lr_img == usual.lr_img
+    usual = whole()
+    assert whole(network=Network("resnet18")).lr_img == usual.lr_img
     asked = __main__._run_defaults("dsa", "cpu", "lenet")
     assert asked.settings == preset(
         GradientMatching, "cpu", network=replace(usual.network, architecture="lenet")
@@ -196,13 +198,13 @@ def test_nothing_is_condensed_twice(command, tmp_path):
         (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
         (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than 5000"),
         (
-            ("run", "--iteratoins", "3"),
+            ("run", "--method", "dsa", "--iteratoins", "3"),
             "options: --iteratoins, 3; did you mean --iterations",
         ),
-        (("run", "--lr-img", "nan"), "lr-img must be at least 0, not nan"),
+        (("run", "--method", "dsa", "--lr-img", "nan"), "lr-img must be at least 0, not nan"),
         (("run", "--method", "dc", "--augment-real", "siamese"), "augment-real must be none"),
         (("evaluate", "x.safetensors", "--num-eval", "0"), "num-eval must be at least 1, not 0"),
-        (("run", "--init", "foo"), "invalid choice 'foo' for argument '--init'"),
+        (("run", "--method", "dsa", "--init", "foo"), "invalid choice 'foo' for argument '--init'"),
         (("run", "--dataset", "digits", "--evaluation.dsa-strategy", "zoom"), "'zoom'"),
         (("run", "--dataset", "digits", "--depth", "5"), "too small"),
         (("run", "--dataset", "digits", "--device", "cuda"), "no device cuda"),

@@ -275,7 +275,9 @@ def test_what_a_memory_has_by_default() -> None:
 def test_smaller_images_are_condensed_by_a_shallower_network(factor, depth, rate) -> None:
     condensing = defaults("cpu", "dsa", factor=str(factor)).condensing
     assert (condensing.network.depth, condensing.lr_img) == (depth, rate)
-    assert defaults("cpu", "dm", factor=factor).condensing == METHODS["dm"].preset("cpu")
+    assert defaults("cpu", "dm", factor=factor).condensing == METHODS["dm"].preset(
+        "cpu", storage="float32"
+    )
     published = condensing_preset("dsa", "paper", factor)
     assert (published.network.depth, published.lr_img) == (depth, 0.1)
     flags = ["--preset", "cpu", "--factor", str(factor), "--condensing.network.depth", "3"]

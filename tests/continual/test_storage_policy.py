@@ -133,7 +133,7 @@ def test_a_memory_without_settings_has_those_of_its_factor(
 
     def make(data: ImageData, method: str, settings: Any, **rest: Any) -> CondensedSet:
         asked.append(settings)
-        return condense(data, "random", ipc=settings.ipc)
+        return condense(data, "random", ipc=settings.ipc, storage="float32")
 
     monkeypatch.setattr("continual.storage_policy.condense", make)
     buffer = CondensedBuffer(images_per_class=1, factor=factor)

@@ -134,7 +134,7 @@ def test_flags_are_named_and_documented_once(capsys: pytest.CaptureFixture[str])
     shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
     for flag in ("--iterations", "--width", "--evaluation.num-eval", "--no-cache", "--data-root"):
         assert flag in shown
-    assert "Real images per class in a step. (default: 64)" in shown  # cpu's
+    assert "Real images per class in a step. (default: 128)" in shown  # cpu's
     assert "Folder of an interrupted run to resume; the settings are read from it." in shown
 
 
