@@ -55,6 +55,8 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "herding, factor 2, 4:2:0": ("herding", SMALL),
     "herding, DCT": ("herding", DCT),
     "herding, DCT, 2000 steps": ("herding", {**DCT, "steps": 2000}),
+    "DSA, DCT": ("dsa", DCT),
+    "DM, DCT": ("dm", DCT),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
