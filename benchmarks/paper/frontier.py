@@ -19,6 +19,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
+from benchmarks.paper.frontier_figure import draw
 from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
@@ -32,7 +33,7 @@ from condense.validation import at_least
 if TYPE_CHECKING:
     from condense.data.image_data import ImageData
 
-FILE = "frontier.csv"
+FILE, FIGURE = "frontier.csv", "frontier.png"
 CASE = ("dataset", "ipc", "recipe", "labels", "seed", "width", "tested_on", "evaluation")
 """Columns that identify a measurement."""
 SMALL = {"storage": "ycbcr420", "factor": 2}
@@ -86,7 +87,7 @@ class Frontier:
     show: bool = False
     """Measure nothing, only print the saved results."""
     results: Path = RESULTS
-    """Folder of frontier.csv."""
+    """Folder of frontier.csv and frontier.png."""
 
     def __post_init__(self) -> None:
         at_least(1, self, "seeds", "width", "num_eval", "steps")
@@ -194,7 +195,7 @@ def _kind(row: Row) -> tuple[str, ...]:
 
 
 def run(argv: list[str]) -> None:
-    """Measure what is missing, save each row, and print the table."""
+    """Measure what is missing, save each row, draw the figure, and print the table."""
     settings = read_flags(Frontier, argv, "python -m benchmarks.paper.frontier")
     path = settings.results / FILE
     if not settings.show:
@@ -207,7 +208,9 @@ def run(argv: list[str]) -> None:
                 continue
             data = load_images(case["dataset"], settings.held_out)
             write_rows(path, [*rows, measure(data, case, settings.evaluation)])
-    print(table(read_rows(path)))
+    rows = read_rows(path)
+    draw(rows, settings.results / FIGURE)
+    print(table(rows))
 
 
 if __name__ == "__main__":

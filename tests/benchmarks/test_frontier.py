@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from benchmarks.paper import frontier
+from benchmarks.paper.frontier_figure import Point, draw, points
 from benchmarks.rows import read_rows
 from condense.errors import UserError
 
@@ -33,3 +37,22 @@ def test_held_out_images_are_not_condensed() -> None:
 def test_an_unknown_recipe_is_one_line() -> None:
     with pytest.raises(UserError, match="unknown recipe 'dsa'"):
         frontier.run(["--recipes", "dsa"])
+
+
+def test_the_figure_averages_sets_and_networks(tmp_path: Path) -> None:
+    row = {
+        **{"dataset": "cifar10", "recipe": "random", "ipc": "10", "labels": "hard", "width": "32"},
+        **{"tested_on": "test", "evaluation": '{"steps": 5}', "bytes": "3000"},
+    }
+    rows = [
+        {**row, "cpu_seconds": "0.0", "accuracies": "10 20"},
+        {**row, "cpu_seconds": "4.0", "accuracies": "40 50"},
+        {**row, "cpu_seconds": "9.0", "accuracies": "90", "tested_on": "held out"},
+        {**row, "cpu_seconds": "9.0", "accuracies": "90", "dataset": "mnist"},
+    ]
+    assert points(rows) == [Point("random", 10, "hard", 32, 2.0, 3.0, 30.0)]
+    draw(rows, tmp_path / "figure.png")
+    with Image.open(tmp_path / "figure.png") as picture:
+        assert picture.width > picture.height > 300
+    draw(rows[2:], tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
