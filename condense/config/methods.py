@@ -99,13 +99,15 @@ class MatchedImages(LearnedImages):
     mom_img: float = 0.5
     batch_real: int = 256
     """Real images per class in a step."""
+    batch_syn: int | None = None
+    """Synthetic images per class in a step of the images, sampled; None: all, as published."""
     dsa_strategy: tuple[Operation, ...] = ()
     """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
     Default: all six, without flip if a mirrored image has another meaning, as for digits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "iterations", "batch_real")
+        at_least(1, self, "iterations", "batch_real", "batch_syn")
         at_least(0, self, "lr_img", "mom_img")
 
 
@@ -120,8 +122,6 @@ class GradientMatching(MatchedImages):
     inner_loop: int | None = None
     """ς_θ: epochs of the network on the synthetic set between two steps. None: as in the paper."""
     lr_net: float = 0.01
-    batch_syn: int | None = None
-    """Synthetic images per class in a step of the images, sampled; None: all, as published."""
     batch_train: int = 256
     """Synthetic images per batch when the network in the loop is trained."""
     distance: Literal["layerwise", "cosine", "mse"] = "layerwise"
@@ -137,7 +137,7 @@ class GradientMatching(MatchedImages):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "outer_loop", "batch_syn", "batch_train")
+        at_least(1, self, "outer_loop", "batch_train")
         at_least(0, self, "inner_loop", "lr_net")
 
     def loops(self) -> tuple[int, int]:

@@ -107,10 +107,11 @@ THROUGH_DCT: dict[type, dict[str, Any]] = {
     },
     DistributionMatching: {
         "storage": "dct",
-        "iterations": 60,
-        "batch_real": 256,
+        "iterations": 150,
+        "batch_syn": 128,
+        "batch_real": 128,
         "optimizer": "adam",
-        "lr_img": 0.02,
+        "lr_img": 0.05,
         "lr_img_schedule": "cosine",
     },
 }

@@ -17,7 +17,7 @@ from condense.config.methods import DistributionMatching
 from condense.data.image_data import ImageData
 from condense.methods.initialisation import augmented, learning_rate, match_images, real_rows
 from condense.methods.selection import require_images
-from condense.methods.synthetic import SyntheticImages
+from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.models.build import Classifier, build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -48,7 +48,11 @@ def condense_by_distribution_matching(
 
     def step(synthetic: SyntheticImages, k: int) -> float:
         draws, images = generator(seed, "iteration", k), synthetic.images()
-        gradient, distance = match(network, images, data, settings, strategy, draws, max_batch)
+
+        def match_some(some: Tensor) -> tuple[Tensor, Tensor]:
+            return match(network, some, data, settings, strategy, draws, max_batch)
+
+        gradient, distance = match_sampled(match_some, images, settings.batch_syn, draws)
         synthetic.step(gradient, learning_rate(settings, k))
         return float(distance)
 

@@ -40,7 +40,7 @@ from condense.methods.initialisation import (
     synthetic_images,
 )
 from condense.methods.selection import require_images
-from condense.methods.synthetic import SyntheticImages
+from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -141,20 +141,8 @@ class Matcher:
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
         calibrate(self.network, self.data, draws)
-        chosen = self._sampled(images.shape[1], draws)
-        if chosen is None:
-            return self._match(images, draws)
-        gradient = torch.zeros_like(images)
-        gradient[chosen], distance = self._match(images[chosen], draws)
-        return gradient, distance
-
-    def _sampled(self, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor] | None:
-        """The indices of `batch_syn` of the `count` images of each class; None for all."""
-        size = self.settings.batch_syn
-        if size is None or size >= count:
-            return None
-        columns = [torch.randperm(count, generator=draws)[:size] for _ in self.classes]
-        return self.classes[:, None], torch.stack(columns).to(self.data.device)
+        match = partial(self._match, draws=draws)
+        return match_sampled(match, images, self.settings.batch_syn, draws)
 
     def _match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         rows = real_rows(self.data, self.settings.batch_real, draws)

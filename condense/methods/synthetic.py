@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -71,6 +71,33 @@ class SyntheticImages:
         classes, count = self.planes[0].shape[:2]
         images = self.codec.decode([plane.flatten(0, 1) for plane in self.planes])
         return images.view(classes, count, *images.shape[1:])
+
+
+def match_sampled(
+    match: Callable[[Tensor], tuple[Tensor, Tensor]],
+    images: Tensor,
+    size: int | None,
+    draws: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """What `match` returns for a sample of the images of each class.
+
+    Args:
+        match: returns the gradient of a distance with respect to its images, and the distance.
+        images: [classes, n, c, h, w].
+        size: images of each class in the sample; None: all.
+        draws: for the sample.
+
+    Returns:
+        The gradient with respect to `images`, 0 where they are not in the sample; the distance.
+    """
+    classes, count = images.shape[:2]
+    if size is None or size >= count:
+        return match(images)
+    columns = [torch.randperm(count, generator=draws)[:size] for _ in range(classes)]
+    sample = torch.arange(classes)[:, None], torch.stack(columns)
+    gradient = torch.zeros_like(images)
+    gradient[sample], distance = match(images[sample])
+    return gradient, distance
 
 
 def _optimizer(planes: Sequence[Tensor], settings: MatchedImages) -> Optimizer:

@@ -126,3 +126,11 @@ def test_the_set_teaches_better_than_random_images():
 def test_settings_that_make_no_sense(data, changes, message):
     with pytest.raises(UserError, match=message):
         condense(data, "dm", **changes)
+
+
+def test_a_step_changes_the_sampled_images_alone(data) -> None:
+    settings = replace(TINY, iterations=1, batch_syn=1)
+    start = initial_images(data, settings, 0)
+    images = condense(data, "dm", settings).normalised().view_as(start)
+    changed = (images - start).abs().amax((2, 3, 4)) > 1e-4
+    assert changed.sum(1).tolist() == [1] * data.classes

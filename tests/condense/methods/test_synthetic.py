@@ -8,7 +8,7 @@ from condense.config.methods import DistributionMatching, GradientMatching
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.methods.initialisation import match_images, synthetic_images
-from condense.methods.synthetic import SyntheticImages
+from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -92,3 +92,20 @@ def test_a_resumed_run_gives_the_same_set(method: str, storage: str, factor: int
     settings = kind(2, iterations=3, batch_real=4, lr_img=0.02, **rest, **size, **loops)
     assert_resumes(data, method, settings, stop_at=2)
     assert not same_sets(condense(data, method, settings), condense(data, "random", ipc=2))
+
+
+def test_a_sample_is_matched_and_the_rest_has_no_gradient() -> None:
+    images = torch.arange(24.0).view(2, 6, 2, 1, 1)
+
+    def match(some: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return 2 * some + 1, some.sum()
+
+    gradient, distance = match_sampled(match, images, 4, generator(0))
+    chosen = gradient != 0
+    assert chosen.view(2, 6, 2).all(2).sum(1).tolist() == [4, 4]
+    assert torch.equal(gradient[chosen], 2 * images[chosen] + 1)
+    assert distance == images[chosen].sum()
+    for size in (None, 6, 7):
+        gradient, distance = match_sampled(match, images, size, generator(0))
+        assert torch.equal(gradient, 2 * images + 1)
+        assert distance == images.sum()
