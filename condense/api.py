@@ -41,7 +41,7 @@ def condense(
         seed: determines all random numbers.
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
         cache: the set is looked up in the zoo, then here, and stored here once made. Without a
-            cache it is always made.
+            cache, or from a file as `init`, it is always made.
         changes: single settings on top of the preset: `ipc=1, iterations=100`.
 
     >>> from condense import condense, load
@@ -61,7 +61,7 @@ def condense(
     entry.check(settings)
 
     make = partial(_condense, data, method, settings, seed, cache)
-    if cache is None:
+    if cache is None or settings.reads_files:
         made = make(checkpointer or Checkpointer())
     else:
         key = cache_key(data.fingerprint(), method, settings, seed)

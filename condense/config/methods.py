@@ -8,17 +8,19 @@ does not import torch.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from condense.config.network import Network
 from condense.config.teacher import Teacher
-from condense.errors import UserError
+from condense.errors import UserError, unknown
 from condense.validation import at_least, at_most, check_values
 
 Augment = Literal["none", "siamese", "independent"]
 LARGEST_FACTOR = 16
 """Maximum factor of the storage; a decoded file is at most its square times larger."""
 Storage = Literal["float32", "pixels", "ycbcr420", "dct"]
+INITS = ("real", "herding", "noise")
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -65,6 +67,11 @@ class MethodSettings:
         return self.storage == "float32" and self.factor == 1
 
     @property
+    def reads_files(self) -> bool:
+        """Whether the result depends on a file that the settings name."""
+        return False
+
+    @property
     def teacher(self) -> Teacher:
         """The teacher that gives soft labels."""
         return Teacher(self.network, self.teacher_steps)
@@ -74,14 +81,22 @@ class MethodSettings:
 class LearnedImages(MethodSettings):
     """Settings of every method that learns images."""
 
-    init: Literal["real", "herding", "noise"] = "real"
-    """Initial synthetic images."""
+    init: str = "real"
+    """Initial synthetic images: real (random ones), herding, noise, or the path of a condensed set
+    (.safetensors), whose images are repeated if more are needed."""
     herding_steps: int = 5000
     """Training steps of the network whose features herding uses, with --init herding."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "herding_steps")
+        if self.reads_files and Path(str(self.init)).suffix != ".safetensors":
+            raise unknown("init", str(self.init), [*INITS, "the path of a condensed set"])
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the images start from a file."""
+        return self.init not in INITS
 
 
 @dataclass(frozen=True)

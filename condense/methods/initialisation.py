@@ -18,6 +18,7 @@ from condense.methods.selection import herd, require_images, select_randomly, sm
 from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
+from condense.runs.paths import user_path
 from condense.seeds import generator
 from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.system.memory import check_memory
@@ -29,8 +30,8 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     n is `images_per_class`. Images of a class with fewer real images are repeated.
 
     Raises:
-        UserError: a class has fewer than `settings.ipc` images to initialise from, or the images
-            exceed the memory.
+        UserError: a class has fewer than `settings.ipc` images to initialise from, the set to
+            initialise from is not one of such images, or the images exceed the memory.
     """
     draws, count = generator(seed, "init"), images_per_class(data, settings)
     # Images, momentum, gradient and a copy for the checkpoint, 4 bytes per number each.
@@ -39,6 +40,8 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     size = (data.classes, count, *data.shape)
     if settings.init == "noise":
         return torch.randn(size, generator=draws).to(data.device)
+    if settings.reads_files:
+        return images_of_set(data, settings.init, count)
     require_images(data, settings.ipc)
     distinct = min(count, smallest_class(data))
     if settings.init == "herding":
@@ -49,6 +52,24 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
         rows = select_randomly(data, distinct, seed)
     rows = rows[:, torch.arange(count, device=rows.device) % distinct]
     return data.normalise(data.x_train[rows]).view(size)
+
+
+def images_of_set(data: ImageData, path: str, count: int) -> Tensor:
+    """The first `count` images of each class of a condensed set, [classes, count, c, h, w],
+    normalised; repeated if there are fewer.
+
+    Raises:
+        UserError: the file is not a condensed set of images like these, or a class has none.
+    """
+    given = CondensedSet.load(user_path(path, "--init"))
+    given.check_fits(data)
+    chosen = []
+    for label, name in enumerate(given.class_names):
+        rows = (given.hard_labels == label).nonzero()[:, 0]
+        if not len(rows):
+            raise UserError(f"{path} has no image of class {name}: choose another --init")
+        chosen.append(rows[torch.arange(count) % len(rows)])
+    return given.normalised(data)[torch.stack(chosen)].to(data.device)
 
 
 def images_like(data: ImageData, settings: LearnedImages) -> Tensor:

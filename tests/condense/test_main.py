@@ -204,7 +204,7 @@ def test_nothing_is_condensed_twice(command, tmp_path):
         (("run", "--method", "dsa", "--lr-img", "nan"), "lr-img must be at least 0, not nan"),
         (("run", "--method", "dc", "--augment-real", "siamese"), "augment-real must be none"),
         (("evaluate", "x.safetensors", "--num-eval", "0"), "num-eval must be at least 1, not 0"),
-        (("run", "--method", "dsa", "--init", "foo"), "invalid choice 'foo' for argument '--init'"),
+        (("run", "--method", "dsa", "--init", "foo"), "unknown init 'foo'; known: "),
         (("run", "--dataset", "digits", "--evaluation.dsa-strategy", "zoom"), "'zoom'"),
         (("run", "--dataset", "digits", "--depth", "5"), "too small"),
         (("run", "--dataset", "digits", "--device", "cuda"), "no device cuda"),
