@@ -59,17 +59,13 @@ def images_of_set(data: ImageData, path: str, count: int) -> Tensor:
     normalised; repeated if there are fewer.
 
     Raises:
-        UserError: the file is not a condensed set of images like these, or a class has none.
+        UserError: the file is not a condensed set of images like these.
     """
     given = CondensedSet.load(user_path(path, "--init"))
     given.check_fits(data)
-    chosen = []
-    for label, name in enumerate(given.class_names):
-        rows = (given.hard_labels == label).nonzero()[:, 0]
-        if not len(rows):
-            raise UserError(f"{path} has no image of class {name}: choose another --init")
-        chosen.append(rows[torch.arange(count) % len(rows)])
-    return given.normalised(data)[torch.stack(chosen)].to(data.device)
+    classes = [(given.hard_labels == label).nonzero()[:, 0] for label in range(given.classes)]
+    chosen = torch.stack([rows[torch.arange(count) % len(rows)] for rows in classes])
+    return given.normalised(data)[chosen].to(data.device)
 
 
 def images_like(data: ImageData, settings: LearnedImages) -> Tensor:
