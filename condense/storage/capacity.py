@@ -21,6 +21,10 @@ from condense.storage.stored import StoredImages
 LABEL_BYTES = 1
 """Bytes per class of a soft label."""
 
+ENOUGH = 1000
+"""Images per class with storage dct; the bytes that are left are spent on better ones, from which
+networks learn more (docs/results.md, accuracy at equal bytes)."""
+
 SAMPLE = 2000
 """Training images from which the statistics of the coefficients are computed, at most."""
 
@@ -41,15 +45,15 @@ def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
 
 
 def _dct(data: ImageData, settings: MethodSettings) -> Codec:
-    """Coefficients. Without `image_bytes`: small images; better ones if the smallest class has too
-    few to fill the bytes; pixels if as many whole images fit."""
+    """Coefficients. Without `image_bytes`: small images; better ones if `ENOUGH` of each class or
+    all of the smallest class do not fill the bytes; pixels if as many whole images fit."""
     some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
     spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
     fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
     codec = smallest = fit(settings.image_bytes)
     if settings.image_bytes is not None:
         return codec
-    most = int(data.y_train.bincount(minlength=data.classes).min())
+    most = min(ENOUGH, int(data.y_train.bincount(minlength=data.classes).min()))
     fitting = min(most, _fitting(codec, data, settings))
     pixels = pixel_codec(Pixels.name, data.shape, data.mean, data.std)
     if fitting <= _fitting(pixels, data, settings):

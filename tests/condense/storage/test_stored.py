@@ -16,6 +16,7 @@ from condense.errors import UserError
 from condense.methods.selection import random_coreset
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import read_tensors, write_tensors
+from condense.storage import capacity
 from condense.storage.capacity import LABEL_BYTES, codec_of, images_per_class
 from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
@@ -181,7 +182,7 @@ def test_dd_and_ld_say_what_they_cannot() -> None:
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_a_class_with_few_images_gets_better_ones(labels: Literal["hard", "soft"]) -> None:
-    """The bytes that random images of the smallest class leave are spent on all images."""
+    """The bytes that all images of the smallest class leave are spent on better images."""
     data = load("digits")
     few = data.train_subset(torch.cat([row[:15] for row in data.train_indices_by_class()]))
     settings = Coreset(ipc=10, storage="dct", labels=labels)
@@ -193,3 +194,11 @@ def test_a_class_with_few_images_gets_better_ones(labels: Literal["hard", "soft"
     assert kept.ipc == 15
     whole = 10 * 10 * 64
     assert 0.9 * whole < kept.bytes + (150 * 10 if labels == "soft" else 0) <= whole
+
+
+def test_enough_images_get_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, settings = load("digits"), Coreset(ipc=10, storage="dct")
+    many = images_per_class(data, settings)
+    monkeypatch.setattr(capacity, "ENOUGH", many // 2)
+    assert many // 2 <= images_per_class(data, settings) <= many // 2 + 1
+    assert images_per_class(data, replace(settings, image_bytes=19)) == many
