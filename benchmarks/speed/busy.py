@@ -28,7 +28,8 @@ from condense.cli.flags import read_flags
 
 COMMANDS = (
     "condense run --dataset digits --iterations 10 --preset smoke",
-    "condense run --dataset mnist --ipc 10 --iterations 2 --preset cpu --evaluation.num-eval 1",
+    "condense run --dataset mnist --method dsa --storage float32 --iterations 2 --preset cpu "
+    "--evaluation.num-eval 1 --evaluation.epoch-eval-train 300",
 )
 FLAGS = ("--no-cache", "--quiet")
 
