@@ -57,6 +57,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "herding, DCT": ("herding", DCT),
     "herding, DCT, 2000 steps": ("herding", {**DCT, "steps": 2000}),
     "DSA, DCT": ("dsa", DCT),
+    "DSA, DCT, 150 iterations at 0.05": ("dsa", {**DCT, "iterations": 150, "lr_img": 0.05}),
     "DM, DCT": ("dm", DCT),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),

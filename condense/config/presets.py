@@ -98,12 +98,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
 THROUGH_DCT: dict[type, dict[str, Any]] = {
     GradientMatching: {
         "storage": "dct",
-        "iterations": 150,
+        "iterations": 60,
         "outer_loop": 1,
         "batch_syn": 32,
         "batch_real": 128,
         "optimizer": "adam",
-        "lr_img": 0.05,
+        "lr_img": 0.02,
     },
     DistributionMatching: {
         "storage": "dct",

@@ -22,7 +22,7 @@ LABEL_BYTES = 1
 """Bytes per class of a soft label."""
 
 ENOUGH = 1000
-"""Images per class with storage dct; the bytes that are left are spent on better ones, from which
+"""About the most images per class with storage dct; the bytes that are left are spent on better ones, from which
 networks learn more (docs/results.md, accuracy at equal bytes)."""
 
 SAMPLE = 2000
