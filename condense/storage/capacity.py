@@ -22,8 +22,8 @@ LABEL_BYTES = 1
 """Bytes per class of a soft label."""
 
 ENOUGH = 1000
-"""About the most images per class with storage dct; the bytes that are left are spent on better ones, from which
-networks learn more (docs/results.md, accuracy at equal bytes)."""
+"""About the most images per class with storage dct; the bytes that are left are spent on better
+ones, from which networks learn more."""
 
 SAMPLE = 2000
 """Training images from which the statistics of the coefficients are computed, at most."""
