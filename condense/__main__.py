@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 PROG = "python -m condense"
 METHOD_HELP = (
     f"{', '.join(METHODS)}; `{PROG} methods` describes them. Default: herding in the cpu preset, "
-    "the most accurate in equal time; else dsa."
+    "else dsa."
 )
 
 

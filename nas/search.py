@@ -30,17 +30,21 @@ CHANGING_NOTHING = ("workers", "timeout", "storage")
 
 
 def defaults(
-    preset: str = "paper", proxy: str = "dsa", training_epochs: str | None = None
+    preset: str = "paper",
+    proxy: str = "dsa",
+    training_epochs: str | None = None,
+    condensing_storage: str | None = None,
 ) -> Search:
     """The settings before the flags are applied; epochs replace the steps of the preset."""
     without_steps: dict[str, Any] = {} if training_epochs is None else {"steps": None}
+    stored: dict[str, Any] = {} if condensing_storage is None else {"storage": condensing_storage}
     made = proxy in PROXIES and proxy not in UNCONDENSED
     return Search(
         **search_preset(preset),
         proxy=proxy,
         training=training_preset(preset, proxy, **without_steps),
         retraining=training_preset(preset, "whole"),
-        condensing=method_named(proxy).preset(preset) if made else None,
+        condensing=method_named(proxy).preset(preset, **stored) if made else None,
     )
 
 

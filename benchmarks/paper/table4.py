@@ -48,14 +48,8 @@ def cells() -> Iterator[Cell]:
             for operation, mean, spread in zip(OPERATIONS, means, spreads, strict=True):
                 real, synthetic, test = augmentations
                 axes = {"dataset": dataset, "scheme": scheme, "operation": operation}
-                flags = [
-                    "--method",
-                    "dsa",
-                    "--augment-real",
-                    real,
-                    "--augment-synthetic",
-                    synthetic,
-                ]
+                flags = ["--method", "dsa"]
+                flags += ["--augment-real", real, "--augment-synthetic", synthetic]
                 flags += ["--evaluation.augment", test]
                 if real != "none" or synthetic != "none":  # (A) and (B) use the same condensed set
                     flags += ["--dsa-strategy", operation]

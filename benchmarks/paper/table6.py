@@ -67,8 +67,8 @@ PAPERS_SCALE = {
 PAPERS_STEPS = 300
 """Training steps of each architecture on a proxy."""
 CORRELATIONS = ("spearman_top", "spearman_all", "kendall_all")
-NOT_SAID = ("ground_truth", "data_root", "storage")
-"""Settings with locations, which are left out of the command in a row."""
+NOT_SAID = ("ground-truth", "data-root", "storage")
+"""Flags with locations, which are left out of the command in a row."""
 NO_MATTER = {"dataset", "workers", "timeout", "device", "seed", "deterministic", "cache"}
 """Flags that may differ in a run with the paper's settings; its data set has a column."""
 
@@ -242,7 +242,11 @@ def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded settings that differ from the preset, by flag name."""
     preset, proxy = settings["common"]["preset"], settings["proxy"]
     epochs = None if settings["training"]["steps"] else settings["training"]["epochs"]
-    usual = dict(_flags(record(defaults(preset, proxy, epochs))))
+    storage = (settings["condensing"] or {}).get("storage")
+    presets = dict(_flags(record(defaults(preset, proxy))))
+    usual = dict(_flags(record(defaults(preset, proxy, epochs, storage))))
+    # The storage selects other defaults, so it is said although these have it as well.
+    usual |= {name: presets[name] for name in ("condensing.storage",) if name in presets}
     return {name: value for name, value in _flags(settings) if value != usual[name]}
 
 
@@ -251,8 +255,8 @@ def _flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
     for name, value in settings.items():
         if isinstance(value, Mapping):
             yield from _flags(value, "" if name == "common" else f"{prefix}{name}.")
-        elif name not in NOT_SAID:
-            yield f"{prefix}{name}".replace("_", "-"), value
+        elif (flag := f"{prefix}{name}".replace("_", "-")) not in NOT_SAID:
+            yield flag, value
 
 
 def _said(name: str, value: Any) -> str:

@@ -44,7 +44,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "herding_steps": 200,
             "network": _CPU_NETWORK,
         },
-        Forgetting: {"epochs": 3, "storage": "dct", "network": _CPU_NETWORK},
+        Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
         DatasetDistillation: {
             "iterations": 30,
             "distill_epochs": 10,
@@ -63,7 +63,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "batch_real": 256,
             "network": _CPU_NETWORK,
         },
-        Coreset: {"steps": 200, "storage": "dct", "network": _CPU_NETWORK},
+        Coreset: {"steps": 200, "network": _CPU_NETWORK},
         Evaluation: {
             "num_eval": 3,
             "steps": 1000,
@@ -96,6 +96,8 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
 }
 
 THROUGH_DCT: dict[type, dict[str, Any]] = {
+    Coreset: {"storage": "dct"},
+    Forgetting: {"storage": "dct"},
     GradientMatching: {
         "storage": "dct",
         "iterations": 60,
@@ -115,8 +117,8 @@ THROUGH_DCT: dict[type, dict[str, Any]] = {
         "lr_img_schedule": "cosine",
     },
 }
-"""Changes of the cpu preset, unless another storage is given: many images per class, few and small
-steps."""
+"""Changes of the cpu preset, unless another storage is given. Many images per class need few and
+small steps."""
 
 WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
     GradientMatching: {

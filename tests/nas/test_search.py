@@ -16,12 +16,14 @@ from condense import (
     Checkpoint,
     Checkpointer,
     CondensedSet,
+    GradientMatching,
     ImageData,
     Network,
     Progress,
     UserError,
     condense,
     load,
+    preset,
 )
 from nas import SharedStudy, Space, TrialResult, compare, search, space_named
 from nas.experiment import Experiment
@@ -372,6 +374,12 @@ def test_presets_are_the_published_values() -> None:
 def test_epochs_replace_the_steps_of_the_preset() -> None:
     assert search.defaults("cpu", "dsa").training.steps == 300
     assert search.defaults("cpu", "dsa", training_epochs="5").training.steps is None
+
+
+def test_the_condensing_settings_are_those_of_the_storage() -> None:
+    flags = ["--preset", "cpu", "--proxy", "dsa", "--condensing.storage", "float32"]
+    found = search.parse(search.defaults, flags, search.PROG).condensing
+    assert found == preset(GradientMatching, "cpu", storage="float32")
 
 
 def test_an_unknown_proxy_is_one_line() -> None:
