@@ -36,6 +36,11 @@ from .runs.io import atomic_write as atomic_write
 from .runs.progress import Progress as Progress
 from .runs.run_dir import RunFolder as RunFolder
 from .seeds import generator as generator
+from .storage.capacity import codec_of as codec_of
+from .storage.capacity import images_per_class as images_per_class
+from .storage.codecs import Codec as Codec
+from .storage.registry import read_codec as read_codec
+from .storage.stored import StoredImages as StoredImages
 from .system.allocator import keep_freed_memory as keep_freed_memory
 from .training.loop import in_chunks as in_chunks
 from .training.loop import train as train

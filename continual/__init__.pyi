@@ -1,3 +1,4 @@
+from .condensed_buffer import CondensedBuffer as CondensedBuffer
 from .eeil import EEIL as EEIL
 from .heads import HEADS as HEADS
 from .heads import MultiHead as MultiHead
@@ -7,7 +8,6 @@ from .settings import EEILConfig as EEILConfig
 from .settings import StreamSpec as StreamSpec
 from .settings import TaskSpec as TaskSpec
 from .settings import eeil_preset as eeil_preset
-from .storage_policy import CondensedBuffer as CondensedBuffer
 from .storage_policy import HerdingBuffer as HerdingBuffer
 from .storage_policy import RandomBuffer as RandomBuffer
 from .storage_policy import RehearsalBuffer as RehearsalBuffer

@@ -28,6 +28,7 @@ from continual.losses import (
     noise_scale,
 )
 from continual.settings import EEILConfig
+from continual.streams import classes_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -94,8 +95,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     without augmentation; they are updated when the images are stored, and again after stage 2.
 
     Avalanche's `num_workers`, `shuffle` and `drop_last` have no effect: batches are taken from
-    tensors. A stream needs `with_classes_timeline`, as in Avalanche's own benchmarks. Training
-    raises a `UserError` if weights become infinite or NaN.
+    tensors. Training raises a `UserError` if weights become infinite or NaN.
 
     The memory may be any Avalanche `ExemplarsBuffer`. Buffers of `continual.storage_policy` and
     experiences of `continual.streams` are used as tensors; others are read once per experience.
@@ -163,8 +163,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.teachers = []
         if self.distill and old:
             self.teachers.append(Teacher.of(self.model, range(old)))
-        new = sorted(self.experience.classes_in_this_experience)
-        self.new_classes = torch.tensor(new, device=self.device)
+        self.new_classes = torch.tensor(classes_of(self.experience), device=self.device)
         epochs = config.epochs if old else config.epochs_first
         self._enter(Stage("main" if old else "first", epochs, config.lr, 4))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +13,11 @@ from avalanche.benchmarks.utils import (
     TaskAwareSupervisedClassificationDataset,
     TaskLabels,
 )
+from avalanche.benchmarks.utils.classification_dataset import ClassificationDataset
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
+
+from condense import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +34,6 @@ class Samples:
     """Per channel, for pixels from 0 to 1; subtracted by `inputs`."""
     std: tuple[float, ...]
     """Per channel; the divisor in `inputs`."""
-    size: tuple[int, int] | None = None
-    """Height and width to which `inputs` resizes the images; None: no resizing."""
-    value_range: tuple[float, float] = (0.0, 1.0)
-    """Pixel values of the bytes 0 and 255 in uint8 images."""
     logits: Tensor | None = None
     """Logits stored with the images, float16 [n, classes so far]; NaN or inf if missing."""
 
@@ -53,19 +51,13 @@ class Samples:
         )
 
     def pixels(self) -> Tensor:
-        """The images in their stored size, float32 with 0 for black and 1 for white."""
-        if self.images.dtype != torch.uint8:
-            return self.images
-        lowest, highest = self.value_range
-        return self.images / 255 * (highest - lowest) + lowest
+        """The images, float32 with 0 for black and 1 for white."""
+        return self.images / 255 if self.images.dtype == torch.uint8 else self.images
 
     def inputs(self) -> Tensor:
-        """Inputs of a network: resized and normalised, float32 [n, c, h, w]."""
+        """Inputs of a network: normalised, float32 [n, c, h, w]."""
         mean, std = self.images.new_tensor([self.mean, self.std], dtype=torch.float32)
-        pixels = self.pixels()
-        if self.size not in (None, tuple(pixels.shape[2:])):
-            pixels = F.interpolate(pixels, self.size, mode="bilinear", align_corners=False)
-        normalised: Tensor = (pixels - mean[:, None, None]) / std[:, None, None]
+        normalised: Tensor = (self.pixels() - mean[:, None, None]) / std[:, None, None]
         return normalised
 
     def to(self, device: torch.device) -> Samples:
@@ -77,24 +69,6 @@ class Samples:
             tasks=self.tasks.to(device),
             logits=None if self.logits is None else self.logits.to(device),
         )
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of the images and the logits."""
-        return self.images.nbytes + (0 if self.logits is None else self.logits.nbytes)
-
-
-def join(parts: Sequence[Samples]) -> Samples:
-    """The samples of all parts; they must have the same dtype, normalisation and size."""
-    with_logits = any(part.logits is not None for part in parts)
-    classes = max(0 if part.logits is None else part.logits.shape[1] for part in parts)
-    return replace(
-        parts[0],
-        images=torch.cat([part.images for part in parts]),
-        labels=torch.cat([part.labels for part in parts]),
-        tasks=torch.cat([part.tasks for part in parts]),
-        logits=torch.cat([padded_logits(part, classes) for part in parts]) if with_logits else None,
-    )
 
 
 def padded_logits(samples: Samples, classes: int) -> Tensor:
@@ -119,28 +93,51 @@ class _ImageSet(Dataset[tuple[Tensor, int]]):
         return sample.inputs()[0], int(sample.labels)
 
 
-def as_dataset(samples: Samples) -> AvalancheDataset:
-    """An Avalanche dataset of (normalised image, label, task label)."""
+def as_dataset(samples: Samples, task_labels: bool = True) -> AvalancheDataset:
+    """An Avalanche dataset of (normalised image, label[, task label][, logits]).
+
+    Args:
+        samples: the images.
+        task_labels: whether the items have task labels.
+
+    Raises:
+        UserError: some samples have logits of fewer classes than others.
+    """
     samples = samples.to(torch.device("cpu"))
-    attributes = [
-        DataAttribute(samples.labels.tolist(), "targets"),
-        TaskLabels(samples.tasks.tolist()),
-    ]
-    return TaskAwareSupervisedClassificationDataset(
-        [_ImageSet(samples)], data_attributes=attributes
-    )
+    attributes: list[Any] = [DataAttribute(samples.labels.tolist(), "targets")]
+    if task_labels:
+        attributes.append(TaskLabels(samples.tasks.tolist()))
+    if samples.logits is not None:
+        if not samples.logits.isfinite().all():
+            raise UserError(
+                "the stored logits have different numbers of classes: use a network with all "
+                "outputs from the first experience on, or EEIL"
+            )
+        logits = list(samples.logits.float())
+        attributes.append(DataAttribute(logits, "logits", use_in_getitem=True))
+    kind = TaskAwareSupervisedClassificationDataset if task_labels else ClassificationDataset
+    return kind([_ImageSet(samples)], data_attributes=attributes)
 
 
 def read(dataset: Any) -> Samples:
     """Read any dataset of (image tensor, label[, task label]) once, in order.
 
     The images are used as network inputs without change: mean 0 and standard deviation 1.
+
+    Raises:
+        UserError: the dataset has other items, or images of different shapes.
     """
-    loader = DataLoader(dataset, batch_size=512, collate_fn=getattr(dataset, "collate_fn", None))
-    batches = [tuple(batch) for batch in loader]
-    images, labels = (torch.cat([batch[part] for batch in batches]) for part in (0, 1))
-    tasks = torch.zeros_like(labels)
-    if len(batches[0]) > 2:
-        tasks = torch.cat([batch[-1] for batch in batches])
+    items = [tuple(item)[:3] for item in (dataset[row] for row in range(len(dataset)))]
+    if not items or not all(isinstance(item[0], Tensor) and item[0].ndim == 3 for item in items):
+        raise UserError(
+            "an experience must have items of (image tensor [c, h, w], label): give its dataset "
+            "the transform ToTensor"
+        )
+    shapes = {tuple(item[0].shape) for item in items}
+    if len(shapes) > 1:
+        raise UserError(f"the images of an experience must have one shape, not {sorted(shapes)}")
+    images = torch.stack([item[0] for item in items]).float()
+    labels = torch.tensor([int(item[1]) for item in items])
+    tasks = torch.tensor([int(item[2]) if len(item) > 2 else 0 for item in items])
     channels = images.shape[1]
-    return Samples(images.float(), labels, tasks, (0.0,) * channels, (1.0,) * channels)
+    return Samples(images, labels, tasks, (0.0,) * channels, (1.0,) * channels)

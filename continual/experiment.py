@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,15 +22,16 @@ from condense import (
     build,
     generator,
 )
+from continual.condensed_buffer import CondensedBuffer
 from continual.eeil import EEIL
 from continual.heads import with_heads
 from continual.settings import ContinualConfig
 from continual.storage_policy import (
-    CondensedBuffer,
     HerdingBuffer,
     RandomBuffer,
     RehearsalBuffer,
 )
+from continual.stored import joined_images
 from continual.streams import make_benchmark
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
@@ -132,7 +133,9 @@ class Experiment:
         size: dict[str, Any] = {"images_per_class": settings.images_per_class}
         if settings.memory_size is not None:
             size = {"max_size": settings.memory_size}
-        size.update(factor=settings.factor, store_logits=settings.store_logits)
+        size.update(
+            storage=settings.storage, factor=settings.factor, store_logits=settings.store_logits
+        )
         if settings.memory in BUFFERS:
             return BUFFERS[settings.memory](**size, seed=seed)
         return CondensedBuffer(
@@ -195,37 +198,47 @@ class Experiment:
         return config.epochs_first + later
 
     def _keep_memory(self, memory: RehearsalBuffer, seed: int) -> None:
-        """Save the memory as a condensed set, one class per class of each task.
-
-        The first seed also gets a picture.
-        """
-        samples = memory.samples
-        assert samples is not None
-        counts = torch.tensor([len(kept) for kept in memory.groups.values()])
-        experiences = list(self.benchmark.train_stream)
-        names = [
-            f"{self.tasks[group.experience].name} "
-            + self.tasks[group.experience].class_names[
-                group.label - experiences[group.experience].offset
-            ]
-            for group in memory.groups
-        ]
-        kept = CondensedSet(
-            images=samples.pixels(),
-            labels=torch.arange(len(counts)).repeat_interleave(counts),
-            mean=samples.mean,
-            std=samples.std,
-            class_names=tuple(names),
-            provenance={
-                "dataset": " ".join(task.name for task in self.tasks),
-                "method": self.settings.memory,
-                "seed": seed,
-            },
-        )
+        """Save the exemplars of each task as a condensed set; of the first seed also a picture."""
         first = seed == self.settings.common.seed
-        kept.save(self.folder.path / f"condensed{'' if first else f'-{seed}'}.safetensors")
+        kept = [self._kept(memory, number, seed) for number in range(len(self.tasks))]
+        for number, condensed in enumerate(kept, 1):
+            name = f"condensed-{number}" + ("" if first else f"-seed-{seed}")
+            condensed.save(self.folder.path / f"{name}.safetensors")
         if first:
-            kept.grid(self.folder.path / "memory.png")
+            _side_by_side(kept).grid(self.folder.path / "memory.png")
+
+    def _kept(self, memory: RehearsalBuffer, number: int, seed: int) -> CondensedSet:
+        """The exemplars of a task, as they are stored."""
+        task, offset = self.tasks[number], self.benchmark.train_stream[number].offset
+        groups = {
+            group: kept for group, kept in memory.groups.items() if group.experience == number
+        }
+        parts = list(groups.values())
+        sizes = torch.tensor([len(part) for part in parts])
+        return CondensedSet(
+            images=torch.cat([part.pixels() for part in parts]),
+            labels=torch.arange(len(parts)).repeat_interleave(sizes),
+            mean=task.mean,
+            std=task.std,
+            class_names=tuple(task.class_names[group.label - offset] for group in groups),
+            provenance={"dataset": task.name, "method": self.settings.memory, "seed": seed},
+            stored=joined_images(parts),
+        )
+
+
+def _side_by_side(sets: list[CondensedSet]) -> CondensedSet:
+    """The sets of all tasks as one, with the classes of each task after those before, for a
+    picture."""
+    counts = torch.tensor([0, *(len(condensed.class_names) for condensed in sets)]).cumsum(0)
+    return replace(
+        sets[0],
+        images=torch.cat([condensed.images for condensed in sets]),
+        labels=torch.cat(
+            [condensed.labels + before for condensed, before in zip(sets, counts, strict=False)]
+        ),
+        class_names=tuple(name for condensed in sets for name in condensed.class_names),
+        stored=None,
+    )
 
 
 class _Reporter(SupervisedPlugin):  # type: ignore[misc]

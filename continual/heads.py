@@ -13,13 +13,14 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from avalanche.models import MultiTaskModule
+from avalanche.models import DynamicModule, MultiTaskModule
 from torch import Tensor, nn
 
 from condense import Classifier, UserError, generator, initialise, unknown
+from continual.streams import classes_of, task_labels_of
 
 
-class MultiHead(MultiTaskModule):  # type: ignore[misc]
+class MultiHead(DynamicModule):  # type: ignore[misc]
     """A feature extractor with a growing list of linear heads."""
 
     def __init__(self, features: nn.Module, dimensions: int, seed: int = 0) -> None:
@@ -93,7 +94,7 @@ class DomainHead(MultiHead):
         return logits[0]
 
 
-class TaskHeads(MultiHead):
+class TaskHeads(MultiHead, MultiTaskModule):  # type: ignore[misc]
     """One head per task; training and test use task labels."""
 
     def __init__(self, features: nn.Module, dimensions: int, seed: int = 0) -> None:
@@ -110,7 +111,7 @@ class TaskHeads(MultiHead):
         if not self.training:
             return
         outputs = _outputs(experience)
-        for task in experience.task_labels:
+        for task in task_labels_of(experience):
             if task not in self.tasks:
                 self.tasks.append(task)
                 self.add_head(outputs)
@@ -120,6 +121,16 @@ class TaskHeads(MultiHead):
                     f"task {task} has a head of {self.sizes[self.newest]} classes and cannot learn "
                     f"class {outputs - 1}; use --head class"
                 )
+
+    def forward_all_tasks(self, images: Tensor) -> dict[int, Tensor]:
+        """The outputs of each head by its task, as Avalanche's plugins use them."""
+        return dict(zip(self.tasks, self.logits(images), strict=True))
+
+    def forward(self, images: Tensor, task_labels: Tensor | None = None) -> Any:
+        """Logits [n, classes] of images [n, c, h, w]; without task labels those of each task."""
+        if task_labels is None:
+            return self.forward_all_tasks(images)
+        return super().forward(images, task_labels)
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
         """Outputs of the head of each image's task; -inf for classes that this head does not have.
@@ -140,32 +151,29 @@ class TaskHeads(MultiHead):
 class ClassHeads(MultiHead):
     """One head for the new classes of each experience; an image may be of any class so far."""
 
-    def adaptation(self, experience: Any) -> None:
-        """Add a head for the new classes.
+    def __init__(self, features: nn.Module, dimensions: int, seed: int = 0) -> None:
+        super().__init__(features, dimensions, seed)
+        self.classes: list[int] = []
+        """The class of each output of all heads, in the order in which they came."""
 
-        Raises:
-            UserError: if a class with a lower label has not come yet; its output would be part of
-                this experience's head.
-        """
+    def adaptation(self, experience: Any) -> None:
+        """Add a head for the new classes."""
         if not self.training:
             return
-        known = sum(self.sizes)
-        missing = set(range(known, _outputs(experience))) - set(
-            experience.classes_in_this_experience
-        )
-        if missing:
-            raise UserError(
-                f"class {min(missing)} is missing, but class {_outputs(experience) - 1} is there: "
-                "heads grow in the order of the class labels (in Avalanche, "
-                "class_ids_from_zero_from_first_exp=True)"
-            )
-        if _outputs(experience) > known:
-            self.add_head(_outputs(experience) - known)
+        new = [label for label in classes_of(experience) if label not in self.classes]
+        if new:
+            self.classes += new
+            self.add_head(len(new))
             self.newest = len(self.heads) - 1
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
-        """Concatenated outputs of all heads."""
-        return torch.cat(list(logits), 1)
+        """Outputs of all heads in the order of the labels; -inf for classes still to come."""
+        found = torch.cat(list(logits), 1)
+        if self.classes == list(range(found.shape[1])):
+            return found
+        combined = found.new_full((len(found), max(self.classes) + 1), -torch.inf)
+        columns = torch.tensor(self.classes[: found.shape[1]], device=found.device)
+        return combined.index_copy(1, columns, found)
 
 
 HEADS: dict[str, type[MultiHead]] = {
@@ -187,4 +195,4 @@ def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
 
 
 def _outputs(experience: Any) -> int:
-    return int(max(experience.classes_in_this_experience)) + 1
+    return max(classes_of(experience)) + 1

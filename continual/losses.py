@@ -92,7 +92,9 @@ def der_loss(output: Tensor, stored: Tensor, temperature: float = 2.0) -> Tensor
 
 def cross_entropy_of_known(output: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy over the samples whose class has an output; NaN if there is none."""
-    return F.cross_entropy(output, labels.masked_fill(labels >= output.shape[1], -100))
+    known = labels < output.shape[1]
+    own = output.gather(1, labels.where(known, 0)[:, None])[:, 0]
+    return F.cross_entropy(output, labels.masked_fill(~known | own.isinf(), -100))
 
 
 def noise_scale(epoch: int, eta: float = 0.3, gamma: float = 0.55) -> float:

@@ -19,6 +19,7 @@ from continual.settings import (
     SELECTION_METHODS,
     STREAMS,
     ContinualConfig,
+    Storage,
     StreamSpec,
     condensing_preset,
     eeil_preset,
@@ -35,6 +36,7 @@ def defaults(
     preset: str = "paper",
     memory: str = "dsa",
     stream: str = "auto",
+    storage: Storage | None = None,
     factor: int | str | None = None,
     batch_size: int | str | None = None,
 ) -> ContinualConfig:
@@ -42,18 +44,21 @@ def defaults(
     method = method_named(memory)
     about = STREAMS.get(stream, StreamSpec(()))
     replay = about.replay if method.synthetic and preset != "paper" else EEIL_REPLAY
+    if storage is not None:
+        replay = replace(replay, storage=storage)
     if str(factor).isdecimal():  # other values raise when all flags are parsed
         replay = replace(replay, factor=int(str(factor)))
     if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
         replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))
     return ContinualConfig(
         memory=memory,
+        storage=replay.storage,
         factor=replay.factor,
         store_logits=replay.store_logits,
         eeil=eeil_preset(preset, batch_size_mem=replay.batch_size_mem, er_ace=replay.er_ace),
         condensing=None
         if memory in SELECTION_METHODS
-        else condensing_preset(memory, preset, replay.factor, about.matching),
+        else condensing_preset(memory, preset, replay.factor, about.matching, replay.storage),
     )
 
 
@@ -92,19 +97,21 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     size, classes = settings.memory_size, sum(task.classes for task in tasks)
     if size is not None and size < classes:
         raise UserError(f"--memory-size must be at least {classes}, one image for each class")
+    whole = settings.storage == "pixels"
     small = small_shape(tasks[0], settings.factor)
     seen = 0
     for task in tasks:
         seen += task.classes  # a fixed-size memory is full from the first task
         places = settings.images_per_class if size is None else size // seen
         try:
-            require_images(task, places * settings.factor**2)
+            require_images(task, places * (settings.factor**2 if whole else 1))
         except UserError as error:
             hint = ", or --factor 1" if settings.factor > 1 else ""
             raise UserError(f"{error}{hint}") from error
     build(settings.eeil.network, tasks[0].shape, tasks[0].classes, device="meta")
     if settings.condensing:
-        build(settings.condensing.network, small, tasks[0].classes, device="meta")
+        seen_shape = small if whole else tasks[0].shape
+        build(settings.condensing.network, seen_shape, tasks[0].classes, device="meta")
 
 
 def finish(
@@ -150,13 +157,14 @@ def summary(
     averages = [report.stage_averages(matrix) for matrix in matrices]
     forgotten = [report.forgetting(matrix) for matrix in matrices]
     mean, std = report.mean_and_std(averages)
-    remembered, classes = results[0].memory_images, sum(task.classes for task in tasks)
+    size, classes = settings.memory_size, sum(task.classes for task in tasks)
     return {
         "stream": stream,
         "memory": settings.memory,
         "head": settings.head,
         "distill": settings.distill,
-        "images_per_class": remembered // classes // settings.factor**2,
+        "images_per_class": settings.images_per_class if size is None else size // classes,
+        "storage": settings.storage,
         "factor": settings.factor,
         "store_logits": settings.store_logits and not method_named(settings.memory).soft_labels,
         "seeds": [result.seed for result in results],
@@ -164,7 +172,7 @@ def summary(
         "average_accuracy_std": std,
         "accuracy_matrix": report.mean_matrix(matrices),
         "forgetting": statistics.fmean(forgotten),
-        "memory_images": remembered,
+        "memory_images": results[0].memory_images,
         "memory_bytes": results[0].memory_bytes,
         "seconds": round(sum(result.seconds for result in results), 1),
         "per_seed": {

@@ -114,10 +114,15 @@ def eeil_preset(name: str, **changes: Any) -> EEILConfig:
 Head = Literal["domain", "task", "class"]
 
 
+Storage = Literal["pixels", "ycbcr420", "dct"]
+"""How a memory stores images: a storage of `condense`, except float32."""
+
+
 @dataclass(frozen=True)
 class ReplayConfig:
     """How a memory is stored and replayed: settings of `ContinualConfig` and `EEILConfig`."""
 
+    storage: Storage = "pixels"
     factor: int = 1
     store_logits: bool = False
     batch_size_mem: int | None = None
@@ -143,22 +148,29 @@ SMALL_IMAGE_LRS: Mapping[str, Any] = {"lr_img": 1.0}
 
 
 def condensing_preset(
-    memory: str, preset: str, factor: int = 1, matching: Mapping[str, Any] | None = None
+    memory: str,
+    preset: str,
+    factor: int = 1,
+    matching: Mapping[str, Any] | None = None,
+    storage: Storage = "pixels",
 ) -> Any:
     """Settings of the condensation method of a memory in a preset.
 
-    The buffer stores the images, so the method returns them as float32. With a factor above 1,
-    gradients are matched in a ConvNet with one block less for each halving of the images. With all
-    blocks, the last feature maps have too little spatial resolution, and the condensed images are
-    worse exemplars (docs/results.md).
+    With storage pixels the method returns float32 images of the stored size. With a factor above 1,
+    gradients are then matched in a ConvNet with one block less for each halving of the images. With
+    all blocks, the last feature maps have too little spatial resolution, and the condensed images
+    are worse exemplars (docs/results.md). With another storage the method learns through it.
 
     Args:
         memory: name of the method.
         preset: paper, cpu or smoke.
         factor: height and width of the images are divided by it.
         matching: changes of the gradient matching settings in the cpu preset.
+        storage: of the buffer.
     """
     method = method_named(memory)
+    if storage != "pixels":
+        return method.preset(preset, storage=storage, factor=factor)
     if method.settings is not GradientMatching:
         return method.preset(preset, storage="float32")
     changes: dict[str, Any] = {}
@@ -169,16 +181,23 @@ def condensing_preset(
     return replace(settings, network=replace(settings.network, depth=depth))
 
 
-def check_condensing(settings: Any) -> Any:
+def check_condensing(settings: Any, storage: Storage, factor: int) -> Any:
     """The settings of a condensation method, after a check that they suit a replay memory.
 
+    Args:
+        settings: of the method, or None.
+        storage: of the memory.
+        factor: of the memory.
+
     Raises:
-        UserError: they store images in a way of their own.
+        UserError: they store images in another way.
     """
-    if settings and (settings.storage, settings.factor, settings.labels) != ("float32", 1, "hard"):
+    own = ("float32", 1, "hard") if storage == "pixels" else (storage, factor, "hard")
+    if settings and (settings.storage, settings.factor, settings.labels) != own:
         raise UserError(
-            "a replay memory stores images by its own factor and store-logits: the storage, factor "
-            "and labels of the condensation method must be float32, 1 and hard"
+            "a replay memory stores images by its own storage, factor and store-logits: with "
+            f"storage {storage} the storage, factor and labels of the condensation method must be "
+            f"{own[0]}, {own[1]} and {own[2]}"
         )
     return settings
 
@@ -237,6 +256,12 @@ MEMORY_HELP = (
 )
 
 
+STORAGE_HELP = (
+    "How exemplars are stored, as in `python -m condense run`: pixels, ycbcr420, dct, which keeps "
+    "the most images in the bytes of images-per-class whole ones."
+)
+
+
 @dataclass(frozen=True)
 class ContinualConfig:
     """Train EEIL with a replay memory on a stream of tasks; report accuracy and forgetting."""
@@ -256,6 +281,7 @@ class ContinualConfig:
     """Exemplars of each class of each task."""
     memory_size: int | None = None
     """Total number of exemplars; replaces images_per_class."""
+    storage: Annotated[Storage, tyro.conf.arg(help=STORAGE_HELP)] = "pixels"
     factor: int = 1
     """Store factor² images of height/factor × width/factor in the space of one image (IDC, Kim et
     al. 2022). Default: 2 for condensed memories; 1 for selected ones, on split streams and in the
@@ -279,7 +305,7 @@ class ContinualConfig:
         method_named(self.memory).check(self.condensing)
         if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
-        check_condensing(self.condensing)
+        check_condensing(self.condensing, self.storage, self.factor)
 
     def on(self, stream: StreamSpec) -> ContinualConfig:
         """The same settings, with head `auto` replaced by the default head of this stream."""

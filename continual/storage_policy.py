@@ -1,47 +1,52 @@
-"""Replay buffers of condensed or selected images.
+"""Replay buffers of selected images, and the base class of all buffers.
 
 They are Avalanche `ExemplarsBuffer`s for `EEIL`. With a fixed total they also work in
 `ReplayPlugin(mem_size=N, storage_policy=buffer)` with any other strategy. The exemplars of a class
 are sorted by rank, so a smaller memory is the first images of a larger one.
 
-A factor stores more, smaller images in the same bytes (IDC, Kim et al. 2022): with factor 2, four
-images of half the height and width replace one. They are resized to full size at replay. Logits of
-the network can be stored with an image (DER, Buzzega et al. 2020). Learned soft labels are always
-stored.
+Sizes count whole images of 8 bits per number. A storage of `condense` keeps more images in these
+bytes: with factor 2, four of half the height and width replace one (IDC, Kim et al. 2022).
+Logits of the network can be stored with an image (DER, Buzzega et al. 2020); learnt soft labels
+are always stored. The size does not count their bytes; `bytes` does.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
 from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.models.utils import avalanche_forward
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
 from condense import (
-    Cache,
-    Checkpointer,
-    CondensedSet,
+    Coreset,
     ImageData,
     UserError,
-    condense,
+    codec_of,
     generator,
     greedy_herding,
+    images_per_class,
     in_chunks,
-    method_named,
-    preset_for,
-    resize,
+    read_codec,
+    unknown,
 )
-from continual.exemplars import Samples, as_dataset, join
-from continual.settings import check_condensing, condensing_preset
-from continual.streams import TaskImages, images_of
-from continual.tasks import small_shape
+from continual.exemplars import Samples, as_dataset
+from continual.settings import Storage
+from continual.shares import Demand, divide
+from continual.stored import StoredExemplars, joined_logits
+from continual.streams import TaskImages, has_task_labels, images_of
+
+EVAL_BATCH_SIZE = 128
+"""Batch size of forward passes without gradients; larger batches are slower on a CPU."""
 
 
 class Group(NamedTuple):
@@ -52,35 +57,25 @@ class Group(NamedTuple):
     label: int
 
 
-class Exemplars(NamedTuple):
-    """Images of one class, best first."""
-
-    images: Tensor
-    """[n, c, h, w]: uint8, or float32 with 0 for black and 1 for white, stored as uint8 over the
-    buffer's `value_range`. Larger images are resized to the size that the factor gives."""
-    logits: Tensor | None = None
-    """Logits of the classes so far, [n, classes], if the images have them."""
-
-
 class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
-    """Stores the same number of images of every class of every experience.
+    """Divides its bytes equally among classes, or gives each class of each experience the same.
 
-    Base class of the three buffers below; a subclass implements `select`.
+    Base class of the buffers; a subclass implements `select`.
     """
 
     follows_network = False
     """Whether `select` depends on the network; if so, EEIL selects again after stage 2."""
-    value_range = (0.0, 1.0)
-    """Pixel values of the bytes 0 and 255; every pixel is stored as one byte."""
 
     def __init__(
         self,
         max_size: int = 0,
         *,
         images_per_class: int | None = None,
+        storage: Storage = "pixels",
         factor: int = 1,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
+        balance: Literal["class", "experience"] = "class",
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
         hflip: bool = True,
         store_logits: bool = False,
         seed: int = 0,
@@ -88,48 +83,57 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Set either a fixed total or a fixed number per class.
 
         Args:
-            max_size: fixed total. Each (experience, class) has an equal share; the shares become
-                smaller with each new class.
-            images_per_class: fixed number per (experience, class), without a limit of the total;
-                not for `ReplayPlugin`, which needs a fixed total.
-            factor: divides the height and width of stored images. Sizes count full-size images;
-                factor² stored images take the space of one.
+            max_size: fixed total in whole images. Groups become smaller with each experience; if
+                there are more groups than places, a random choice of them remains.
+            images_per_class: whole images per class of each experience, without a limit of the
+                total; not for `ReplayPlugin`, which needs a fixed total.
+            storage: how images are stored, as in `condense`. dct keeps the most images.
+            factor: divides the height and width of stored images.
+            balance: what has equal shares of the total: each class, in which its experiences have
+                equal shares, or each experience, in which its classes have equal shares.
             mean: per channel, the normalisation of the experience's images. Not used for
                 experiences of `make_benchmark`, which have their own.
             std: as `mean`.
             hflip: whether a flipped image keeps its class (False for digits); used as `mean`.
-            store_logits: whether `EEIL` stores its logits with each image and distils from them
-                (Buzzega et al. 2020).
+            store_logits: whether the logits of the network are stored with each image, and `EEIL`
+                distils from them (Buzzega et al. 2020).
             seed: seed of all random numbers.
 
         Raises:
-            UserError: if not exactly one size is given, or a value is below 1.
+            UserError: if not exactly one size is given, or a value is not possible.
         """
-        super().__init__(max_size)
         if max_size < 1 and images_per_class is None:
             raise UserError("give the buffer a size: max_size (in total) or images_per_class")
         if max_size and images_per_class is not None:
             raise UserError("give the buffer either max_size or images_per_class, not both")
         if images_per_class is not None and images_per_class < 1:
             raise UserError(f"images per class must be at least 1, not {images_per_class}")
-        if factor < 1:
-            raise UserError(f"the factor must be at least 1, not {factor}")
+        if storage not in get_args(Storage):
+            raise unknown("storage", storage, get_args(Storage))
+        if balance not in ("class", "experience"):
+            raise UserError(f"balance must be class or experience, not {balance!r}")
+        Coreset(ipc=1, storage=storage, factor=factor)  # checks them
+        self.storage, self.factor = storage, factor
         self.images_per_class = images_per_class
-        self.factor = factor
-        self.mean, self.std, self.hflip = mean, std, hflip
+        self.balance = balance
+        self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
+        self.hflip = hflip
         self.store_logits = store_logits
         self.seed = seed
-        self.groups: dict[Group, Samples] = {}
+        self.groups: dict[Group, StoredExemplars] = {}
         """Sorted by rank within each group; images are removed from the end."""
+        self._task_labels = True
+        self._dataset: AvalancheDataset | None = None
+        super().__init__(max_size)
 
     @abstractmethod
-    def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
+    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
         """Select or make the exemplars of each class of a task.
 
         Args:
             strategy: the strategy; its `model` may be used.
             images: the training images of the task.
-            ipc: number of exemplars per class.
+            places: whole images per class, whose bytes the exemplars of a class may fill.
         """
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
@@ -137,116 +141,229 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         number = int(exp.current_experience)
         tasks = images_of(exp, self.mean, self.std, self.hflip)
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
-        others = {group: kept for group, kept in self.groups.items() if group not in mine}
-        ipc = self._share(len(others) + len(mine))
-        groups = {group: kept[:ipc] for group, kept in others.items()}
+        groups = {group: kept for group, kept in self.groups.items() if group not in mine}
+        places = self._places([*groups, *mine])
         for task in tasks:
-            small = small_shape(task.data, self.factor)
-            chosen = self.select(agent_state, task, ipc)
-            for label, (images, logits) in zip(task.classes, chosen, strict=True):
-                group = Group(number, task.task, label)
-                kept = self._kept(resize(images, small[1:]), group, task.data)
-                groups[group] = replace(kept, logits=logits)
-        self.groups = groups  # set at the end: an interrupted selection loses nothing
-        self._refresh()
+            chosen = self.select(agent_state, task, places)
+            keys = (Group(number, task.task, label) for label in task.classes)
+            groups.update(zip(keys, chosen, strict=True))
+        self._task_labels = has_task_labels(exp)
+        self._keep(groups)  # at the end: an interrupted selection loses nothing
 
     def update_logits(self, exp: Any, logits_of: Callable[[Samples], Tensor]) -> None:
-        """Store logits of the exemplars of an experience: `logits_of` returns [n, classes so far].
-
-        `buffer` does not change: Avalanche's datasets have no logits.
-        """
+        """Store logits of the exemplars of an experience; `logits_of` returns [n, classes]."""
         number = int(exp.current_experience)
         for group, kept in self.groups.items():
             if group.experience == number:
-                self.groups[group] = replace(kept, logits=logits_of(kept).half().cpu())
+                logits = logits_of(self._samples([group])).half().cpu()
+                self.groups[group] = replace(kept, logits=logits)
+        self._dataset = None
 
     def update(self, strategy: Any, **kwargs: Any) -> None:
-        """Called by `ReplayPlugin`; overrides Avalanche's version, which warns of deprecation."""
+        """Called by Avalanche's plugins and strategies. With `store_logits`, as for `DER`, the
+        logits of the network are stored too."""
         self.post_adapt(strategy, strategy.experience)
+        if self.store_logits:
+            self.update_logits(strategy.experience, partial(_logits, strategy))
 
     def resize(self, strategy: Any, new_size: int) -> None:
-        """Set the total and remove the lowest-ranked images beyond each class's share.
+        """Set the total and remove the lowest-ranked images beyond each share.
 
         Removed images do not come back when the memory grows again: their experience's data are no
         longer available.
         """
-        self.max_size, self.images_per_class = new_size, None
-        if self.groups:
-            ipc = self._share(len(self.groups))
-            self.groups = {group: kept[:ipc] for group, kept in self.groups.items()}
-        self._refresh()
+        self.images_per_class, self.max_size = None, new_size
+        self._keep(self.groups)
+
+    @property
+    def max_size(self) -> int:
+        """The total in whole images.
+
+        Raises:
+            UserError: the buffer has a fixed number per class instead.
+        """
+        if self.images_per_class is not None:
+            raise UserError(
+                "a buffer with images_per_class has no fixed total, which ReplayPlugin needs: "
+                "give max_size instead"
+            )
+        return self._max_size
+
+    @max_size.setter
+    def max_size(self, total: int) -> None:
+        self._max_size = total
 
     @property
     def samples(self) -> Samples | None:
-        """All exemplars as tensors; None if the memory is empty."""
-        return join(list(self.groups.values())) if self.groups else None
+        """All exemplars, decoded; None if the memory is empty."""
+        return self._samples(self.groups) if self.groups else None
+
+    @property
+    def buffer(self) -> AvalancheDataset:
+        """All exemplars as (normalised image, label, task label), the last as in the experiences.
+
+        It is made at the first access.
+        """
+        if self._dataset is None:
+            samples = self.samples
+            self._dataset = (
+                AvalancheDataset([]) if samples is None else as_dataset(samples, self._task_labels)
+            )
+        return self._dataset
+
+    @property
+    def buffer_groups(self) -> dict[int, Any]:
+        """By class, an object whose `buffer` has its exemplars, as Avalanche's buffers have it."""
+        labels = dict.fromkeys(group.label for group in self.groups)
+        found = {}
+        for label in labels:
+            samples = self._samples([group for group in self.groups if group.label == label])
+            found[label] = SimpleNamespace(buffer=as_dataset(samples, self._task_labels))
+        return found
 
     @property
     def bytes(self) -> int:
-        """Bytes of the images and the logits."""
-        return sum(kept.bytes for kept in self.groups.values())
+        """Bytes of the images, the logits, and the tables of the storage."""
+        return sum(kept.bytes for kept in self.groups.values()) + _table_bytes(self.groups)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Images and logits of each group by name, for a checkpoint."""
-        found: dict[str, Tensor] = {}
-        for group, kept in self.groups.items():
-            name = ".".join(map(str, group))
-            found[name] = kept.images
-            if kept.logits is not None:
-                found[f"{name}.logits"] = kept.logits
-        return found
+        """The tensors of each group by name, for a checkpoint."""
+        return {
+            f"{'.'.join(map(str, group))}/{name}": tensor
+            for group, kept in self.groups.items()
+            for name, tensor in kept.state_dict().items()
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], data: ImageData) -> None:
         """Load a `state_dict` of images with the size and normalisation of `data`.
 
         Raises:
-            ValueError: if the tensors do not match this memory.
+            ValueError, KeyError, UserError: if the tensors do not match this memory.
         """
-        self.groups = {}
-        for name, images in state_dict.items():
-            if not name.endswith(".logits"):
-                group = Group(*map(int, name.split(".")))
-                small = small_shape(data, self.factor)
-                if images.dtype != torch.uint8 or images.shape[1:] != small:
-                    raise ValueError(f"{name}: {images.dtype} {list(images.shape)} are not images")
-                kept = self._kept(images, group, data)
-                self.groups[group] = replace(kept, logits=state_dict.get(f"{name}.logits"))
-        self.groups = dict(sorted(self.groups.items()))
-        self._refresh()
+        parts: dict[Group, dict[str, Tensor]] = {}
+        for name, tensor in state_dict.items():
+            key, _, rest = name.partition("/")
+            parts.setdefault(Group(*map(int, key.split("."))), {})[rest] = tensor
+        self.groups = {group: self._loaded(parts[group], data) for group in sorted(parts)}
+        self._dataset = None
 
-    def _kept(self, images: Tensor, group: Group, data: ImageData) -> Samples:
-        if images.dtype != torch.uint8:
-            lowest, highest = self.value_range
-            coded = (images - lowest) * (255 / (highest - lowest))
-            images = coded.round().clamp(0, 255).to(torch.uint8)
-        labels, tasks = (torch.full((len(images),), value) for value in (group.label, group.task))
-        mean, std, size = data.mean, data.std, data.shape[1:]
-        return Samples(images.cpu(), labels, tasks, mean, std, size, self.value_range)
+    def _loaded(self, tensors: dict[str, Tensor], data: ImageData) -> StoredExemplars:
+        logits = tensors.pop("logits", None)
+        storage = self.storage
+        if storage == "dct" and "coefficients" not in tensors:
+            storage = "pixels"  # where as many whole images fitted
+        entries = {"storage": storage, "shape": str(list(data.shape))}
+        entries["factor"] = str(self.factor)
+        codec = read_codec(entries, tensors, data.mean, data.std)
+        codec.unpack(tensors)  # checks them
+        return StoredExemplars(codec, tensors, logits)
 
-    def _share(self, groups: int) -> int:
-        """Number of stored images per class.
+    def _samples(self, groups: Sequence[Group] | Mapping[Group, Any]) -> Samples:
+        """The exemplars of these groups, decoded."""
+        parts = [self.groups[group] for group in groups]
+        sizes = torch.tensor([len(part) for part in parts])
+        labels, tasks = (
+            torch.tensor([getattr(group, name) for group in groups]).repeat_interleave(sizes)
+            for name in ("label", "task")
+        )
+        codec = parts[0].codec
+        mean, std = (tuple(values.flatten().tolist()) for values in (codec.mean, codec.std))
+        images = torch.cat([part.pixels() for part in parts])
+        return Samples(images, labels, tasks, mean, std, joined_logits(parts))
 
-        Raises:
-            UserError: if the total is too small for the classes.
-        """
-        places = self.images_per_class or self.max_size // groups
-        if places < 1:
-            raise UserError(
-                f"a memory of {self.max_size} images cannot hold {groups} classes: "
-                f"give it at least {groups}"
-            )
-        return places * self.factor**2
+    def coreset(self, places: int) -> Coreset:
+        """Settings of `condense` that store real images in the bytes of so many whole images."""
+        return Coreset(ipc=places, storage=self.storage, factor=self.factor)
 
-    def _refresh(self) -> None:
-        samples = self.samples
-        if samples is not None:
-            self.buffer: AvalancheDataset = as_dataset(samples)
+    def _places(self, groups: Sequence[Group]) -> int:
+        """Whole images per class of a new experience, rounded up; `_keep` removes the rest."""
         if self.images_per_class is not None:
-            self.max_size = 0 if samples is None else len(samples) // self.factor**2
+            return self.images_per_class
+        newest = groups[-1]
+        owners = {self._owner(group) for group in groups}
+        sharing = sum(self._owner(group) == self._owner(newest) for group in groups)
+        return max(1, math.ceil(self.max_size / (len(owners) * sharing)))
+
+    def _keep(self, groups: dict[Group, StoredExemplars]) -> None:
+        """Keep the best images of each group, as many as fit."""
+        self._dataset = None
+        if self.images_per_class is not None or not groups:
+            self.groups = groups
+            return
+        demands = {
+            group: Demand(
+                self._owner(group),
+                len(kept),
+                kept.codec.bytes_per_image,
+                float(torch.rand((), generator=generator(self.seed, "place", *group))),
+            )
+            for group, kept in groups.items()
+        }
+        whole = math.prod(next(iter(groups.values())).codec.shape)
+        counts = divide(self.max_size * whole - _table_bytes(groups), demands)
+        self.groups = {
+            group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
+        }
+
+    def _owner(self, group: Group) -> int:
+        return group.label if self.balance == "class" else group.experience
 
 
-class RandomBuffer(RehearsalBuffer):
-    """Stores random training images; all images of a class with fewer than its share.
+@torch.no_grad()
+def _logits(strategy: Any, samples: Samples) -> Tensor:
+    """Outputs of the network of an Avalanche strategy for these samples, [n, classes]."""
+    model, device = strategy.model, strategy.device
+    training = model.training
+    model.eval()
+    inputs, tasks = (part.split(EVAL_BATCH_SIZE) for part in (samples.inputs(), samples.tasks))
+    found = [
+        avalanche_forward(model, batch.to(device), task.to(device))
+        for batch, task in zip(inputs, tasks, strict=True)
+    ]
+    model.train(training)
+    return torch.cat(found)
+
+
+def _table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:
+    """Bytes of the tables of the storage; the classes of a task share one."""
+    tables: dict[tuple[int, int], int] = {}
+    for group, kept in groups.items():
+        task = group.experience, group.task
+        tables[task] = max(tables.get(task, 0), kept.codec.table_bytes)
+    return sum(tables.values())
+
+
+def _per_channel(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
+    """Numbers per channel as a tuple; UserError if they are not a sequence of numbers."""
+    if values is None:
+        return None
+    try:
+        return tuple(map(float, values))
+    except (TypeError, ValueError):
+        raise UserError(f"{name} must have one number per channel, not {values!r}") from None
+
+
+class SelectedBuffer(RehearsalBuffer):
+    """Stores real images; a subclass implements `rank`."""
+
+    @abstractmethod
+    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
+        """Rows of the training split for each class, best first: `count`, or all there are."""
+
+    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
+        """As many images of each class as fit into the bytes; all of a smaller class."""
+        data = images.data.to(strategy.device) if self.follows_network else images.data
+        settings = self.coreset(places)
+        codec = codec_of(data, settings, most=int(data.y_train.bincount().max()))
+        count = images_per_class(data, settings, codec)
+        ranked = self.rank(strategy, data, count)
+        planes = [codec.encode(data.normalise(data.x_train[rows])) for rows in ranked]
+        every = StoredExemplars.of(codec, [torch.cat(parts) for parts in zip(*planes, strict=True)])
+        return every.split([len(rows) for rows in ranked])
+
+
+class RandomBuffer(SelectedBuffer):
+    """Stores random training images.
 
     >>> from condense import load
     >>> from continual import RandomBuffer, make_benchmark
@@ -256,20 +373,18 @@ class RandomBuffer(RehearsalBuffer):
     (20, 1280)
     """
 
-    def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
-        """Sample `ipc` images of each class without replacement."""
-        data = images.data
+    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
+        """Sample images of each class without replacement."""
         draws = generator(self.seed, "random memory", data.fingerprint())
         rows = data.train_indices_by_class()
-        drawn = [row[torch.randperm(len(row), generator=draws)[:ipc]] for row in rows]
-        return [Exemplars(data.x_train[row]) for row in drawn]
+        return [row[torch.randperm(len(row), generator=draws)[:count]] for row in rows]
 
 
-class HerdingBuffer(RehearsalBuffer):
+class HerdingBuffer(SelectedBuffer):
     """Stores training images whose mean feature is closest to the mean feature of their class.
 
     Herding as in EEIL and iCaRL (Rebuffi et al. 2017, Algorithm 4), on L2-normalised outputs of
-    `model.features`. A class with fewer images than its share is stored completely.
+    `model.features`.
 
     >>> from types import SimpleNamespace
     >>> from condense import Network, build, load
@@ -283,13 +398,13 @@ class HerdingBuffer(RehearsalBuffer):
 
     follows_network = True
 
-    def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
-        """Select `ipc` images of each class by herding in the features of `strategy.model`.
+    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
+        """Herding in the features of `strategy.model`.
 
         Raises:
             UserError: if the model has no `features`.
         """
-        model, data = strategy.model, images.data.to(strategy.device)
+        model = strategy.model
         if not callable(getattr(model, "features", None)):
             raise UserError("HerdingBuffer needs a model with a method or module `features`")
 
@@ -299,102 +414,8 @@ class HerdingBuffer(RehearsalBuffer):
         training = model.training
         model.eval()
         herded = [
-            row[greedy_herding(in_chunks(features, data.x_train[row], 128), min(ipc, len(row)))]
+            row[greedy_herding(in_chunks(features, data.x_train[row], 128), min(count, len(row)))]
             for row in data.train_indices_by_class()
         ]
         model.train(training)
-        return [Exemplars(data.x_train[row]) for row in herded]
-
-
-class CondensedBuffer(RehearsalBuffer):
-    """Stores images condensed from each experience by any method of `condense`.
-
-    The rank within a class is the herding order of the condensed images' pixels: the mean of the
-    first k images is close to the mean of all.
-
-    Condensed pixels slightly exceed the range of real ones, so `value_range` is wider here.
-    Avalanche replays hard labels, so each image has the label of its class. A learned soft label
-    is stored as logits, and `EEIL` distils from it as from other stored logits.
-
-    >>> from types import SimpleNamespace
-    >>> from condense import GradientMatching, load, preset
-    >>> from continual import CondensedBuffer, make_benchmark
-    >>> buffer = CondensedBuffer(10, settings=preset(GradientMatching, "smoke"))
-    >>> stream = make_benchmark([load("digits")]).train_stream
-    >>> buffer.post_adapt(SimpleNamespace(device="cpu"), stream[0])
-    >>> len(buffer.buffer)
-    10
-    """
-
-    value_range = (-0.5, 1.5)
-
-    def __init__(
-        self,
-        max_size: int = 0,
-        *,
-        method: str = "dsa",
-        settings: Any = None,
-        checkpointers: Callable[[ImageData], AbstractContextManager[Checkpointer]] | None = None,
-        cache: Cache | None = None,
-        **rest: Any,
-    ) -> None:
-        """Set the condensation method, and the arguments of `RehearsalBuffer`.
-
-        Args:
-            max_size: as in `RehearsalBuffer`.
-            method: one of `condense.METHODS`.
-            settings: settings of the method; their `ipc` is replaced by the share of a class.
-                Default: `condensing_preset` with the paper preset on a GPU, else the cpu preset.
-            checkpointers: returns the `Checkpointer` for the condensation of the given images;
-                without it there are no checkpoints and no progress reports.
-            cache: cache of condensed sets; None: no cache.
-            rest: other arguments of `RehearsalBuffer`.
-
-        Raises:
-            UserError: if the method is unknown.
-        """
-        super().__init__(max_size, **rest)
-        self.method = method
-        # An unknown method raises here, before the first experience is trained on.
-        soft_labels = method_named(method).soft_labels
-        self.store_logits = self.store_logits and not soft_labels
-        self.settings = check_condensing(settings)
-        self.checkpointers = checkpointers
-        self.cache = cache
-
-    def select(self, strategy: Any, images: TaskImages, ipc: int) -> list[Exemplars]:
-        """Condense the task's resized training images to `ipc` images per class."""
-        data = images.data.to(strategy.device)
-        if self.factor > 1:
-            channels, height, _ = small_shape(data, self.factor)
-            data = data.resized(height, channels)
-        settings = self.settings
-        if settings is None:
-            settings = condensing_preset(self.method, preset_for(data.device.type), self.factor)
-        with self.checkpointers(data) if self.checkpointers else Checkpointer() as checkpointer:
-            condensed = condense(
-                data,
-                self.method,
-                replace(settings, ipc=ipc),
-                seed=self.seed,
-                checkpointer=checkpointer,
-                cache=self.cache,
-            )
-        logits = _soft_logits(condensed, images.classes)
-        chosen = []
-        for label in range(condensed.classes):
-            rows = torch.where(condensed.hard_labels == label)[0]
-            rows = rows[greedy_herding(condensed.images[rows].flatten(1), len(rows))]
-            chosen.append(
-                Exemplars(condensed.images[rows], None if logits is None else logits[rows])
-            )
-        return chosen
-
-
-def _soft_logits(condensed: CondensedSet, classes: tuple[int, ...]) -> Tensor | None:
-    """Soft labels as logits, float16 [n, classes so far]; NaN for classes of other tasks."""
-    if condensed.labels.ndim == 1:
-        return None
-    known = torch.full((len(condensed.labels), max(classes) + 1), torch.nan, dtype=torch.float16)
-    known[:, classes] = condensed.targets.log().half()
-    return known
+        return herded

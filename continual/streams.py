@@ -69,6 +69,25 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
     return with_classes_timeline(with_task_labels(CLScenario(streams)))
 
 
+def classes_of(experience: Any) -> list[int]:
+    """The classes of an experience of any classification benchmark, ascending."""
+    known = getattr(experience, "classes_in_this_experience", None)
+    return sorted(set(map(int, experience.dataset.targets if known is None else known)))
+
+
+def task_labels_of(experience: Any) -> list[int]:
+    """The task labels of an experience of any benchmark; 0 if there are none."""
+    known = getattr(experience, "task_labels", None)
+    if known is None:
+        known = getattr(experience.dataset, "targets_task_labels", [0])
+    return sorted(set(map(int, known)))
+
+
+def has_task_labels(experience: Any) -> bool:
+    """Whether the items of the experience's dataset have task labels."""
+    return len(experience.dataset[0]) > 2
+
+
 @dataclass(frozen=True)
 class TaskImages:
     """Images of one task of an experience, the input of a buffer."""
@@ -98,13 +117,21 @@ def images_of(
         hflip: whether a flipped image keeps its class; used as `mean`.
 
     Raises:
-        UserError: if pixels are outside 0 to 1 after the normalisation is inverted.
+        UserError: if pixels are outside 0 to 1 after the normalisation is inverted, or it has not
+            one number per channel.
     """
     if isinstance(experience, ImageExperience):
         data = experience.data
         classes = tuple(range(experience.offset, experience.offset + data.classes))
         return [TaskImages(data, classes, int(experience.samples.tasks[0]))]
     samples = read(experience.dataset.eval())
+    channels = samples.images.shape[1]
+    for name, values in (("mean", mean), ("std", std)):
+        if values is not None and len(values) != channels:
+            raise UserError(
+                f"the buffer's {name} has {len(values)} numbers, the images have {channels} "
+                f"channel{'s' if channels > 1 else ''}"
+            )
     mean, std = mean or samples.mean, std or samples.std
     return [
         _as_task(samples[(samples.tasks == task).nonzero()[:, 0]], task, mean, std, hflip)

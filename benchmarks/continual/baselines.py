@@ -41,7 +41,7 @@ from continual.experiment import SeedResult
 from continual.heads import with_heads
 from continual.losses import learning_rate
 from continual.settings import EEILConfig
-from continual.storage_policy import CondensedBuffer
+from continual.condensed_buffer import CondensedBuffer
 from continual.streams import make_benchmark
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator

@@ -32,28 +32,33 @@ BATCH = 100
 """Of these in memory as floats at a time."""
 
 
-def codec_of(data: ImageData, settings: MethodSettings) -> Codec:
+def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None) -> Codec:
     """The codec with which a set of `data` is stored.
+
+    Args:
+        data: the images.
+        settings: storage, factor, image size and number of images.
+        most: images per class that are stored at most; default: all of the smallest class.
 
     Raises:
         UserError: the images are smaller than the factor.
     """
     if settings.storage == Dct.name:
-        return _dct(data, settings)
+        most = most or int(data.y_train.bincount(minlength=data.classes).min())
+        return _dct(data, settings, min(ENOUGH, most))
     name = Pixels.name if settings.storage == "float32" else settings.storage
     return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
 
 
-def _dct(data: ImageData, settings: MethodSettings) -> Codec:
-    """Coefficients. Without `image_bytes`: small images; better ones if `ENOUGH` of each class or
-    all of the smallest class do not fill the bytes; pixels if as many whole images fit."""
+def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
+    """Coefficients. Without `image_bytes`: small images; better ones if `most` of each class do not
+    fill the bytes; pixels if as many whole images fit."""
     some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
     spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
     fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
     codec = smallest = fit(settings.image_bytes)
     if settings.image_bytes is not None:
         return codec
-    most = min(ENOUGH, int(data.y_train.bincount(minlength=data.classes).min()))
     fitting = min(most, _fitting(codec, data, settings))
     pixels = pixel_codec(Pixels.name, data.shape, data.mean, data.std)
     if fitting <= _fitting(pixels, data, settings):
@@ -65,16 +70,21 @@ def _dct(data: ImageData, settings: MethodSettings) -> Codec:
     return codec
 
 
-def images_per_class(data: ImageData, settings: MethodSettings) -> int:
+def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | None = None) -> int:
     """Number of images per class in the bytes of `settings.ipc` whole images, 8 bits per number.
 
     With storage float32 and factor 1 it is `settings.ipc`, as published: the bytes of labels are
     not counted.
 
+    Args:
+        data: the images.
+        settings: storage, factor, image size and number of images.
+        codec: default: `codec_of(data, settings)`.
+
     Raises:
         UserError: not one image fits.
     """
-    codec = codec_of(data, settings)
+    codec = codec or codec_of(data, settings)
     count = _fitting(codec, data, settings)
     if count < 1:
         needed = codec.bytes_per_image + _label_bytes(data, settings) + _shared_bytes(codec, data)

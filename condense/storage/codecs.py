@@ -54,6 +54,11 @@ class Codec(ABC):
         """Bytes of a set that do not depend on the number of images."""
         return 0
 
+    @property
+    @abstractmethod
+    def row_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors of `pack` that have one row per image."""
+
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
         """The planes of normalised images [n, c, h, w]."""

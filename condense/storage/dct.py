@@ -182,6 +182,11 @@ class Dct(Codec):
         """Which coefficients are stored, with their mean and standard deviation."""
         return sum(tensor.nbytes for tensor in self.kept.tensors().values())
 
+    @property
+    def row_tensors(self) -> tuple[str, ...]:
+        """The rounded coefficients."""
+        return ("coefficients",)
+
     def encode(self, images: Tensor) -> list[Tensor]:
         """The stored coefficients, not rounded."""
         mean, std = self.kept.mean.to(images), self.kept.std.to(images)

@@ -50,6 +50,11 @@ class PixelCodec(Codec):
         """One byte per number."""
         return sum(map(math.prod, self.planes))
 
+    @property
+    def row_tensors(self) -> tuple[str, ...]:
+        """The levels."""
+        return tuple(f"plane{number}" for number in range(len(self.planes)))
+
     def pack(self, planes: Sequence[Tensor]) -> dict[str, Tensor]:
         """The levels and the range of each plane."""
         named = {}

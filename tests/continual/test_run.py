@@ -85,7 +85,7 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
         patch.setattr(Progress, "report", report)
         learn([*TINY, "--memory", memory, "--seeds", "2", "--out", str(whole)])
     expected = results(whole)
-    assert len(expected) == 4
+    assert len(expected) == 2 + 2 * len(tasks())
     interrupted = [path for path in tmp_path.iterdir() if path != whole]
     assert len(interrupted) >= 4
     for folder in interrupted:
@@ -106,9 +106,11 @@ def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixt
     matrix = summary["accuracy_matrix"]
     assert [value is None for value in matrix[0]] == [False, *[head != "domain"] * 2]
     assert summary["average_accuracy"][2] == pytest.approx(sum(matrix[2]) / 3)
-    kept = CondensedSet.load(tmp_path / "run" / "condensed.safetensors")
-    assert kept.class_names[::10] == ("digits 0", "inverted 0", "turned 0")
-    assert kept.labels.bincount().tolist() == [2] * 30
+    for number, task in enumerate(tasks(), 1):
+        kept = CondensedSet.load(tmp_path / "run" / f"condensed-{number}.safetensors")
+        assert (kept.class_names, kept.provenance["dataset"]) == (task.class_names, task.name)
+        assert kept.labels.bincount().tolist() == [2] * 10
+        assert kept.bytes - 20 * 3 * 16 * 16 == 24  # black and white of each channel
     for picture in ("memory", "accuracy_matrix", "stages"):
         with Image.open(tmp_path / "run" / f"{picture}.png") as opened:
             assert min(opened.size) > 50
@@ -144,7 +146,7 @@ def test_seeds_share_nothing(tmp_path: Path) -> None:
 
 def test_a_fixed_total_of_images(tmp_path: Path) -> None:
     learn([*TINY, "--memory", "random", "--memory-size", "70", "--out", str(tmp_path / "run")])
-    assert results(tmp_path / "run")["summary"]["memory_images"] == 60
+    assert results(tmp_path / "run")["summary"]["memory_images"] == 70
 
 
 def test_averages_and_forgetting_by_hand() -> None:
@@ -172,7 +174,9 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--temperature", "0"], "temperature must be above 0"),
         (["--condensing.dsa-strategy", "zoom"], "zoom"),
         (["--condensing.ipc", "3"], "--images-per-class"),
-        (["--condensing.factor", "2"], "a replay memory stores images by its own factor"),
+        (["--condensing.factor", "2"], "a replay memory stores images by its own storage"),
+        (["--storage", "float32"], "pixels"),
+        (["--storage", "dct", "--factor", "2"], "factor must be 1 with storage dct"),
         (["--images-per-class", "13"], "use fewer"),
         (["--memory-size", "29"], "at least 30"),
         (["--memory-size", "500"], "use fewer"),
@@ -222,7 +226,7 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     assert made.stderr == ""
     assert "T3 (+ digits)" in made.stdout
     left = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    assert left >= {"config.json", "history.csv", "summary.json", "condensed.safetensors"}
+    assert left >= {"config.json", "history.csv", "summary.json", "condensed-3.safetensors"}
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 3
     summary = json.loads((out / "summary.json").read_text())
     assert summary["stream"] == "synthdigits-mnist5k-digits"
@@ -254,8 +258,8 @@ def test_a_split_stream_as_a_user_runs_it(tmp_path: Path) -> None:
     assert (summary["images_per_class"], summary["memory_images"]) == (3, 30)
     assert summary["memory_bytes"] == 30 * 28 * 28
     assert [row.count(None) for row in summary["accuracy_matrix"]] == [4, 3, 2, 1, 0]
-    kept = CondensedSet.load(out / "condensed.safetensors")
-    assert kept.class_names[1] == "fashionmnist 0,1 Trouser"
+    kept = CondensedSet.load(out / "condensed-1.safetensors")
+    assert kept.class_names == ("T-shirt/top", "Trouser")
 
 
 def test_what_a_memory_has_by_default() -> None:
@@ -264,6 +268,9 @@ def test_what_a_memory_has_by_default() -> None:
     assert replay_config(defaults("cpu", "forgetting")) == EEIL_REPLAY  # real images too
     assert replay_config(ours) == BALANCED_REPLAY
     assert ours == defaults("cpu", "dsa", "no such stream")
+    through = defaults("cpu", "dsa", storage="dct", factor=1)
+    assert (through.storage, through.condensing.storage) == ("dct", "dct")
+    assert through.condensing == METHODS["dsa"].preset("cpu")
     split = defaults("cpu", "dsa", "split-cifar10")
     assert replay_config(split) == SPLIT_REPLAY
     assert {name: getattr(split.condensing, name) for name in TWO_CLASS_LRS} == TWO_CLASS_LRS
@@ -293,5 +300,9 @@ def test_an_invalid_factor_is_one_line() -> None:
 def replay_config(settings: ContinualConfig) -> ReplayConfig:
     config = settings.eeil
     return ReplayConfig(
-        settings.factor, settings.store_logits, config.batch_size_mem, config.er_ace
+        settings.storage,
+        settings.factor,
+        settings.store_logits,
+        config.batch_size_mem,
+        config.er_ace,
     )

@@ -1,0 +1,189 @@
+"""The replay buffer of condensed images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from condense import (
+    Cache,
+    Checkpointer,
+    Codec,
+    CondensedSet,
+    GradientMatching,
+    ImageData,
+    codec_of,
+    condense,
+    greedy_herding,
+    method_named,
+    preset_for,
+    read_codec,
+)
+from continual.settings import check_condensing, condensing_preset
+from continual.storage_policy import RehearsalBuffer
+from continual.stored import StoredExemplars
+from continual.streams import TaskImages
+from continual.tasks import small_shape
+
+ONE_CLASS_METHOD = "dm"
+"""For an experience of one class, instead of gradient matching: the cross-entropy of one class has
+no gradient."""
+
+
+class CondensedBuffer(RehearsalBuffer):
+    """Stores images condensed from each experience by any method of `condense`.
+
+    The rank within a class is the herding order of the condensed images' pixels: the mean of the
+    first k images is close to the mean of all. A class with fewer images than its share keeps its
+    real images. An experience of one class is condensed by DM instead of gradient matching.
+
+    Avalanche replays hard labels, so each image has the label of its class. A learnt soft label
+    is stored as logits, and `EEIL` distils from it as from other stored logits.
+
+    >>> from types import SimpleNamespace
+    >>> from condense import GradientMatching, load, preset
+    >>> from continual import CondensedBuffer, make_benchmark
+    >>> buffer = CondensedBuffer(10, settings=preset(GradientMatching, "smoke"))
+    >>> stream = make_benchmark([load("digits")]).train_stream
+    >>> buffer.post_adapt(SimpleNamespace(device="cpu"), stream[0])
+    >>> len(buffer.buffer)
+    10
+    """
+
+    def __init__(
+        self,
+        max_size: int = 0,
+        *,
+        method: str = "dsa",
+        settings: Any = None,
+        checkpointers: Callable[[ImageData], AbstractContextManager[Checkpointer]] | None = None,
+        cache: Cache | None = None,
+        **rest: Any,
+    ) -> None:
+        """Set the condensation method, and the arguments of `RehearsalBuffer`.
+
+        Args:
+            max_size: as in `RehearsalBuffer`.
+            method: one of `condense.METHODS`.
+            settings: settings of the method; their `ipc` is replaced by the share of a class.
+                Default: `condensing_preset` with the paper preset on a GPU, else the cpu preset.
+            checkpointers: returns the `Checkpointer` for the condensation of the given images;
+                without it there are no checkpoints and no progress reports.
+            cache: cache of condensed sets; None: no cache.
+            rest: other arguments of `RehearsalBuffer`.
+
+        Raises:
+            UserError: if the method is unknown, or the settings do not suit the storage.
+        """
+        super().__init__(max_size, **rest)
+        self.method = method
+        # An unknown method raises here, before the first experience is trained on.
+        soft_labels = method_named(method).soft_labels
+        self.store_logits = self.store_logits and not soft_labels
+        self.settings = check_condensing(settings, self.storage, self.factor)
+        self.checkpointers = checkpointers
+        self.cache = cache
+
+    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
+        """Condense the classes that have enough images; keep all images of the others."""
+        data = images.data.to(strategy.device)
+        method, settings = self._method(data, data.classes)
+        needed = places
+        if self.storage == "pixels":
+            needed *= self.factor**2
+        counts = data.y_train.bincount(minlength=data.classes)
+        large = (counts >= needed).nonzero()[:, 0].tolist()
+        if len(large) < data.classes:
+            method, settings = self._method(data, len(large))
+        settings = replace(settings, ipc=needed)
+        made: dict[int, StoredExemplars] = {}
+        if large:
+            some = data if len(large) == data.classes else _with_classes(data, large)
+            condensed = self._condensed(some, method, settings)
+            codec = self._codec(condensed, some)
+            labels = tuple(images.classes[label] for label in large)
+            made = dict(zip(large, _exemplars(condensed, codec, labels), strict=True))
+        return [made.get(label) or self._real(data, label, places) for label in range(data.classes)]
+
+    def _method(self, data: ImageData, classes: int) -> tuple[str, Any]:
+        """Method and settings for this number of classes."""
+        preset = preset_for(data.device.type)
+        storage, factor = self.storage, self.factor
+        settings = self.settings or condensing_preset(self.method, preset, factor, storage=storage)
+        if classes == 1 and isinstance(settings, GradientMatching):
+            other = condensing_preset(ONE_CLASS_METHOD, preset, factor, storage=storage)
+            return ONE_CLASS_METHOD, replace(other, network=settings.network)
+        return self.method, settings
+
+    def _condensed(self, data: ImageData, method: str, settings: Any) -> CondensedSet:
+        """The set; with a factor and pixels, of small images."""
+        if self.storage == "pixels" and self.factor > 1:
+            channels, height, _ = small_shape(data, self.factor)
+            data = data.resized(height, channels)
+        with self.checkpointers(data) if self.checkpointers else Checkpointer() as checkpointer:
+            return condense(
+                data,
+                method,
+                settings,
+                seed=self.seed,
+                checkpointer=checkpointer,
+                cache=self.cache,
+            )
+
+    def _codec(self, condensed: CondensedSet, data: ImageData) -> Codec:
+        """The codec of the set; of float32 images the buffer's own."""
+        if condensed.stored is None:
+            return codec_of(data, self.coreset(1))
+        stored = condensed.stored
+        return read_codec(stored.metadata, stored.tensors, condensed.mean, condensed.std)
+
+    def _real(self, data: ImageData, label: int, places: int) -> StoredExemplars:
+        """All images of a class that has fewer than its share."""
+        images = data.x_train[data.y_train == label]
+        codec = codec_of(data, self.coreset(places), most=len(images))
+        return StoredExemplars.of(codec, codec.encode(data.normalise(images)))
+
+
+def _with_classes(data: ImageData, classes: list[int]) -> ImageData:
+    """Only the training images of these classes, with labels from 0 in this order."""
+    new = torch.full((data.classes,), -1, device=data.device)
+    new[classes] = torch.arange(len(classes), device=data.device)
+    labels = new[data.y_train]
+    names = tuple(data.class_names[label] for label in classes)
+    data = replace(data, y_train=labels, class_names=names)
+    return data.train_subset((labels >= 0).nonzero()[:, 0])
+
+
+def _exemplars(
+    condensed: CondensedSet, codec: Codec, classes: tuple[int, ...]
+) -> list[StoredExemplars]:
+    """The images of each class by rank, as they are stored, with their soft labels as logits.
+
+    Args:
+        condensed: the set.
+        codec: of the images; of smaller float32 images it keeps the size.
+        classes: label in the stream of each class of the set.
+    """
+    logits = _soft_logits(condensed, classes)
+    if condensed.stored is None:
+        every = StoredExemplars.of(codec, [condensed.normalised()], logits)
+    else:
+        every = StoredExemplars(codec, condensed.stored.tensors, logits)
+    labels = condensed.hard_labels
+    rows = [(labels == label).nonzero()[:, 0] for label in range(condensed.classes)]
+    pixels = condensed.images.flatten(1)
+    return [every[mine[greedy_herding(pixels[mine], len(mine))]] for mine in rows]
+
+
+def _soft_logits(condensed: CondensedSet, classes: tuple[int, ...]) -> Tensor | None:
+    """Soft labels as logits, float16 [n, classes so far]; NaN for classes of other tasks."""
+    if condensed.labels.ndim == 1:
+        return None
+    known = torch.full((len(condensed.labels), max(classes) + 1), torch.nan, dtype=torch.float16)
+    known[:, classes] = condensed.targets.log().half()
+    return known

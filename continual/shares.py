@@ -1,0 +1,61 @@
+"""How the bytes of a memory are divided among classes and experiences."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+GroupT = TypeVar("GroupT", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a group of exemplars would fill.
+
+    Attributes:
+        owner: the class or the experience; all owners have equal shares, and so have the groups of
+            one owner.
+        images: number of images that are there.
+        image_bytes: of one image.
+        priority: of two groups with equal bytes, that with the smaller number comes first.
+    """
+
+    owner: int
+    images: int
+    image_bytes: int
+    priority: float
+
+
+def divide(total: int, demands: Mapping[GroupT, Demand]) -> dict[GroupT, int]:
+    """Number of images of each group, together at most `total` bytes.
+
+    One image at a time goes to the owner with the fewest bytes, there to the group with the fewest.
+    So what a small group leaves goes to the others, and without enough bytes for one image of each
+    group, those with the best priority have one.
+
+    >>> groups = {"new": Demand(0, 5, 10, 0.5), "old": Demand(1, 2, 10, 0.1)}
+    >>> divide(60, groups)
+    {'new': 4, 'old': 2}
+    >>> divide(10, groups)
+    {'new': 0, 'old': 1}
+    """
+    counts = dict.fromkeys(demands, 0)
+    queues: dict[int, list[tuple[int, float, GroupT]]] = {}
+    for group, demand in demands.items():
+        heapq.heappush(queues.setdefault(demand.owner, []), (0, demand.priority, group))
+    owners = [(0, queue[0][1], owner) for owner, queue in queues.items()]
+    heapq.heapify(owners)
+    while owners:
+        used, _, owner = heapq.heappop(owners)
+        queue = queues[owner]
+        mine, priority, group = heapq.heappop(queue)
+        size = demands[group].image_bytes
+        if counts[group] < demands[group].images and size <= total:
+            counts[group] += 1
+            total, used = total - size, used + size
+            heapq.heappush(queue, (mine + size, priority, group))
+        if queue:
+            heapq.heappush(owners, (used, queue[0][1], owner))
+    return counts

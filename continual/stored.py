@@ -1,0 +1,86 @@
+"""Exemplars as they are stored: the tensors of a codec of `condense`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from condense import Codec, StoredImages
+
+
+@dataclass(frozen=True, eq=False)
+class StoredExemplars:
+    """Images of one class, best first.
+
+    Attributes:
+        codec: decodes the images.
+        tensors: by name, as the codec packs them.
+        logits: of the classes so far, float16 [n, classes], if they are stored with the images.
+    """
+
+    codec: Codec
+    tensors: Mapping[str, Tensor]
+    logits: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, codec: Codec, planes: Sequence[Tensor], logits: Tensor | None = None
+    ) -> StoredExemplars:
+        """Planes of the codec, each [n, channels, height, width], as they are stored."""
+        return cls(codec, codec.pack(planes), logits)
+
+    def __len__(self) -> int:
+        return len(self.tensors[self.codec.row_tensors[0]])
+
+    def __getitem__(self, rows: slice | Tensor) -> StoredExemplars:
+        """The exemplars in these rows."""
+        mine = {name: self.tensors[name][rows] for name in self.codec.row_tensors}
+        logits = None if self.logits is None else self.logits[rows]
+        return replace(self, tensors={**self.tensors, **mine}, logits=logits)
+
+    def split(self, sizes: Sequence[int]) -> list[StoredExemplars]:
+        """Consecutive parts of these sizes."""
+        return [self[rows] for rows in torch.arange(len(self)).split(list(sizes))]
+
+    def pixels(self) -> Tensor:
+        """The images, float32 [n, c, h, w] with 0 for black and 1 for white, not clamped."""
+        images = self.codec.decode(self.codec.unpack(self.tensors))
+        return images * self.codec.std + self.codec.mean
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the images and the logits, without the codec's tables."""
+        rows = sum(self.tensors[name].nbytes for name in self.codec.row_tensors)
+        return rows + (0 if self.logits is None else self.logits.nbytes)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All tensors by name, for a checkpoint."""
+        logits = {} if self.logits is None else {"logits": self.logits}
+        return {**self.tensors, **logits}
+
+
+def joined_logits(parts: Sequence[StoredExemplars]) -> Tensor | None:
+    """The logits of all parts, float16 [n, classes], NaN where missing; None if no part has any."""
+    classes = max((0 if part.logits is None else part.logits.shape[1] for part in parts), default=0)
+    if not classes:
+        return None
+    rows = torch.full((sum(map(len, parts)), classes), torch.nan, dtype=torch.float16)
+    for part, mine in zip(parts, rows.split([len(part) for part in parts]), strict=True):
+        if part.logits is not None:
+            mine[:, : part.logits.shape[1]] = part.logits
+    return rows
+
+
+def joined_images(parts: Sequence[StoredExemplars]) -> StoredImages | None:
+    """The images of all parts as stored; None if the parts have different codecs or tables."""
+    codec, first = parts[0].codec, parts[0].tensors
+    shared = [name for name in first if name not in codec.row_tensors]
+    for part in parts:
+        same = part.codec.metadata() == codec.metadata() and part.tensors.keys() == first.keys()
+        if not same or not all(part.tensors[name].equal(first[name]) for name in shared):
+            return None
+    rows = {name: torch.cat([part.tensors[name] for part in parts]) for name in codec.row_tensors}
+    return StoredImages({**first, **rows}, codec.metadata())

@@ -1,0 +1,29 @@
+"""The three buffers with small settings, and a strategy for them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from condense import build, generator, method_named
+from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer, with_heads
+from tests.helpers.tiny_streams import TINY_EEIL
+
+SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=TINY_EEIL.network)
+BUFFERS: dict[str, Any] = {
+    "random": RandomBuffer,
+    "herding": HerdingBuffer,
+    "condensed": lambda *args, **rest: CondensedBuffer(*args, settings=SETTINGS, **rest),
+}
+
+
+def agent() -> Any:
+    network = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0, "network"))
+    model = with_heads("domain", network)
+    return SimpleNamespace(model=model, device=torch.device("cpu"))
+
+
+def counts(buffer: RehearsalBuffer) -> list[int]:
+    return [len(kept) for kept in buffer.groups.values()]
