@@ -74,6 +74,7 @@ def replay_config(settings: dict[str, Any]) -> ReplayConfig:
     """The replay settings of a run."""
     eeil = settings.get("eeil", {})
     return ReplayConfig(
+        settings.get("storage", EEIL_REPLAY.storage),
         settings.get("factor", EEIL_REPLAY.factor),
         settings.get("store_logits", EEIL_REPLAY.store_logits),
         eeil.get("batch_size_mem", EEIL_REPLAY.batch_size_mem),

@@ -226,10 +226,11 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
 
     def make_train_dataloader(self, **kwargs: Any) -> None:
         """Batches of new data and memory in stage 1, of memory only in stage 2."""
-        config = self.config
-        sources = [] if self.stage.name == "finetune" else [_samples(self.experience)]
+        config, tuning = self.config, self.stage.name == "finetune"
+        sources = [] if tuning else [_samples(self.experience)]
         sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
-        batches = config.batch_size, self._draws["order"], config.steps_per_epoch
+        steps = config.finetune_steps_per_epoch if tuning else config.steps_per_epoch
+        batches = config.batch_size, self._draws["order"], steps
         self.dataloader: BatchLoader
         if config.batch_size_mem is not None and len(sources) == 2:
             new, memory = sources

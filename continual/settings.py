@@ -34,7 +34,8 @@ class EEILConfig:
     epochs: int = 40
     """Epochs on each later experience together with the memory (stage 1)."""
     steps_per_epoch: int | None = None
-    """Maximum number of batches per epoch; a shorter epoch uses a random part of the data."""
+    """Maximum number of batches per epoch of stage 1; a shorter epoch uses a random part of the
+    data."""
     lr: float = 0.1
     """Learning rate of stage 1; divided by 10 after each quarter of the epochs."""
     batch_size: int = 128
@@ -50,6 +51,8 @@ class EEILConfig:
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
     """Epochs of balanced fine-tuning on the memory only (stage 2); 0: no stage 2."""
+    finetune_steps_per_epoch: int | None = None
+    """Maximum number of batches per epoch of stage 2, as steps_per_epoch."""
     finetune_lr: float = 0.01
     """Learning rate of stage 2; divided by 10 after each third of the epochs."""
     temperature: float = 2.0
@@ -68,6 +71,7 @@ class EEILConfig:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(1, self, "epochs_first", "epochs", "steps_per_epoch", "batch_size")
+        at_least(1, self, "finetune_steps_per_epoch")
         at_least(0, self, "finetune_epochs", "lr", "finetune_lr", "momentum", "weight_decay")
         at_least(0, self, "noise_eta", "noise_gamma")
         at_least(1, self, "batch_size_mem")
@@ -88,6 +92,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 10,
         "steps_per_epoch": 40,
         "finetune_epochs": 150,
+        "finetune_steps_per_epoch": 10,
         "network": Network(width=32),
     },
     "smoke": {
@@ -95,6 +100,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 2,
         "steps_per_epoch": 5,
         "finetune_epochs": 2,
+        "finetune_steps_per_epoch": 5,
         "network": Network(width=8),
     },
 }

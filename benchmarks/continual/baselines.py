@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from avalanche.training.storage_policy import (
     ExemplarsBuffer,
     ReservoirSamplingBuffer,
 )
-from avalanche.training.supervised import GDumb, ICaRL, Naive
+from avalanche.training.supervised import DER, ER_ACE, GDumb, ICaRL, Naive
 from avalanche.training.templates import SupervisedTemplate
 from torch import nn
 
@@ -37,11 +38,12 @@ from condense.data.image_data import ImageData
 from condense.models.build import build
 from condense.runs.cache import Cache
 from condense.seeds import generator
+from continual.condensed_buffer import CondensedBuffer
 from continual.experiment import SeedResult
 from continual.heads import with_heads
 from continual.losses import learning_rate
 from continual.settings import EEILConfig
-from continual.condensed_buffer import CondensedBuffer
+from continual.storage_policy import RehearsalBuffer
 from continual.streams import make_benchmark
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
@@ -86,9 +88,9 @@ def steps(job: Job) -> list[int]:
             batches = -(-(len(task.x_train) + stored) // batch)
         stored += job.images_per_class * job.factor**2 * task.classes
         tuning = -(-stored // batch)
-        limit = config.steps_per_epoch or max(batches, tuning)
-        finetuned = config.finetune_epochs if counts else 0
-        counts.append(epochs * min(batches, limit) + finetuned * min(tuning, limit))
+        main = min(batches, config.steps_per_epoch or batches)
+        finetuned = min(tuning, config.finetune_steps_per_epoch or tuning)
+        counts.append(epochs * main + (config.finetune_epochs * finetuned if counts else 0))
     return counts
 
 
@@ -213,6 +215,28 @@ def train_baseline(name: str, job: Job) -> SeedResult:
     pixels = job.tasks[0].x_train[0].numel()
     seconds = time.monotonic() - started
     return SeedResult(job.seed, matrix, stored, stored * pixels, seconds)
+
+
+AVALANCHE = {"er-ace": ER_ACE, "der++": DER}
+"""Strategies whose buffer can be replaced by one of ours."""
+
+
+def train_with_buffer(name: str, job: Job, buffer: RehearsalBuffer) -> float:
+    """Train a strategy of `AVALANCHE` with this buffer; the mean accuracy over all tasks.
+
+    The network has all outputs from the start, as the stored logits of DER need it.
+    """
+    torch.manual_seed(generator(job.seed, "competitor", name).initial_seed())
+    network = build(job.config.network, job.tasks[0].shape, job.classes, _draws(job))
+    half = job.config.batch_size // 2
+    arguments = {**_arguments(job, network.to(job.tasks[0].device)), "train_mb_size": half}
+    strategy = AVALANCHE[name](mem_size=job.memory, batch_size_mem=half, **arguments)
+    strategy.storage_policy = buffer
+    benchmark = _benchmark(job)
+    for experience in benchmark.train_stream:
+        strategy.train(experience, eval_streams=[])
+    found = accuracies(strategy, benchmark.test_stream, len(job.tasks))
+    return fmean(value for value in found if value is not None)
 
 
 def _benchmark(job: Job) -> CLScenario:

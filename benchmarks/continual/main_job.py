@@ -137,7 +137,8 @@ def flags(replay: ReplayConfig) -> str:
     logits = "store-logits" if replay.store_logits else "no-store-logits"
     er_ace = "er-ace" if replay.er_ace else "no-er-ace"
     return (
-        f"--factor {replay.factor} --{logits} --batch-size-mem {replay.batch_size_mem} --{er_ace}"
+        f"--storage {replay.storage} --factor {replay.factor} --{logits} "
+        f"--batch-size-mem {replay.batch_size_mem} --{er_ace}"
     )
 
 

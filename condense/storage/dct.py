@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from condense.storage.bit_allocation import (
-    MOST_BITS,
     allocate_bits,
     bits_needed,
     level_numbers,
@@ -18,13 +17,11 @@ from condense.storage.bit_allocation import (
 )
 from condense.storage.bits import pack, packed_size, unpack
 from condense.storage.codecs import Codec, Shape
+from condense.storage.coefficients import Coefficients
 from condense.storage.ycbcr import from_ycbcr, to_ycbcr
 
 LOST = 0.1
 """Squared error of the stored images as a share of their variance, unless a size is given."""
-
-SMALLEST_STD = 2.0**-14
-"""Of a stored coefficient: the smallest normal number in half precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,58 +53,6 @@ class Spectrum:
             count += len(batch)
         mean = total / count
         return cls(first + mean, (squares / count - mean.square()).clamp_min(0))
-
-
-@dataclass(frozen=True, eq=False)
-class Coefficients:
-    """The stored coefficients of an image, and their quantisers; the others are zero.
-
-    Attributes:
-        index: int32 [k], ascending, in the transformed image [c, h, w], flattened.
-        bits: uint8 [k], 1 to `MOST_BITS`.
-        mean, std: float16 [k], over the training images.
-    """
-
-    index: Tensor
-    bits: Tensor
-    mean: Tensor
-    std: Tensor
-
-    @property
-    def widths(self) -> Tensor:
-        """Bits per coefficient, int64 [k]."""
-        return self.bits.to(torch.int64)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Named tensors for a file."""
-        return {f"coefficients.{name}": tensor for name, tensor in vars(self).items()}
-
-    @classmethod
-    def read(cls, tensors: Mapping[str, Tensor], shape: Shape) -> Coefficients:
-        """The coefficients of images of `shape` from a file.
-
-        Raises:
-            ValueError, KeyError: the content is invalid.
-        """
-        types = {
-            "index": torch.int32,
-            "bits": torch.uint8,
-            "mean": torch.float16,
-            "std": torch.float16,
-        }
-        found = {name: tensors[f"coefficients.{name}"] for name in types}
-        count = len(found["index"]) if found["index"].ndim else 0
-        for name, dtype in types.items():
-            if found[name].dtype != dtype or found[name].shape != (count,) or not count:
-                raise ValueError(f"{name} of coefficients is {list(found[name].shape)}")
-        index, bits = found["index"].to(torch.int64), found["bits"]
-        if not (index.diff() > 0).all() or index[0] < 0 or index[-1] >= math.prod(shape):
-            raise ValueError("the index of coefficients is not ascending or too large")
-        if not ((bits >= 1) & (bits <= MOST_BITS)).all():
-            raise ValueError(f"the bits of coefficients are not 1 to {MOST_BITS}")
-        if not (found["mean"].isfinite() & found["std"].isfinite() & (found["std"] > 0)).all():
-            raise ValueError("mean and std of coefficients are not finite, or std is not above 0")
-        return cls(**found)
 
 
 class Dct(Codec):
@@ -158,14 +103,7 @@ class Dct(Codec):
         bits = allocate_bits(variances, 8 * image_bytes)
         if not bits.any():  # all images are the same
             bits[0] = 1
-        index = bits.nonzero()[:, 0]
-        kept = Coefficients(
-            index.to(torch.int32).cpu(),
-            bits[index].to(torch.uint8).cpu(),
-            means[index].to(torch.float16).cpu(),
-            variances[index].sqrt().clamp_min(SMALLEST_STD).to(torch.float16).cpu(),
-        )
-        return cls(shape, mean, std, kept)
+        return cls(shape, mean, std, Coefficients.of(bits, means, variances.sqrt()))
 
     @property
     def planes(self) -> tuple[Shape, ...]:
@@ -175,7 +113,7 @@ class Dct(Codec):
     @property
     def bytes_per_image(self) -> int:
         """The bits of all coefficients, rounded up."""
-        return packed_size(self.kept.widths)
+        return packed_size(self.kept.bits)
 
     @property
     def table_bytes(self) -> int:
@@ -197,24 +135,24 @@ class Dct(Codec):
         """The inverse transform of the rounded coefficients."""
         (plane,) = planes
         values = plane[:, :, 0, 0]
-        widths = self.kept.widths.to(values.device)
+        widths = self.kept.bits.to(values.device)
         rounded = level_values(level_numbers(values.detach(), widths), widths).to(values)
         rounded = rounded + (values - values.detach())
         mean, std = self.kept.mean.to(values), self.kept.std.to(values)
         coefficients = values.new_zeros(len(values), math.prod(self.shape)).index_copy(
-            1, self.kept.index.to(values.device, torch.int64), rounded * std + mean
+            1, self.kept.index.to(values.device), rounded * std + mean
         )
         return _inverse(coefficients.view(-1, *self.shape), self.std)
 
     def pack(self, planes: Sequence[Tensor]) -> dict[str, Tensor]:
         """The rounded coefficients of each image in its bytes, and the table."""
-        widths = self.kept.widths
+        widths = self.kept.bits
         numbers = level_numbers(planes[0].detach().cpu()[:, :, 0, 0], widths)
         return {"coefficients": pack(numbers, widths), **self.kept.tensors()}
 
     def unpack(self, tensors: Mapping[str, Tensor]) -> list[Tensor]:
         """The values of the levels."""
-        packed, widths = tensors["coefficients"], self.kept.widths
+        packed, widths = tensors["coefficients"], self.kept.bits
         if packed.dtype != torch.uint8 or packed.shape[1:] != (packed_size(widths),):
             raise ValueError(f"coefficients are {packed.dtype} {list(packed.shape)}")
         return [level_values(unpack(packed, widths), widths)[:, :, None, None]]

@@ -10,7 +10,8 @@ from torch import Tensor
 from condense.config.methods import LARGEST_FACTOR
 from condense.errors import unknown
 from condense.storage.codecs import Codec, Shape
-from condense.storage.dct import Coefficients, Dct
+from condense.storage.coefficients import Coefficients
+from condense.storage.dct import Dct
 from condense.storage.pixels import PixelCodec, Pixels, YCbCr420
 
 PIXEL_CODECS: dict[str, type[PixelCodec]] = {"pixels": Pixels, "ycbcr420": YCbCr420}

@@ -18,6 +18,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import read_tensors, write_tensors
 from condense.storage import capacity
 from condense.storage.capacity import LABEL_BYTES, codec_of, images_per_class
+from condense.system.memory import check_memory
 from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
 
@@ -93,16 +94,17 @@ def assert_refused_if_changed(
     [
         ("coefficients", lambda t: t[:, 1:]),
         ("coefficients", lambda t: t.float()),
-        ("coefficients.index", lambda t: t.flip(0)),
-        ("coefficients.index", lambda t: t + 192),
-        ("coefficients.index", lambda t: t - 1000),
-        ("coefficients.index", lambda t: t[:0]),
-        ("coefficients.index", lambda t: t.sum()),
+        ("coefficients.kept", lambda t: t * 0),
+        ("coefficients.kept", lambda t: t * 0 + 255),
+        ("coefficients.kept", lambda t: t[:0]),
+        ("coefficients.kept", lambda t: t.sum()),
+        ("coefficients.kept", lambda t: t.to(torch.int8)),
         ("coefficients.bits", lambda t: t * 0),
         ("coefficients.bits", lambda t: t * 0 + 9),
         ("coefficients.bits", lambda t: t[1:]),
-        ("coefficients.std", lambda t: t * 0),
-        ("coefficients.mean", lambda t: t * torch.nan),
+        ("coefficients.exponents", lambda t: t.float()),
+        ("coefficients.offsets", lambda t: t[1:]),
+        ("coefficients.offsets", lambda t: t.float() * torch.nan),
     ],
 )
 def test_damaged_coefficients_are_one_line(name: str, change: object, tmp_path: Path) -> None:
@@ -150,13 +152,23 @@ def test_damaged_metadata_is_one_line(key: str, value: str, tmp_path: Path) -> N
         CondensedSet.load(path)
 
 
-def test_images_that_exceed_the_memory_are_one_line(tmp_path: Path) -> None:
-    """A small file may hold the coefficients of an image of any size."""
+def test_images_that_exceed_the_memory_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "set.safetensors"
     condense(colours(), "random", ipc=4, **DCT).save(path)
     tensors, metadata = read_tensors(path)
-    write_tensors(path, tensors, {**metadata, "shape": "[3, 90000, 90000]"})
+    images = 4 * 3 * 8 * 8 * len(CondensedSet.load(path).images)
+
+    def check(needed: int, what: str) -> None:
+        assert needed == 4 * images
+        check_memory(10**15, what)
+
+    monkeypatch.setattr("condense.storage.stored.check_memory", check)
     with pytest.raises(UserError, match="decoding these images needs"):
+        CondensedSet.load(path)
+    write_tensors(path, tensors, {**metadata, "shape": "[3, 90000, 90000]"})
+    with pytest.raises(UserError, match="kept coefficients are"):  # the table has another size
         CondensedSet.load(path)
 
 

@@ -1,0 +1,331 @@
+"""Memories of real and of condensed images at equal bytes.
+
+Command: `python -m benchmarks.continual.equal_bytes`.
+
+Each learner is trained on a class-incremental stream with each memory; a row of
+results/equal_bytes.csv is its accuracy over all classes at the end. A row that exists is not
+measured again. The difference to the best memory of real images is paired by seed, with a 95 %
+interval of Student's t.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from statistics import fmean, stdev
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal
+
+from benchmarks.commands import machine
+from benchmarks.continual.split_streams import images_hash
+from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.config.evaluation import Evaluation
+from condense.config.presets import preset
+from condense.errors import unknown
+from condense.methods.registry import METHODS
+from condense.runs.report import markdown_table
+from condense.runs.run_dir import provenance
+from condense.validation import at_least
+from continual.settings import SPLIT_REPLAY, Storage, eeil_preset
+
+if TYPE_CHECKING:
+    from benchmarks.continual.timed_buffer import TimedBuffer
+    from condense.data.image_data import ImageData
+
+PROG = "python -m benchmarks.continual.equal_bytes"
+FILE = "equal_bytes.csv"
+CASE = ("stream", "images_per_class", "learner", "memory", "seed", "preset")
+"""Columns that identify a measurement."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A method of `condense`, and how its images are stored."""
+
+    method: str
+    storage: Storage = "dct"
+    factor: int = 1
+
+    @property
+    def real(self) -> bool:
+        """Whether the images are real ones."""
+        return not METHODS[self.method].synthetic
+
+
+MEMORIES = {
+    "random, pixels": Memory("random", "pixels"),
+    "herding, pixels": Memory("herding", "pixels"),
+    "random, factor 2, 4:2:0": Memory("random", "ycbcr420", 2),
+    "random, DCT": Memory("random"),
+    "herding, DCT": Memory("herding"),
+    "DM, pixels": Memory("dm", "pixels"),
+    "DM, DCT": Memory("dm"),
+    "DSA, DCT": Memory("dsa"),
+}
+
+
+@dataclass(frozen=True)
+class EqualBytes:
+    """Compare memories of equal bytes on class-incremental streams."""
+
+    streams: tuple[Literal["split-fashionmnist", "split-cifar10"], ...] = (
+        "split-fashionmnist",
+        "split-cifar10",
+    )
+    images_per_class: tuple[int, ...] = (1, 10)
+    """Whole images per class, whose bytes a memory has."""
+    memories: tuple[str, ...] = tuple(MEMORIES)
+    """Names of memories."""
+    learners: tuple[Literal["gdumb", "eeil", "er-ace", "der++"], ...] = ("gdumb", "eeil")
+    """gdumb: a new network trained on the memory only. The others train on each task with replay:
+    eeil with the balanced batches and the loss of ER-ACE, er-ace and der++ are Avalanche's."""
+    seeds: int = 3
+    """Number of seeds, from 0."""
+    preset: Literal["cpu", "smoke"] = "cpu"
+    show: bool = False
+    """Measure nothing, only print the saved results."""
+    results: Path = RESULTS
+    """Folder of equal_bytes.csv."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "seeds")
+        for name in self.memories:
+            if name not in MEMORIES:
+                raise unknown("memory", name, MEMORIES)
+
+
+@dataclass
+class Job:
+    """One memory and one stream."""
+
+    tasks: Sequence[ImageData]
+    memory: TimedBuffer
+    preset: str
+    seed: int
+
+
+def job_of(memory: Memory, tasks: Sequence[ImageData], places: int, name: str, seed: int) -> Job:
+    """The buffer for these tasks, with the settings of preset `name`."""
+    from benchmarks.continual.timed_buffer import TimedBuffer
+    from continual.settings import condensing_preset
+
+    settings = condensing_preset(memory.method, name, memory.factor, storage=memory.storage)
+    first = tasks[0]
+    buffer = TimedBuffer(
+        images_per_class=places,
+        storage=memory.storage,
+        factor=memory.factor,
+        method=memory.method,
+        settings=settings,
+        mean=first.mean,
+        std=first.std,
+        hflip=first.hflip,
+        seed=seed,
+    )
+    return Job(tasks, buffer, name, seed)
+
+
+def gdumb(job: Job) -> float:
+    """Accuracy of a new network trained on the memory of all tasks, as sets are evaluated."""
+    from condense import CondensedSet, evaluate
+    from continual import make_benchmark
+
+    for experience in make_benchmark(job.tasks, "class").train_stream:
+        job.memory.post_adapt(SimpleNamespace(device="cpu"), experience)
+    samples, data = job.memory.samples, joined(job.tasks)
+    assert samples is not None
+    small = CondensedSet(
+        samples.pixels(), samples.labels, samples.mean, samples.std, data.class_names
+    )
+    settings = preset(Evaluation, job.preset, num_eval=1)
+    return evaluate(small, data, settings, seed=job.seed).mean
+
+
+def joined(tasks: Sequence[ImageData]) -> ImageData:
+    """The classes of all tasks as one dataset, in the order of the stream."""
+    import torch
+
+    firsts = [sum(task.classes for task in tasks[:number]) for number in range(len(tasks))]
+    pairs = list(zip(tasks, firsts, strict=True))
+    return replace(
+        tasks[0],
+        x_train=torch.cat([task.x_train for task in tasks]),
+        y_train=torch.cat([task.y_train + first for task, first in pairs]),
+        x_test=torch.cat([task.x_test for task in tasks]),
+        y_test=torch.cat([task.y_test + first for task, first in pairs]),
+        class_names=tuple(name for task in tasks for name in task.class_names),
+    )
+
+
+def eeil(job: Job) -> float:
+    """Accuracy of EEIL after the last task, averaged over the tasks."""
+    from condense import build, generator
+    from continual import EEIL, make_benchmark, with_heads
+    from continual.tasks import augmentation
+    from continual.testing import evaluator
+
+    first = job.tasks[0]
+    replay = {"batch_size_mem": SPLIT_REPLAY.batch_size_mem, "er_ace": SPLIT_REPLAY.er_ace}
+    config = eeil_preset(job.preset, **replay)
+    network = build(config.network, first.shape, first.classes, generator(job.seed, "learner"))
+    strategy = EEIL(
+        model=with_heads("class", network, job.seed),
+        memory=job.memory,
+        config=config,
+        distill=False,
+        augmentation=augmentation(job.tasks),
+        seed=job.seed,
+        evaluator=evaluator(),
+    )
+    return _last(strategy, make_benchmark(job.tasks, "class"))
+
+
+def _avalanche(kind: str) -> Callable[[Job], float]:
+    def learner(job: Job) -> float:
+        import torch
+
+        from benchmarks.continual.baselines import Job as Baseline
+        from benchmarks.continual.baselines import train_with_buffer
+
+        job.memory.store_logits = kind == "der++"
+        config = eeil_preset(job.preset, batch_size_mem=64)
+        baseline = Baseline(job.tasks, config, job.memory.images_per_class or 0, job.seed)
+        with torch.random.fork_rng():
+            return train_with_buffer(kind, baseline, job.memory)
+
+    return learner
+
+
+def _last(strategy: Any, benchmark: Any) -> float:
+    """Train on all tasks; the mean accuracy over them."""
+    from continual.testing import accuracies
+
+    for experience in benchmark.train_stream:
+        strategy.train(experience, eval_streams=[])
+    found = accuracies(strategy, benchmark.test_stream, len(benchmark.test_stream))
+    return fmean(value for value in found if value is not None)
+
+
+LEARNERS: dict[str, Callable[[Job], float]] = {
+    "gdumb": gdumb,
+    "eeil": eeil,
+    "er-ace": _avalanche("er-ace"),
+    "der++": _avalanche("der++"),
+}
+
+
+def cases(settings: EqualBytes) -> Iterator[Row]:
+    """What is measured, in order."""
+    for stream, places, seed, learner, memory in product(
+        settings.streams,
+        settings.images_per_class,
+        range(settings.seeds),
+        settings.learners,
+        settings.memories,
+    ):
+        yield {
+            "stream": stream,
+            "images_per_class": places,
+            "learner": learner,
+            "memory": memory,
+            "seed": seed,
+            "preset": settings.preset,
+        }
+
+
+def measure(case: Row) -> Row:
+    """Train one learner with one memory; one row."""
+    from continual.tasks import load_tasks
+
+    _, tasks = load_tasks(case["stream"])
+    about = MEMORIES[case["memory"]]
+    job = job_of(about, tasks, case["images_per_class"], case["preset"], case["seed"])
+    began = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Avalanche warns of its own calls
+        accuracy = LEARNERS[case["learner"]](job)
+    samples = job.memory.samples
+    return {
+        **case,
+        "accuracy": f"{100 * accuracy:.2f}",
+        "memory_images": 0 if samples is None else len(samples),
+        "memory_bytes": job.memory.bytes,
+        "memory_cpu_seconds": f"{job.memory.seconds:.1f}",
+        "cpu_seconds": f"{time.process_time() - began:.1f}",
+        "images": images_hash(tasks),
+        **provenance(),
+        **machine(1),
+    }
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Accuracy over all classes at the end, and the difference to the best real memory."""
+    lines = []
+    kinds = dict.fromkeys((row["stream"], row["images_per_class"], row["learner"]) for row in rows)
+    for kind in kinds:
+        memories: dict[str, dict[str, Row]] = {}
+        for row in rows:
+            if (row["stream"], row["images_per_class"], row["learner"]) == kind:
+                memories.setdefault(row["memory"], {})[row["seed"]] = row
+        real = {name: found for name, found in memories.items() if MEMORIES[name].real}
+        best = max(real, key=lambda name: fmean(_column(real[name], "accuracy")), default=None)
+        for name, found in memories.items():
+            gain = "" if best in (None, name) else difference(found, memories[best])
+            lines.append(
+                [
+                    *kind,
+                    name,
+                    spread(_column(found, "accuracy")),
+                    gain,
+                    f"{fmean(_column(found, 'memory_images')):.0f}",
+                    f"{fmean(_column(found, 'memory_bytes')) / 1000:.1f}",
+                    f"{fmean(_column(found, 'memory_cpu_seconds')):.0f}",
+                    str(len(found)),
+                ]
+            )
+    heads = ["stream", "images per class", "learner", "memory", "accuracy"]
+    more = ["− best real memory", "images", "kB", "CPU seconds of the memory", "n"]
+    return markdown_table([*heads, *more], lines)
+
+
+def _column(found: dict[str, Row], name: str) -> list[float]:
+    return [float(row[name]) for row in found.values()]
+
+
+def difference(ours: dict[str, Row], theirs: dict[str, Row]) -> str:
+    """Mean difference over the seeds that both have, with its 95 % interval (Student's t)."""
+    from scipy.stats import t
+
+    pairs = [float(ours[s]["accuracy"]) - float(theirs[s]["accuracy"]) for s in ours if s in theirs]
+    if not pairs:
+        return ""
+    mean = fmean(pairs)
+    if len(pairs) < 2:
+        return f"{mean:+.1f}"
+    half = float(t.ppf(0.975, len(pairs) - 1)) * stdev(pairs) / len(pairs) ** 0.5
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+
+
+def run(argv: list[str]) -> None:
+    """Measure what is missing, save each row, and print the table."""
+    settings = read_flags(EqualBytes, argv, PROG)
+    path = settings.results / FILE
+    if not settings.show:
+        import torch
+
+        torch.set_num_threads(1)
+        for case in cases(settings):
+            rows = read_rows(path)
+            if not any(all(row[name] == str(case[name]) for name in CASE) for row in rows):
+                write_rows(path, [*rows, measure(case)])
+    print(table(read_rows(path)))
+
+
+if __name__ == "__main__":
+    main(run)
