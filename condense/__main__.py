@@ -19,7 +19,7 @@ from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching, MethodSettings
 from condense.config.presets import preset as preset_of
 from condense.errors import UserError
-from condense.methods.registry import METHODS, method_named
+from condense.methods.registry import AUTO, METHODS, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 PROG = "python -m condense"
 METHOD_HELP = (
-    f"{', '.join(METHODS)}; `{PROG} methods` describes them. Default: herding in the cpu preset, "
-    "else dsa."
+    f"auto, {', '.join(METHODS)}; `{PROG} methods` describes them. auto is dm where few images fit "
+    "into the bytes, else herding. Default: auto in the cpu preset, else dsa."
 )
 
 
@@ -238,7 +238,7 @@ def _run_defaults(
     evaluation_network_norm: Any = "instance",
     evaluation_epoch_eval_train: str | None = None,
 ) -> Run:
-    method = method or ("herding" if preset == "cpu" else "dsa")
+    method = method or (AUTO if preset == "cpu" else "dsa")
     chosen = method_named(method)
     network = replace(chosen.preset(preset).network, architecture=architecture, norm=norm)
     changes: dict[str, Any] = {"network": network}

@@ -11,7 +11,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.registry import method_named
+from condense.methods.registry import AUTO, method_named
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
@@ -35,7 +35,8 @@ def condense(
 
     Args:
         data: the images; the computation runs on their device.
-        method: a name in `METHODS`; `python -m condense methods` lists them.
+        method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
+            images fit into the bytes, else herding.
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.
@@ -59,6 +60,8 @@ def condense(
     if settings is None:
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
     entry.check(settings)
+    if method == AUTO:
+        method, settings = entry.implementation()(data, settings)
 
     make = partial(_condense, data, method, settings, seed, cache)
     if cache is None or settings.reads_files:

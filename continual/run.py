@@ -14,6 +14,7 @@ from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
 from condense.runs.report import list_files
+from continual.own_streams import is_own, own_spec
 from continual.settings import (
     EEIL_REPLAY,
     SELECTION_METHODS,
@@ -42,7 +43,7 @@ def defaults(
 ) -> ContinualConfig:
     """The default settings; flags override them."""
     method = method_named(memory)
-    about = STREAMS.get(stream, StreamSpec(()))
+    about = own_spec(stream) if is_own(stream) else STREAMS.get(stream, StreamSpec(()))
     replay = about.replay if method.synthetic and preset != "paper" else EEIL_REPLAY
     if storage is not None:
         replay = replace(replay, storage=storage)
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> None:
     from continual.tasks import load_tasks
 
     stream, tasks = load_tasks(settings.stream, settings.common.data_root)
-    settings = settings.on(STREAMS[stream])
+    settings = settings.on(own_spec(stream, tasks) if is_own(stream) else STREAMS[stream])
     check_fits(settings, tasks)
     about = {
         "stream": stream,

@@ -274,7 +274,8 @@ class ContinualConfig:
 
     stream: str = "auto"
     """svhn-mnist-usps, synthdigits-mnist5k-digits: one dataset per task. split-fashionmnist,
-    split-cifar10: two classes of one dataset per task. auto: svhn-mnist-usps if its images are
+    split-cifar10: two classes of one dataset per task. Your own: a.npz,b_folder: one data set per
+    task; own.npz:classes=2: two classes per task. auto: svhn-mnist-usps if its images are
     available, else synthdigits-mnist5k-digits."""
     memory: Annotated[str, tyro.conf.arg(help=MEMORY_HELP)] = "dsa"
     head: Literal["auto", Head] = "auto"

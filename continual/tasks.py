@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from condense import ImageData, UserError, load, load_or_embedded, unknown
+from continual.own_streams import is_own, own_tasks
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
@@ -19,8 +20,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
     of the first classes only would make results hard to compare.
 
     Args:
-        name: one of `STREAMS`; or `auto`: svhn-mnist-usps, or, with a warning,
-            synthdigits-mnist5k-digits if a dataset is not available.
+        name: one of `STREAMS`; own data sets, as for `own_tasks`; or `auto`: svhn-mnist-usps, or,
+            with a warning, synthdigits-mnist5k-digits if a dataset is not available.
         root: folder of the datasets, as for `condense.load`.
 
     Returns:
@@ -35,6 +36,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         )
         sets = load_or_embedded(real, embedded, root)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
+    elif is_own(name):
+        return name, own_tasks(name, root)
     elif name in STREAMS:
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}

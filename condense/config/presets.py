@@ -14,6 +14,7 @@ from condense.config.methods import (
     DistributionMatching,
     Forgetting,
     GradientMatching,
+    MethodSettings,
 )
 from condense.config.network import Network
 from condense.config.unrolled import DatasetDistillation, LabelDistillation
@@ -64,6 +65,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _CPU_NETWORK,
         },
         Coreset: {"steps": 200, "network": _CPU_NETWORK},
+        MethodSettings: {"network": _CPU_NETWORK},
         Evaluation: {
             "num_eval": 3,
             "steps": 1000,
@@ -91,11 +93,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         LabelDistillation: {"iterations": 5, "batch_real": 64, "network": _SMOKE_NETWORK},
         Coreset: {"steps": 10, "network": _SMOKE_NETWORK},
+        MethodSettings: {"network": _SMOKE_NETWORK},
         Evaluation: {"num_eval": 2, "epoch_eval_train": 20, "network": _SMOKE_NETWORK},
     },
 }
 
 THROUGH_DCT: dict[type, dict[str, Any]] = {
+    MethodSettings: {"storage": "dct"},
     Coreset: {"storage": "dct"},
     Forgetting: {"storage": "dct"},
     GradientMatching: {

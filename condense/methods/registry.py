@@ -125,12 +125,26 @@ METHODS: dict[str, Method] = {
 }
 
 
+AUTO = "auto"
+"""Chooses `dm` or `herding`."""
+
+_AUTO = Method(
+    "dm where few images fit into the bytes, else herding",
+    "measured, docs/results.md",
+    MethodSettings,
+    "condense.methods.automatic:choose",
+)
+"""Its function returns the name and the settings of another method."""
+
+
 def method_named(name: str) -> Method:
-    """The method with this name.
+    """The method with this name, also `auto`.
 
     Raises:
         UserError: there is no such method.
     """
+    if name == AUTO:
+        return _AUTO
     if name not in METHODS:
         raise unknown("method", name, METHODS)
     return METHODS[name]

@@ -11,7 +11,8 @@ from condense import Classifier, UserError, build, generator, load
 from continual import HEADS, STREAMS, StreamSpec, TaskSpec, make_benchmark, with_heads
 from continual.exemplars import Samples, as_dataset, read
 from continual.loading import BatchLoader, RehearsalLoader
-from continual.settings import ContinualConfig
+from continual.own_streams import own_spec
+from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, ContinualConfig
 from continual.tasks import augmentation, load_tasks, prepare
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
@@ -98,6 +99,37 @@ def test_the_head_follows_the_stream_unless_one_is_asked_for() -> None:
     }
     for head in ("domain", "task", "class"):
         assert {ContinualConfig(head=head).on(stream).head for stream in STREAMS.values()} == {head}
+
+
+def test_own_data_sets_are_tasks_of_one_shape(tmp_path: Path) -> None:
+    write_images(tmp_path, "fashionmnist", (28, 28))
+    own = tmp_path / "own.npz"
+    (tmp_path / "fashionmnist.npz").rename(own)
+    name, found = load_tasks(f"digits, {own}")
+    assert name == f"digits, {own}"
+    assert [task.name for task in found] == ["digits", "own"]
+    assert {task.shape for task in found} == {(1, 28, 28)}
+    assert {task.mean for task in found} == {load("digits").mean}
+    assert (own_spec(name, found).head, own_spec(name).head) == ("domain", "domain")
+    two = [found[0], replace(found[1], class_names=tuple("abcdefghij"))]
+    assert own_spec(name, two).head == "class"
+
+
+def test_a_data_set_in_parts() -> None:
+    _, found = load_tasks("digits:classes=4")
+    assert [task.name for task in found] == ["digits 0,1,2,3", "digits 4,5,6,7", "digits 8,9"]
+    assert {task.shape for task in found} == {(1, 8, 8)}
+    assert own_spec("digits:classes=4", found).replay == SPLIT_REPLAY
+    assert own_spec("digits:classes=4").matching == {}
+    assert own_spec("digits:classes=2").matching == TWO_CLASS_LRS
+    for wrong in ("0", "10", "x", ""):
+        with pytest.raises(UserError, match="number of classes of a task must be 1 to 9"):
+            load_tasks(f"digits:classes={wrong}")
+    for wrong in (",digits", ":classes=2"):
+        with pytest.raises(UserError, match="a stream of your own is"):
+            load_tasks(wrong)
+    with pytest.raises(UserError, match="no such file"):
+        load_tasks("digits,missing.npz")
 
 
 def test_an_unknown_stream_names_the_known() -> None:
