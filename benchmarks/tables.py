@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.continual import split_streams
+from benchmarks.continual import equal_bytes, split_streams
 from benchmarks.continual.main_job import REPLAYS
 from benchmarks.paper import figure3, frontier, table1, table2, table3, table4, table5
 from benchmarks.paper.cells import Cell, markdown, row_of
@@ -162,6 +162,8 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
     "frontier": lambda _: frontier.table(read_rows(RESULTS / frontier.FILE)),
+    "held_out": lambda _: frontier.held_out_table(read_rows(RESULTS / frontier.FILE)),
+    "equal_bytes": lambda _: equal_bytes.table(read_rows(RESULTS / equal_bytes.FILE)),
     "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),

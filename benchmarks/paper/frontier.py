@@ -190,6 +190,27 @@ def table(rows: Sequence[Row]) -> str:
     )
 
 
+def held_out_table(rows: Sequence[Row]) -> str:
+    """Accuracy (%) on held-out training images, by which the default method was chosen."""
+    recipes = ("random, DCT", "herding, DCT", "DM, DCT")
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if (row["tested_on"], row["labels"]) == ("held out", "hard"):
+            groups.setdefault((row["dataset"], row["ipc"]), []).append(row)
+
+    def cell(found: list[Row], recipe: str) -> str:
+        values = " ".join(row["accuracies"] for row in found if row["recipe"] == recipe).split()
+        return spread([float(value) for value in values])
+
+    return markdown_table(
+        ["data set", "ipc", "images per class", *recipes],
+        (
+            [*kind, str(found[0]["images_per_class"]), *(cell(found, name) for name in recipes)]
+            for kind, found in groups.items()
+        ),
+    )
+
+
 def _kind(row: Row) -> tuple[str, ...]:
     steps = json.loads(row["evaluation"])["steps"]
     return row["dataset"], row["ipc"], row["width"], str(steps), row["recipe"]

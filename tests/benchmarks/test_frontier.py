@@ -56,3 +56,14 @@ def test_the_figure_averages_sets_and_networks(tmp_path: Path) -> None:
         assert picture.width > picture.height > 300
     draw(rows[2:], tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_the_table_of_held_out_images() -> None:
+    row = {"dataset": "cifar10", "ipc": "1", "labels": "hard", "images_per_class": "50"}
+    rows = [
+        {**row, "tested_on": "held out", "recipe": "herding, DCT", "accuracies": "40 42"},
+        {**row, "tested_on": "held out", "recipe": "DM, DCT", "accuracies": "48"},
+        {**row, "tested_on": "test", "recipe": "random, DCT", "accuracies": "1"},
+    ]
+    last = frontier.held_out_table(rows).splitlines()[-1]
+    assert last == "| cifar10 | 1 | 50 |  | 41.0 ± 1.4 | 48.0 |"

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from scipy.stats import ttest_rel
+
+from benchmarks.continual import equal_bytes
+from benchmarks.continual.equal_bytes import difference, joined
+from benchmarks.rows import Row, read_rows
+from condense.errors import UserError
+from tests.helpers.split_images import write_images
+from tests.helpers.tiny_streams import tasks
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_learner_is_measured_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path, "fashionmnist", (28, 28))
+    monkeypatch.setenv("CONDENSE_DATA", str(tmp_path))
+    memories = ["random, pixels", "DM, DCT"]
+    flags = ["--streams", "split-fashionmnist", "--images-per-class", "2", "--preset", "smoke"]
+    flags += ["--learners", *equal_bytes.LEARNERS, "--seeds", "1", "--results", str(tmp_path)]
+    for _ in range(2):
+        equal_bytes.run([*flags, "--memories", *memories])
+    rows = read_rows(tmp_path / equal_bytes.FILE)
+    assert [(row["learner"], row["memory"]) for row in rows] == [
+        (learner, memory) for learner in equal_bytes.LEARNERS for memory in memories
+    ]
+    for row in rows:
+        logits = 2 * 10 * int(row["memory_images"]) if row["learner"] == "der++" else 0
+        assert 0 < int(row["memory_bytes"]) - logits <= 20 * 28 * 28
+        assert 0 <= float(row["accuracy"]) <= 100
+    assert "| split-fashionmnist | 2 | gdumb | random, pixels | " in capsys.readouterr().out
+
+
+def test_differences_are_paired_by_seed_with_an_interval_of_students_t() -> None:
+    def rows(*values: float) -> dict[str, Row]:
+        return {str(seed): {"accuracy": str(value)} for seed, value in enumerate(values)}
+
+    ours, theirs = (50.0, 52.0, 57.0), (49.0, 50.0, 52.0)
+    low, high = ttest_rel(ours, theirs).confidence_interval(0.95)
+    assert difference(rows(*ours), rows(*theirs)) == f"{8 / 3:+.1f} [{low:+.1f}, {high:+.1f}]"
+    assert difference(rows(50.0), rows(47.5)) == "+2.5"
+    assert difference(rows(), rows(1.0)) == ""
+
+
+def test_tasks_are_joined_in_the_order_of_the_stream() -> None:
+    first, second = tasks()[0].with_classes([3, 1]), tasks()[1].with_classes([7])
+    data = joined([first, second])
+    assert data.class_names == ("3", "1", "7")
+    assert torch.equal(data.x_train, torch.cat([first.x_train, second.x_train]))
+    assert data.y_test.tolist() == [*first.y_test.tolist(), *[2] * len(second.y_test)]
+
+
+def test_an_unknown_memory_is_one_line() -> None:
+    with pytest.raises(UserError, match="unknown memory 'dsa'; known: DSA, DCT"):
+        equal_bytes.run(["--memories", "dsa"])
