@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +29,7 @@ from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
 from condense import (
+    Codec,
     Coreset,
     ImageData,
     UserError,
@@ -83,8 +85,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Set either a fixed total or a fixed number per class.
 
         Args:
-            max_size: fixed total in whole images. Groups become smaller with each experience; if
-                there are more groups than places, a random choice of them remains.
+            max_size: fixed total in whole images. Groups become smaller with each experience; with
+                storage dct by fewer bits per image first. If there are more groups than places, a
+                random choice of them remains.
             images_per_class: whole images per class of each experience, without a limit of the
                 total; not for `ReplayPlugin`, which needs a fixed total.
             storage: how images are stored, as in `condense`. dct keeps the most images.
@@ -290,6 +293,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         if self.images_per_class is not None or not groups:
             self.groups = groups
             return
+        groups = self._recoded(groups)
         demands = {
             group: Demand(
                 self._owner(group),
@@ -304,6 +308,22 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.groups = {
             group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
         }
+
+    def _recoded(self, groups: dict[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
+        """The exemplars with smaller images, where the storage has such, before any is removed."""
+        owners = Counter(map(self._owner, groups))
+        total = self.max_size * math.prod(next(iter(groups.values())).codec.shape)
+        users = Counter(kept.codec for kept in groups.values())
+        codecs: dict[Codec, Codec] = {}
+        found = {}
+        for group, kept in groups.items():
+            codec = kept.codec
+            if codec not in codecs:
+                share = total // (len(owners) * owners[self._owner(group)])
+                share -= -(-codec.table_bytes // users[codec])
+                codecs[codec] = codec.smaller(max(0, share) // len(kept))
+            found[group] = kept.recoded(codecs[codec])
+        return found
 
     def _owner(self, group: Group) -> int:
         return group.label if self.balance == "class" else group.experience

@@ -41,6 +41,13 @@ class StoredExemplars:
         logits = None if self.logits is None else self.logits[rows]
         return replace(self, tensors={**self.tensors, **mine}, logits=logits)
 
+    def recoded(self, codec: Codec) -> StoredExemplars:
+        """The same images with another codec."""
+        if codec is self.codec:
+            return self
+        images = self.codec.decode(self.codec.unpack(self.tensors))
+        return StoredExemplars.of(codec, codec.encode(images), self.logits)
+
     def split(self, sizes: Sequence[int]) -> list[StoredExemplars]:
         """Consecutive parts of these sizes."""
         return [self[rows] for rows in torch.arange(len(self)).split(list(sizes))]

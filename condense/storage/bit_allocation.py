@@ -35,15 +35,16 @@ def allocate_bits(variances: Tensor, most: int) -> Tensor:
     return (chosen // MOST_BITS).bincount(minlength=len(variances))
 
 
-def bits_needed(variances: Tensor, lost: float) -> int:
+def bits_needed(variances: Tensor, lost: float, total: float | None = None) -> int:
     """The fewest bits in total with a squared error of at most `lost`, a share of the variance.
 
     Args:
         variances: [k].
         lost: at least that of `MOST_BITS` for each coefficient.
+        total: the variance; default: the sum of `variances`.
     """
     saved = _saved(variances).sort(descending=True, stable=True).values
-    total = variances.double().sum()
+    total = float(variances.double().sum()) if total is None else total
     return 1 + int((total - saved.cumsum(0) > lost * total).sum())
 
 

@@ -59,6 +59,10 @@ class Codec(ABC):
     def row_tensors(self) -> tuple[str, ...]:
         """Names of the tensors of `pack` that have one row per image."""
 
+    def smaller(self, image_bytes: int) -> Codec:
+        """A codec of worse images with at least `image_bytes`; itself, if there is none."""
+        return self
+
     @abstractmethod
     def encode(self, images: Tensor) -> list[Tensor]:
         """The planes of normalised images [n, c, h, w]."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -34,6 +34,7 @@ class Coefficients:
         bits: int64 [k], 1 to `MOST_BITS`.
         exponents: uint8 [k], the standard deviations in steps of a `STEPS_PER_OCTAVE`-th octave.
         offsets: int8 [k], the means in steps of a `STEPS_PER_STD`-th standard deviation.
+        variance: float32 [1], the sum of the variances of all coefficients, stored or not.
     """
 
     size: int
@@ -41,6 +42,7 @@ class Coefficients:
     bits: Tensor
     exponents: Tensor
     offsets: Tensor
+    variance: Tensor
 
     @classmethod
     def of(cls, bits: Tensor, mean: Tensor, std: Tensor) -> Coefficients:
@@ -54,8 +56,17 @@ class Coefficients:
         steps = STEPS_PER_OCTAVE * (std[index].log2() - SMALLEST_EXPONENT)
         exponents = steps.round().clamp(0, 255).to(torch.uint8)
         offsets = (STEPS_PER_STD * mean[index] / _std(exponents)).round().clamp(-127, 127)
-        parts = (index, bits[index], exponents, offsets.to(torch.int8))
+        variance = std.square().sum().to(torch.float32)[None]
+        parts = (index, bits[index], exponents, offsets.to(torch.int8), variance)
         return cls(len(bits), *(part.cpu() for part in parts))
+
+    def with_bits(self, bits: Tensor) -> Coefficients:
+        """The same coefficients with other bits, int64 [k]; without those that have none."""
+        some = bits > 0
+        index, exponents, offsets = (
+            part[some] for part in (self.index, self.exponents, self.offsets)
+        )
+        return replace(self, index=index, bits=bits[some], exponents=exponents, offsets=offsets)
 
     @property
     def std(self) -> Tensor:
@@ -75,6 +86,7 @@ class Coefficients:
             "coefficients.bits": self.bits.to(torch.uint8),
             "coefficients.exponents": self.exponents,
             "coefficients.offsets": self.offsets,
+            "coefficients.variance": self.variance,
         }
 
     @classmethod
@@ -102,7 +114,12 @@ class Coefficients:
         bits, exponents, offsets = found
         if not ((bits >= 1) & (bits <= MOST_BITS)).all():
             raise ValueError(f"the bits of coefficients are not 1 to {MOST_BITS}")
-        return cls(size, index, bits.to(torch.int64), exponents, offsets)
+        variance = tensors["coefficients.variance"]
+        if variance.dtype != torch.float32 or variance.shape != (1,) or not variance.isfinite():
+            raise ValueError(
+                f"the variance of coefficients is {variance.dtype} {variance.tolist()}"
+            )
+        return cls(size, index, bits.to(torch.int64), exponents, offsets, variance)
 
 
 def _one_bit(size: int) -> Tensor:

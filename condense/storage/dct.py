@@ -120,6 +120,17 @@ class Dct(Codec):
         """Which coefficients are stored, with their mean and standard deviation."""
         return sum(tensor.nbytes for tensor in self.kept.tensors().values())
 
+    def smaller(self, image_bytes: int) -> Dct:
+        """The codec with fewer bits for the same coefficients, which lose at most `LOST`."""
+        variances = self.kept.std.double().square()
+        least = bits_needed(variances, LOST, float(self.kept.variance))
+        most = max(8 * image_bytes, 8 * -(-least // 8))
+        if most >= int(self.kept.bits.sum()):
+            return self
+        kept = self.kept.with_bits(allocate_bits(variances, most))
+        mean, std = (tuple(values.flatten().tolist()) for values in (self.mean, self.std))
+        return Dct(self.shape, mean, std, kept)
+
     @property
     def row_tensors(self) -> tuple[str, ...]:
         """The rounded coefficients."""

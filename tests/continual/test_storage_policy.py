@@ -145,6 +145,26 @@ def test_a_total_with_another_storage_stays_below_its_bytes(total: int) -> None:
         assert len(experiences) == experience.current_experience + 1
 
 
+def test_a_smaller_share_is_worse_images_before_it_is_fewer() -> None:
+    data, buffer = tasks()[0], RandomBuffer(80, storage="dct")
+    buffer.post_adapt(agent(), first())
+    before = dict(buffer.groups)
+    sizes = []
+    for total in (60, 30, 10, 2):
+        buffer.resize(agent(), total)
+        assert buffer.bytes <= total * WHOLE
+        (codec,) = {kept.codec for kept in buffer.groups.values()}
+        sizes.append((codec.bytes_per_image, len(buffer.samples)))
+    images, sides = zip(*sizes, strict=True)
+    assert list(images) == sorted(images, reverse=True)
+    assert sides[0] == 120
+    assert sides[-1] < 120
+    worse = next(iter(buffer.groups.values()))
+    better = next(iter(before.values()))[: len(worse)]
+    error = (worse.pixels() - better.pixels()).square().mean() / (data.x_train / 255).var()
+    assert 0.001 < error < 0.3
+
+
 def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
     buffer = RandomBuffer(images_per_class=2)
     for experience in list(make_benchmark(tasks()).train_stream[:1]) * 2:

@@ -58,7 +58,7 @@ def test_coefficients_have_about_mean_0_and_standard_deviation_1() -> None:
 
 def test_the_table_is_a_bit_per_coefficient_and_three_bytes_per_stored_one() -> None:
     codec = fitted(smooth(50, 3, 8, 8), 30)
-    assert codec.table_bytes == 192 // 8 + 3 * len(codec.kept.index)
+    assert codec.table_bytes == 192 // 8 + 3 * len(codec.kept.index) + 4
 
 
 def test_more_bytes_lose_less() -> None:
@@ -69,6 +69,23 @@ def test_more_bytes_lose_less() -> None:
         errors.append(float((codec.decode(codec.encode(images)) - images).square().mean()))
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.01 * errors[0]
+
+
+def test_a_smaller_codec_loses_about_as_much_as_one_of_that_size() -> None:
+    images = smooth(80, 3, 8, 8)
+    large = fitted(images, 60)
+    stored = large.decode(large.encode(images))
+
+    def lost(codec: Dct, source: torch.Tensor) -> float:
+        return float((codec.decode(codec.encode(source)) - images).square().mean())
+
+    small = large.smaller(20)
+    assert small.bytes_per_image <= 20 < large.bytes_per_image
+    assert lost(small, stored) < 1.3 * lost(fitted(images, 20), images)
+    assert large.smaller(60) is large
+    least = small.smaller(1)  # no more than a tenth is lost
+    assert least.bytes_per_image > 1
+    assert least.smaller(1) is least
 
 
 def test_without_a_size_a_tenth_of_the_variance_is_lost() -> None:

@@ -104,6 +104,8 @@ def assert_refused_if_changed(
         ("coefficients.bits", lambda t: t[1:]),
         ("coefficients.exponents", lambda t: t.float()),
         ("coefficients.offsets", lambda t: t[1:]),
+        ("coefficients.variance", lambda t: t * torch.nan),
+        ("coefficients.variance", lambda t: t[:0]),
         ("coefficients.offsets", lambda t: t.float() * torch.nan),
     ],
 )
