@@ -53,7 +53,9 @@ def expected(memory: str, part: str) -> dict[str, Any]:
         return {}
     if part in CONDENSING:
         return changes(CONDENSING[part])
-    return changes(asdict(condensing_preset(memory, "cpu", REPLAYS[part][0].factor)))
+    replay = REPLAYS[part][0]
+    made = condensing_preset(memory, "cpu", replay.factor, storage=replay.storage)
+    return changes(asdict(made))
 
 
 def changes(condensing: dict[str, Any]) -> dict[str, Any]:

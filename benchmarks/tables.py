@@ -39,6 +39,7 @@ PARTS = {
     "factor-2-balanced-iterations-100": "factor 2, logits, balanced batches, 100 iterations",
     "factor-2-balanced-depth-2": "factor 2, logits, balanced batches, depth 2",
     "factor-3-balanced": "factor 3, logits, balanced batches",
+    "dct-balanced": "DCT, balanced batches",
     "factor-1-iterations-100": "10 images, 100 iterations, lr_img 1, lr_net 0.05",
 }
 """By part of the main job: the settings of the memory and its replay."""

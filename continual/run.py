@@ -42,13 +42,13 @@ def defaults(
     batch_size: int | str | None = None,
 ) -> ContinualConfig:
     """The default settings; flags override them."""
-    method = method_named(memory)
+    method_named(memory)  # raises if there is no such method
     about = own_spec(stream) if is_own(stream) else STREAMS.get(stream, StreamSpec(()))
-    replay = about.replay if method.synthetic and preset != "paper" else EEIL_REPLAY
-    if storage is not None:
-        replay = replace(replay, storage=storage)
+    replay = EEIL_REPLAY if preset == "paper" else about.replay
     if str(factor).isdecimal():  # other values raise when all flags are parsed
         replay = replace(replay, factor=int(str(factor)))
+    if storage is not None or replay.factor > 1:
+        replay = replace(replay, storage=storage or "pixels")
     if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
         replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))
     return ContinualConfig(

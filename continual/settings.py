@@ -41,12 +41,11 @@ class EEILConfig:
     batch_size: int = 128
     batch_size_mem: int | None = None
     """Exemplars in each batch of stage 1. None: the memory and the new data are concatenated, as in
-    EEIL. Default: half of batch_size with condensed memories; None with selected ones and in the
-    paper preset."""
+    EEIL. Default: half of batch_size; None in the paper preset."""
     er_ace: bool = False
     """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
-    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default: True with
-    condensed memories on split streams, except in the paper preset."""
+    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default: True on split
+    streams, except in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -136,13 +135,17 @@ class ReplayConfig:
 
 
 EEIL_REPLAY = ReplayConfig()
-"""As published. For selected exemplars, and for every memory in the paper preset."""
+"""As published, for every memory in the paper preset."""
 
-BALANCED_REPLAY = ReplayConfig(factor=2, store_logits=True, batch_size_mem=64)
-"""Best measured settings (docs/results.md). For condensed memories in the other presets."""
+BALANCED_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64)
+"""Best measured settings (docs/results.md), for every memory in the other presets."""
 
-SPLIT_REPLAY = ReplayConfig(batch_size_mem=64, er_ace=True)
-"""Best measured settings for streams with two new classes per task."""
+SPLIT_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64, er_ace=True)
+"""The same for streams whose tasks are parts of one dataset."""
+
+FEW_ITERATIONS: Mapping[str, Any] = {"iterations": 20}
+"""Gradient matching through another storage than pixels, in the cpu preset: hundreds of images
+initialised by herding gain little from more iterations (docs/results.md)."""
 
 TWO_CLASS_LRS: Mapping[str, Any] = {"lr_img": 0.2, "lr_net": 0.05}
 """Gradient matching of two classes, in the cpu preset. A network soon separates two classes. Their
@@ -176,13 +179,15 @@ def condensing_preset(
     """
     method = method_named(memory)
     if storage != "pixels":
-        return method.preset(preset, storage=storage, factor=factor)
+        few = method.settings is GradientMatching and preset == "cpu"
+        changes = FEW_ITERATIONS if few else {}
+        return method.preset(preset, storage=storage, factor=factor, **changes)
     if method.settings is not GradientMatching:
         return method.preset(preset, storage="float32")
-    changes: dict[str, Any] = {}
+    lrs: dict[str, Any] = {}
     if preset == "cpu":
-        changes = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
-    settings = method.preset(preset, storage="float32", **changes)
+        lrs = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
+    settings = method.preset(preset, storage="float32", **lrs)
     depth = max(1, settings.network.depth - (factor.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
 
@@ -227,7 +232,7 @@ class StreamSpec:
     head: Head = "domain"
     """Default head."""
     replay: ReplayConfig = BALANCED_REPLAY
-    """Default replay settings of condensed memories."""
+    """Default replay settings, except in the paper preset."""
     matching: Mapping[str, Any] = field(default_factory=dict)
     """Changes of the gradient matching settings in the cpu preset."""
 
@@ -263,8 +268,9 @@ MEMORY_HELP = (
 
 
 STORAGE_HELP = (
-    "How exemplars are stored, as in `python -m condense run`: pixels, ycbcr420, dct, which keeps "
-    "the most images in the bytes of images-per-class whole ones."
+    "How exemplars are stored, as in `python -m condense run`: pixels, ycbcr420, or dct, which "
+    "keeps the most images in the bytes of images-per-class whole ones. Default: dct; pixels with "
+    "a factor and in the paper preset."
 )
 
 
@@ -291,12 +297,10 @@ class ContinualConfig:
     storage: Annotated[Storage, tyro.conf.arg(help=STORAGE_HELP)] = "pixels"
     factor: int = 1
     """Store factor² images of height/factor × width/factor in the space of one image (IDC, Kim et
-    al. 2022). Default: 2 for condensed memories; 1 for selected ones, on split streams and in the
-    paper preset."""
+    al. 2022). Not with storage dct."""
     store_logits: bool = False
-    """Store the logits of each exemplar (two bytes per class) and distil from them at replay (DER,
-    Buzzega et al. 2020). Default: True for condensed memories, except on split streams and in the
-    paper preset."""
+    """Store the logits of each exemplar (two bytes per class, which the size does not count) and
+    distil from them at replay (DER, Buzzega et al. 2020)."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; results are averaged."""
     eeil: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)

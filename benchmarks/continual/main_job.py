@@ -25,17 +25,19 @@ STREAM = "--stream svhn-mnist-usps"
 RESULTS = rows.RESULTS / "main_job"
 Memory = Literal["random", "herding", "dc", "dsa"]
 MEMORIES: tuple[Memory, ...] = get_args(Memory)
+FACTOR_2 = ReplayConfig(factor=2, store_logits=True, batch_size_mem=64)
 REPLAYS = {
     "factor-1": (EEIL_REPLAY, MEMORIES),
-    "factor-2": (ReplayConfig(factor=BALANCED_REPLAY.factor), ("herding", "dsa")),
-    "factor-2-balanced": (BALANCED_REPLAY, ("herding", "dc", "dsa")),
-    "factor-2-balanced-iterations-100": (BALANCED_REPLAY, ("dc", "dsa")),
-    "factor-2-balanced-depth-2": (BALANCED_REPLAY, ("dc", "dsa")),
-    "factor-3-balanced": (replace(BALANCED_REPLAY, factor=3), ("herding",)),
+    "factor-2": (ReplayConfig(factor=2), ("herding", "dsa")),
+    "factor-2-balanced": (FACTOR_2, ("herding", "dc", "dsa")),
+    "factor-2-balanced-iterations-100": (FACTOR_2, ("dc", "dsa")),
+    "factor-2-balanced-depth-2": (FACTOR_2, ("dc", "dsa")),
+    "factor-3-balanced": (replace(FACTOR_2, factor=3), ("herding",)),
     "factor-1-iterations-100": (EEIL_REPLAY, ("dsa",)),
+    "dct-balanced": (BALANCED_REPLAY, ("random", "herding", "dsa")),
 }
-"""For each part: the replay settings, and the memories. `balanced`: with logits, and half of each
-batch from the memory."""
+"""For each part: the replay settings, and the memories. `balanced`: half of each batch is from the
+memory; with a factor also logits."""
 
 DEPTH_3: dict[str, float] = {"lr_img": 3.0, "network.depth": 3}
 """Images with a factor condensed like full-size ones (the first default)."""
@@ -64,6 +66,7 @@ class MainJob:
         "factor-2-balanced-depth-2",
         "factor-3-balanced",
         "factor-1-iterations-100",
+        "dct-balanced",
         "heads",
         "time",
     ] = "all"
@@ -71,8 +74,9 @@ class MainJob:
     factor-2: DSA and herding. factor-2-balanced: herding, DC and DSA with logits and balanced
     batches; condensed at full depth, as in factor-2. factor-2-balanced-iterations-100: DC and DSA.
     factor-2-balanced-depth-2: DC and DSA with default condensation (lower lr_img).
-    factor-3-balanced: herding. factor-1-iterations-100: DSA with lower learning rates. heads: DSA
-    and herding with heads task and class, default settings. time: the main job without cache."""
+    factor-3-balanced: herding. factor-1-iterations-100: DSA with lower learning rates.
+    dct-balanced: random, herding and DSA with default settings. heads: DSA and herding with heads
+    task and class. time: the main job without cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """Memories to measure: random, herding, dc, dsa."""
     distill: tuple[bool, ...] = (False, True)
@@ -110,8 +114,10 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
                     named = f"{memory}-{part}" if part != "factor-1" else memory
                     yield part, f"domain-{named}-{flag}-s{seed}", line.split()
     for head in ("task", "class"):
-        for memory in chosen(settings, ("dsa", "herding")):
-            line = f"{train(memory)} --no-distill --head {head}"
+        for memory, replay in (("dsa", FACTOR_2), ("herding", EEIL_REPLAY)):
+            if memory not in settings.memory:
+                continue
+            line = f"{train(memory)} {flags(replay)} --no-distill --head {head}"
             yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
     yield "time", "time-domain-dsa-s0", f"{train('dsa')} --no-cache".split()
 

@@ -32,7 +32,7 @@ from condense.runs.report import markdown_table
 from condense.runs.run_dir import CONFIG, SUMMARY, provenance
 from condense.validation import at_least
 from continual import run as continual_run
-from continual.settings import STREAMS
+from continual.settings import EEIL_REPLAY, ReplayConfig
 
 if TYPE_CHECKING:
     from condense.data.image_data import ImageData
@@ -49,6 +49,8 @@ SHOWN = {
 """Names of the memories in the table, which has a separate column for the strategy."""
 HERDING_ER_ACE = "herding-er-ace"
 """Herding with the replay settings of condensed memories."""
+WHOLE = ReplayConfig(batch_size_mem=64, er_ace=True)
+"""Those settings: whole images in balanced batches."""
 OURS = (*MEMORIES, HERDING_ER_ACE)
 STRATEGIES: dict[str, str] = {
     **dict.fromkeys(OURS, "EEIL"),
@@ -175,8 +177,7 @@ def _flags(settings: SplitStreams, memory: str) -> list[str]:
     """Flags of `continual.run` for this memory; for a baseline, those of EEIL with DSA."""
     name = "herding" if memory == HERDING_ER_ACE else memory if memory in OURS else "dsa"
     selected = ["--stream", settings.stream, "--memory", name, "--preset", settings.preset]
-    replay = flags(STREAMS[settings.stream].replay).split()
-    return [*selected, *replay] if memory == HERDING_ER_ACE else selected
+    return [*selected, *flags(EEIL_REPLAY if memory in ("random", "herding") else WHOLE).split()]
 
 
 def _eeil(settings: SplitStreams, memory: str) -> ContinualConfig:

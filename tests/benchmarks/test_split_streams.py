@@ -23,6 +23,7 @@ from benchmarks.continual.split_streams import (
     GROUPS,
     NOTES,
     STRATEGIES,
+    WHOLE,
     SplitStreams,
     config_of,
     kept,
@@ -34,7 +35,7 @@ from benchmarks.rows import Row, read_rows
 from condense import Progress, UserError, method_named
 from condense.runs.io import read_json
 from continual import RandomBuffer, make_benchmark
-from continual.settings import SPLIT_REPLAY, EEILConfig
+from continual.settings import EEILConfig
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
@@ -184,7 +185,7 @@ def test_herding_with_the_replay_settings_of_dsa(settings: SplitStreams) -> None
     assert flags[:4] == ["--stream", "split-fashionmnist", "--memory", "herding"]
     (row,) = kept(settings, measure(replace(settings, memory="herding-er-ace")))
     config = read_json(next(settings.runs.glob("*herding-er-ace*")) / "config.json")
-    assert replay_config(config["settings"]) == SPLIT_REPLAY
+    assert replay_config(config["settings"]) == WHOLE
     assert (row["memory"], row["strategy"]) == ("herding-er-ace", "EEIL")
 
 
