@@ -47,8 +47,8 @@ def condense(
 
     >>> from condense import condense, load
     >>> small = condense(load("digits"), "random", ipc=2)
-    >>> small.images.shape  # three of each class, in the bytes of two whole images
-    torch.Size([30, 1, 8, 8])
+    >>> small.images.shape  # five of each class, in the bytes of two whole images
+    torch.Size([50, 1, 8, 8])
 
     Raises:
         UserError: a method or setting is unknown, a class has too few images, or training

@@ -52,7 +52,7 @@ class CondensedSet:
     >>> from condense import CondensedSet, condense, load
     >>> small = condense(load("digits"), "random", ipc=2)
     >>> small.shape, small.classes, small.ipc
-    ((1, 8, 8), 10, 3)
+    ((1, 8, 8), 10, 5)
     >>> small.save("digits.safetensors")
     >>> CondensedSet.load("digits.safetensors").images.equal(small.images)
     True

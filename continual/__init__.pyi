@@ -3,13 +3,13 @@ from .eeil import EEIL as EEIL
 from .heads import HEADS as HEADS
 from .heads import MultiHead as MultiHead
 from .heads import with_heads as with_heads
+from .selected_buffers import HerdingBuffer as HerdingBuffer
+from .selected_buffers import RandomBuffer as RandomBuffer
 from .settings import STREAMS as STREAMS
 from .settings import EEILConfig as EEILConfig
 from .settings import StreamSpec as StreamSpec
 from .settings import TaskSpec as TaskSpec
 from .settings import eeil_preset as eeil_preset
-from .storage_policy import HerdingBuffer as HerdingBuffer
-from .storage_policy import RandomBuffer as RandomBuffer
 from .storage_policy import RehearsalBuffer as RehearsalBuffer
 from .streams import make_benchmark as make_benchmark
 from .tasks import load_tasks as load_tasks

@@ -25,12 +25,9 @@ from condense import (
 from continual.condensed_buffer import CondensedBuffer
 from continual.eeil import EEIL
 from continual.heads import with_heads
+from continual.selected_buffers import HerdingBuffer, RandomBuffer
 from continual.settings import ContinualConfig
-from continual.storage_policy import (
-    HerdingBuffer,
-    RandomBuffer,
-    RehearsalBuffer,
-)
+from continual.storage_policy import RehearsalBuffer
 from continual.stored import joined_images
 from continual.streams import make_benchmark
 from continual.tasks import augmentation

@@ -1,4 +1,4 @@
-"""Replay buffers of selected images, and the base class of all buffers.
+"""The base class of the replay buffers.
 
 They are Avalanche `ExemplarsBuffer`s for `EEIL`. With a fixed total they also work in
 `ReplayPlugin(mem_size=N, storage_policy=buffer)` with any other strategy. The exemplars of a class
@@ -19,10 +19,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, get_args
 
 import torch
-import torch.nn.functional as F
 from avalanche.benchmarks.utils import AvalancheDataset
 from avalanche.models.utils import avalanche_forward
 from avalanche.training.storage_policy import ExemplarsBuffer
@@ -33,11 +32,7 @@ from condense import (
     Coreset,
     ImageData,
     UserError,
-    codec_of,
     generator,
-    greedy_herding,
-    images_per_class,
-    in_chunks,
     read_codec,
     unknown,
 )
@@ -47,8 +42,23 @@ from continual.shares import Demand, divide
 from continual.stored import StoredExemplars, joined_logits
 from continual.streams import TaskImages, has_task_labels, images_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 EVAL_BATCH_SIZE = 128
 """Batch size of forward passes without gradients; larger batches are slower on a CPU."""
+
+
+class ImageKwargs(TypedDict, total=False):
+    """What a buffer knows of the images, unless the experiences are of `make_benchmark`, which have
+    it themselves."""
+
+    mean: Sequence[float]
+    """Per channel, the mean of the normalisation; default: none."""
+    std: Sequence[float]
+    """As `mean`."""
+    hflip: bool
+    """Whether a flipped image keeps its class (False for digits). Default: True."""
 
 
 class Group(NamedTuple):
@@ -76,11 +86,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         storage: Storage = "pixels",
         factor: int = 1,
         balance: Literal["class", "experience"] = "class",
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-        hflip: bool = True,
         store_logits: bool = False,
         seed: int = 0,
+        **images: Unpack[ImageKwargs],
     ) -> None:
         """Set either a fixed total or a fixed number per class.
 
@@ -94,13 +102,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             factor: divides the height and width of stored images.
             balance: what has equal shares of the total: each class, in which its experiences have
                 equal shares, or each experience, in which its classes have equal shares.
-            mean: per channel, the normalisation of the experience's images. Not used for
-                experiences of `make_benchmark`, which have their own.
-            std: as `mean`.
-            hflip: whether a flipped image keeps its class (False for digits); used as `mean`.
             store_logits: whether the logits of the network are stored with each image, and `EEIL`
                 distils from them (Buzzega et al. 2020).
             seed: seed of all random numbers.
+            images: `mean`, `std` and `hflip` of the experiences' images (`ImageKwargs`).
 
         Raises:
             UserError: if not exactly one size is given, or a value is not possible.
@@ -119,8 +124,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.storage, self.factor = storage, factor
         self.images_per_class = images_per_class
         self.balance = balance
-        self.mean, self.std = _per_channel("mean", mean), _per_channel("std", std)
-        self.hflip = hflip
+        self.mean, self.std = (
+            _per_channel(name, values)
+            for name, values in (("mean", images.get("mean")), ("std", images.get("std")))
+        )
+        self.hflip = images.get("hflip", True)
         self.store_logits = store_logits
         self.seed = seed
         self.groups: dict[Group, StoredExemplars] = {}
@@ -250,16 +258,16 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.groups = {group: self._loaded(parts[group], data) for group in sorted(parts)}
         self._dataset = None
 
-    def _loaded(self, tensors: dict[str, Tensor], data: ImageData) -> StoredExemplars:
-        logits = tensors.pop("logits", None)
+    def _loaded(self, packed: dict[str, Tensor], data: ImageData) -> StoredExemplars:
+        logits = packed.pop("logits", None)
         storage = self.storage
-        if storage == "dct" and "coefficients" not in tensors:
+        if storage == "dct" and "coefficients" not in packed:
             storage = "pixels"  # where as many whole images fitted
         entries = {"storage": storage, "shape": str(list(data.shape))}
         entries["factor"] = str(self.factor)
-        codec = read_codec(entries, tensors, data.mean, data.std)
-        codec.unpack(tensors)  # checks them
-        return StoredExemplars(codec, tensors, logits)
+        codec = read_codec(entries, packed, data.mean, data.std)
+        codec.unpack(packed)  # checks them
+        return StoredExemplars(codec, packed, logits)
 
     def _samples(self, groups: Sequence[Group] | Mapping[Group, Any]) -> Samples:
         """The exemplars of these groups, decoded."""
@@ -361,81 +369,3 @@ def _per_channel(name: str, values: Sequence[float] | None) -> tuple[float, ...]
         return tuple(map(float, values))
     except (TypeError, ValueError):
         raise UserError(f"{name} must have one number per channel, not {values!r}") from None
-
-
-class SelectedBuffer(RehearsalBuffer):
-    """Stores real images; a subclass implements `rank`."""
-
-    @abstractmethod
-    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
-        """Rows of the training split for each class, best first: `count`, or all there are."""
-
-    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
-        """As many images of each class as fit into the bytes; all of a smaller class."""
-        data = images.data.to(strategy.device) if self.follows_network else images.data
-        settings = self.coreset(places)
-        codec = codec_of(data, settings, most=int(data.y_train.bincount().max()))
-        count = images_per_class(data, settings, codec)
-        ranked = self.rank(strategy, data, count)
-        planes = [codec.encode(data.normalise(data.x_train[rows])) for rows in ranked]
-        every = StoredExemplars.of(codec, [torch.cat(parts) for parts in zip(*planes, strict=True)])
-        return every.split([len(rows) for rows in ranked])
-
-
-class RandomBuffer(SelectedBuffer):
-    """Stores random training images.
-
-    >>> from condense import load
-    >>> from continual import RandomBuffer, make_benchmark
-    >>> buffer = RandomBuffer(images_per_class=2)
-    >>> buffer.post_adapt(None, make_benchmark([load("digits")]).train_stream[0])
-    >>> len(buffer.buffer), buffer.bytes
-    (20, 1280)
-    """
-
-    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
-        """Sample images of each class without replacement."""
-        draws = generator(self.seed, "random memory", data.fingerprint())
-        rows = data.train_indices_by_class()
-        return [row[torch.randperm(len(row), generator=draws)[:count]] for row in rows]
-
-
-class HerdingBuffer(SelectedBuffer):
-    """Stores training images whose mean feature is closest to the mean feature of their class.
-
-    Herding as in EEIL and iCaRL (Rebuffi et al. 2017, Algorithm 4), on L2-normalised outputs of
-    `model.features`.
-
-    >>> from types import SimpleNamespace
-    >>> from condense import Network, build, load
-    >>> from continual import HerdingBuffer, make_benchmark
-    >>> strategy = SimpleNamespace(model=build(Network(), (1, 8, 8), 10), device="cpu")
-    >>> buffer = HerdingBuffer(images_per_class=2)
-    >>> buffer.post_adapt(strategy, make_benchmark([load("digits")]).train_stream[0])
-    >>> len(buffer.buffer)
-    20
-    """
-
-    follows_network = True
-
-    def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
-        """Herding in the features of `strategy.model`.
-
-        Raises:
-            UserError: if the model has no `features`.
-        """
-        model = strategy.model
-        if not callable(getattr(model, "features", None)):
-            raise UserError("HerdingBuffer needs a model with a method or module `features`")
-
-        def features(pixels: Tensor) -> Tensor:
-            return F.normalize(model.features(data.normalise(pixels)).flatten(1))
-
-        training = model.training
-        model.eval()
-        herded = [
-            row[greedy_herding(in_chunks(features, data.x_train[row], 128), min(count, len(row)))]
-            for row in data.train_indices_by_class()
-        ]
-        model.train(training)
-        return herded

@@ -22,7 +22,14 @@ def test_the_main_modules_have_examples() -> None:
     assert {
         *("condense", "condense.api", "condense.condensed_set", "condense.evaluation"),
         *("condense.data.image_data", "condense.data.loading", "condense.zoo"),
-        *("continual.storage_policy", "continual.streams", "nas", "nas.ranking", "nas.space"),
+        *(
+            "continual.condensed_buffer",
+            "continual.selected_buffers",
+            "continual.streams",
+            "nas",
+            "nas.ranking",
+            "nas.space",
+        ),
     } <= {*MODULES}
 
 

@@ -2,7 +2,7 @@
 
 Command: `python -m benchmarks.continual.equal_bytes`.
 
-Each learner is trained on a class-incremental stream with each memory; a row of
+Each strategy is trained on a class-incremental stream with each memory; a row of
 results/equal_bytes.csv is its accuracy over all classes at the end. A row that exists is not
 measured again. The difference to the best memory of real images is paired by seed, with a 95 %
 interval of Student's t.
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 PROG = "python -m benchmarks.continual.equal_bytes"
 FILE = "equal_bytes.csv"
-CASE = ("stream", "images_per_class", "learner", "memory", "seed", "preset")
+CASE = ("stream", "images_per_class", "strategy", "memory", "seed", "preset")
 """Columns that identify a measurement."""
 
 
@@ -82,7 +82,7 @@ class EqualBytes:
     """Whole images per class, whose bytes a memory has."""
     memories: tuple[str, ...] = tuple(MEMORIES)
     """Names of memories."""
-    learners: tuple[Literal["gdumb", "eeil", "er-ace", "der++"], ...] = ("gdumb", "eeil")
+    strategies: tuple[Literal["gdumb", "eeil", "er-ace", "der++"], ...] = ("gdumb", "eeil")
     """gdumb: a new network trained on the memory only. The others train on each task with replay:
     eeil with the balanced batches and the loss of ER-ACE, er-ace and der++ are Avalanche's."""
     seeds: int = 3
@@ -187,7 +187,7 @@ def eeil(job: Job) -> float:
 
 
 def _avalanche(kind: str) -> Callable[[Job], float]:
-    def learner(job: Job) -> float:
+    def train(job: Job) -> float:
         import torch
 
         from benchmarks.continual.baselines import Job as Baseline
@@ -199,7 +199,7 @@ def _avalanche(kind: str) -> Callable[[Job], float]:
         with torch.random.fork_rng():
             return train_with_buffer(kind, baseline, job.memory)
 
-    return learner
+    return train
 
 
 def _last(strategy: Any, benchmark: Any) -> float:
@@ -212,7 +212,7 @@ def _last(strategy: Any, benchmark: Any) -> float:
     return fmean(value for value in found if value is not None)
 
 
-LEARNERS: dict[str, Callable[[Job], float]] = {
+STRATEGIES: dict[str, Callable[[Job], float]] = {
     "gdumb": gdumb,
     "eeil": eeil,
     "er-ace": _avalanche("er-ace"),
@@ -222,17 +222,17 @@ LEARNERS: dict[str, Callable[[Job], float]] = {
 
 def cases(settings: EqualBytes) -> Iterator[Row]:
     """What is measured, in order."""
-    for stream, places, seed, learner, memory in product(
+    for stream, places, seed, strategy, memory in product(
         settings.streams,
         settings.images_per_class,
         range(settings.seeds),
-        settings.learners,
+        settings.strategies,
         settings.memories,
     ):
         yield {
             "stream": stream,
             "images_per_class": places,
-            "learner": learner,
+            "strategy": strategy,
             "memory": memory,
             "seed": seed,
             "preset": settings.preset,
@@ -240,7 +240,7 @@ def cases(settings: EqualBytes) -> Iterator[Row]:
 
 
 def measure(case: Row) -> Row:
-    """Train one learner with one memory; one row."""
+    """Train one strategy with one memory; one row."""
     from continual.tasks import load_tasks
 
     _, tasks = load_tasks(case["stream"])
@@ -249,7 +249,7 @@ def measure(case: Row) -> Row:
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Avalanche warns of its own calls
-        accuracy = LEARNERS[case["learner"]](job)
+        accuracy = STRATEGIES[case["strategy"]](job)
     samples = job.memory.samples
     return {
         **case,
@@ -267,11 +267,11 @@ def measure(case: Row) -> Row:
 def table(rows: Sequence[Row]) -> str:
     """Accuracy over all classes at the end, and the difference to the best real memory."""
     lines = []
-    kinds = dict.fromkeys((row["stream"], row["images_per_class"], row["learner"]) for row in rows)
+    kinds = dict.fromkeys((row["stream"], row["images_per_class"], row["strategy"]) for row in rows)
     for kind in kinds:
         memories: dict[str, dict[str, Row]] = {}
         for row in rows:
-            if (row["stream"], row["images_per_class"], row["learner"]) == kind:
+            if (row["stream"], row["images_per_class"], row["strategy"]) == kind:
                 memories.setdefault(row["memory"], {})[row["seed"]] = row
         real = {name: found for name, found in memories.items() if MEMORIES[name].real}
         best = max(real, key=lambda name: fmean(_column(real[name], "accuracy")), default=None)
@@ -289,7 +289,7 @@ def table(rows: Sequence[Row]) -> str:
                     str(len(found)),
                 ]
             )
-    heads = ["stream", "images per class", "learner", "memory", "accuracy"]
+    heads = ["stream", "images per class", "strategy", "memory", "accuracy"]
     more = ["− best real memory", "images", "kB", "CPU seconds of the memory", "n"]
     return markdown_table([*heads, *more], lines)
 

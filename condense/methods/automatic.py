@@ -14,7 +14,7 @@ FEW = 200
 herding with 50 and 158 images per class, and level with 537 (docs/results.md)."""
 
 
-def choose(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
+def select_method(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
     """Name and settings of the method: `dm` for few images per class, else `herding`.
 
     Args:

@@ -132,7 +132,7 @@ _AUTO = Method(
     "dm where few images fit into the bytes, else herding",
     "measured, docs/results.md",
     MethodSettings,
-    "condense.methods.automatic:choose",
+    "condense.methods.automatic:select_method",
 )
 """Its function returns the name and the settings of another method."""
 

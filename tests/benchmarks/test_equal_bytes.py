@@ -15,22 +15,22 @@ from tests.helpers.tiny_streams import tasks
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_every_learner_is_measured_once(
+def test_every_strategy_is_measured_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_images(tmp_path, "fashionmnist", (28, 28))
     monkeypatch.setenv("CONDENSE_DATA", str(tmp_path))
     memories = ["random, pixels", "DM, DCT"]
     flags = ["--streams", "split-fashionmnist", "--images-per-class", "2", "--preset", "smoke"]
-    flags += ["--learners", *equal_bytes.LEARNERS, "--seeds", "1", "--results", str(tmp_path)]
+    flags += ["--strategies", *equal_bytes.STRATEGIES, "--seeds", "1", "--results", str(tmp_path)]
     for _ in range(2):
         equal_bytes.run([*flags, "--memories", *memories])
     rows = read_rows(tmp_path / equal_bytes.FILE)
-    assert [(row["learner"], row["memory"]) for row in rows] == [
-        (learner, memory) for learner in equal_bytes.LEARNERS for memory in memories
+    assert [(row["strategy"], row["memory"]) for row in rows] == [
+        (strategy, memory) for strategy in equal_bytes.STRATEGIES for memory in memories
     ]
     for row in rows:
-        logits = 2 * 10 * int(row["memory_images"]) if row["learner"] == "der++" else 0
+        logits = 2 * 10 * int(row["memory_images"]) if row["strategy"] == "der++" else 0
         assert 0 < int(row["memory_bytes"]) - logits <= 20 * 28 * 28
         assert 0 <= float(row["accuracy"]) <= 100
     assert "| split-fashionmnist | 2 | gdumb | random, pixels | " in capsys.readouterr().out

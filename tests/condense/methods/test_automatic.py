@@ -6,7 +6,7 @@ from condense import UserError, condense, method_named
 from condense.__main__ import _run_defaults
 from condense.config.methods import MethodSettings
 from condense.methods import automatic
-from condense.methods.automatic import choose
+from condense.methods.automatic import select_method
 from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
 
@@ -17,7 +17,7 @@ def test_dm_is_chosen_up_to_some_images_per_class(
 ) -> None:
     monkeypatch.setattr(automatic, "FEW", few)
     settings = method_named("auto").preset("smoke", ipc=3, storage="float32", labels="soft")
-    name, chosen = choose(blobs(), settings)
+    name, chosen = select_method(blobs(), settings)
     assert name == method
     expected = method_named(method).preset(
         "cpu", ipc=3, storage="float32", labels="soft", network=settings.network
@@ -27,7 +27,7 @@ def test_dm_is_chosen_up_to_some_images_per_class(
 
 def test_a_set_is_that_of_the_chosen_method() -> None:
     made = condense(blobs(), "auto", preset="smoke", ipc=2)
-    settings = choose(blobs(), method_named("auto").preset("smoke", ipc=2))[1]
+    settings = select_method(blobs(), method_named("auto").preset("smoke", ipc=2))[1]
     assert made.provenance["method"] == "dm"
     assert same_sets(made, condense(blobs(), "dm", settings))
 
