@@ -255,7 +255,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         for name, tensor in state_dict.items():
             key, _, rest = name.partition("/")
             parts.setdefault(Group(*map(int, key.split("."))), {})[rest] = tensor
-        self.groups = {group: self._loaded(parts[group], data) for group in sorted(parts)}
+        loaded: dict[Group, StoredExemplars] = {}
+        for group in sorted(parts):
+            kept = self._loaded(parts[group], data)
+            for other, found in loaded.items():  # the classes of a task share a codec
+                if other[:2] == group[:2] and kept.like(found):
+                    kept = kept.with_codec_of(found)
+                    break
+            loaded[group] = kept
+        self.groups = loaded
         self._dataset = None
 
     def _loaded(self, packed: dict[str, Tensor], data: ImageData) -> StoredExemplars:

@@ -48,6 +48,17 @@ class StoredExemplars:
         images = self.codec.decode(self.codec.unpack(self.tensors))
         return StoredExemplars.of(codec, codec.encode(images), self.logits)
 
+    def like(self, other: StoredExemplars) -> bool:
+        """Whether both have the same codec and the same tables."""
+        if self.codec.metadata() != other.codec.metadata() or {*self.tensors} != {*other.tensors}:
+            return False
+        tables = {*self.tensors} - {*self.codec.row_tensors}
+        return all(self.tensors[name].equal(other.tensors[name]) for name in tables)
+
+    def with_codec_of(self, other: StoredExemplars) -> StoredExemplars:
+        """The same exemplars with the codec object of `other`, which is `like` them."""
+        return replace(self, codec=other.codec)
+
     def split(self, sizes: Sequence[int]) -> list[StoredExemplars]:
         """Consecutive parts of these sizes."""
         return [self[rows] for rows in torch.arange(len(self)).split(list(sizes))]
@@ -83,11 +94,9 @@ def joined_logits(parts: Sequence[StoredExemplars]) -> Tensor | None:
 
 def joined_images(parts: Sequence[StoredExemplars]) -> StoredImages | None:
     """The images of all parts as stored; None if the parts have different codecs or tables."""
-    codec, first = parts[0].codec, parts[0].tensors
-    shared = [name for name in first if name not in codec.row_tensors]
-    for part in parts:
-        same = part.codec.metadata() == codec.metadata() and part.tensors.keys() == first.keys()
-        if not same or not all(part.tensors[name].equal(first[name]) for name in shared):
-            return None
-    rows = {name: torch.cat([part.tensors[name] for part in parts]) for name in codec.row_tensors}
-    return StoredImages({**first, **rows}, codec.metadata())
+    first = parts[0]
+    if not all(part.like(first) for part in parts):
+        return None
+    names = first.codec.row_tensors
+    rows = {name: torch.cat([part.tensors[name] for part in parts]) for name in names}
+    return StoredImages({**first.tensors, **rows}, first.codec.metadata())

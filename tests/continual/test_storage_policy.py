@@ -261,6 +261,21 @@ def test_a_memory_with_another_storage_comes_back(store_logits: bool) -> None:
     assert_restored(lambda: RandomBuffer(40, **settings), store_logits)
 
 
+def test_a_restored_memory_goes_on_as_before() -> None:
+    one, two, three = make_benchmark(tasks(), "class").train_stream
+    whole, part, restored = (RandomBuffer(40, storage="dct") for _ in range(3))
+    for experience in (one, two, three):
+        whole.post_adapt(agent(), experience)
+    for experience in (one, two):
+        part.post_adapt(agent(), experience)
+    restored.load_state_dict(part.state_dict(), tasks()[0])
+    restored.post_adapt(agent(), three)
+    expected = whole.state_dict()
+    found = restored.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
 def assert_restored(new: Any, store_logits: bool) -> None:
     buffer, data = new(), tasks()[0]
     for classes, experience in enumerate(make_benchmark(tasks(), "class").train_stream, 1):
