@@ -11,7 +11,7 @@ from condense.storage.capacity import images_per_class
 
 FEW = 200
 """Images per class up to which DM is chosen. On held-out images of CIFAR-10 it was better than
-herding with 50 and 158 images per class, and level with 537 (docs/results.md)."""
+herding with 50 and 158 images per class, and not with 535 (docs/results.md)."""
 
 
 def select_method(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
