@@ -62,7 +62,7 @@ class Evaluate:
     """Train new networks on a condensed set and test them on real images."""
 
     set: tyro.conf.Positional[Path]
-    """The condensed set, a .safetensors file."""
+    """The condensed set: a .safetensors file, or a name that `condense zoo` lists."""
     dataset: str | None = None
     """Dataset for testing: a name or a path, as for run. Default: the dataset of the set."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
@@ -77,7 +77,7 @@ class Show:
     """Draw a condensed set as an image grid, one row per class."""
 
     set: tyro.conf.Positional[Path]
-    """The condensed set, a .safetensors file."""
+    """The condensed set: a .safetensors file, or a name that `condense zoo` lists."""
     out: Path = Path("grid.png")
     """The PNG file to write."""
 
@@ -129,9 +129,10 @@ def evaluate_set(argv: list[str]) -> None:
     settings = parse(_evaluate_defaults, argv, f"{PROG} evaluate")
     from condense.condensed_set import CondensedSet
     from condense.evaluation import evaluate
+    from condense.zoo import file_of
 
-    common = settings.common
-    condensed = CondensedSet.load(settings.set)
+    common, path = settings.common, file_of(settings.set)
+    condensed = CondensedSet.load(path)
     dataset = settings.dataset or condensed.provenance.get("dataset")
     if not dataset:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
@@ -147,7 +148,7 @@ def evaluate_set(argv: list[str]) -> None:
     about = {
         "device": str(data.device),
         "data": data.describe(),
-        "set": hashlib.sha256(settings.set.read_bytes()).hexdigest(),
+        "set": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
         with _tests(folder, common) as tests:
@@ -161,8 +162,9 @@ def show(argv: list[str]) -> None:
     """Draw a condensed set as an image grid, one row per class."""
     settings = read_flags(Show, argv, f"{PROG} show")
     from condense.condensed_set import CondensedSet
+    from condense.zoo import file_of
 
-    condensed = CondensedSet.load(settings.set)
+    condensed = CondensedSet.load(file_of(settings.set))
     condensed.grid(settings.out)
     about = condensed.provenance
     keys = ("dataset", "method", "ipc", "network", "seed", "accuracy", "version")

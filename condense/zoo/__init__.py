@@ -55,6 +55,11 @@ def load_named(name: str) -> CondensedSet:
     return CondensedSet.load(HERE / f"{name}.safetensors")
 
 
+def file_of(path: Path) -> Path:
+    """The file of a condensed set: `path` itself, or if that is a name of `zoo_names`, its file."""
+    return path if path.exists() or str(path) not in zoo_names() else HERE / f"{path}.safetensors"
+
+
 def find(key: str, method: str, ipc: int) -> CondensedSet | None:
     """The set with this cache key, as condensing would return it; None if there is none."""
     for path in sorted(HERE.glob(f"*-{method}-{ipc}.safetensors")):

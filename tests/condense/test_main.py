@@ -253,5 +253,9 @@ def test_the_zoo_is_listed_and_given_away(command, tmp_path):
     assert "mnist-dsa-10" in listed
     command("condense", "zoo", "mnist-dsa-10", "--out", "taken.safetensors")
     assert CondensedSet.load(tmp_path / "taken.safetensors").ipc == 10
+    shown = command("condense", "show", "mnist-dsa-10", "--out", "named.png").stdout
+    assert command("condense", "show", "taken.safetensors", "--out", "file.png").stdout == (
+        shown.replace("named.png", "file.png")
+    )
     done = command("condense", "zoo", "mnist-das-10", code=2)
     assert "unknown condensed set 'mnist-das-10'; known: mnist-dsa-10" in done.stderr
