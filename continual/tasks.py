@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from condense import ImageData, UserError, load, load_or_embedded, unknown
-from continual.own_streams import is_own, own_tasks
+from continual.own_streams import PARTS, is_own, own_tasks
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
@@ -42,6 +42,11 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
         sets = [loaded[dataset] for dataset in names]
+    elif Path(name).suffix or Path(name).exists():
+        raise UserError(
+            f"one data set is no stream: give {name}{PARTS}2 for tasks of two classes, or several "
+            "data sets with commas between them"
+        )
     else:
         raise unknown("stream", name, ["auto", *STREAMS])
     return name, prepare(STREAMS[name], sets)

@@ -128,6 +128,8 @@ def test_a_data_set_in_parts() -> None:
     for wrong in (",digits", ":classes=2"):
         with pytest.raises(UserError, match="a stream of your own is"):
             load_tasks(wrong)
+    with pytest.raises(UserError, match=r"one data set is no stream: give own\.npz:classes=2"):
+        load_tasks("own.npz")
     with pytest.raises(UserError, match="no such file"):
         load_tasks("digits,missing.npz")
 
