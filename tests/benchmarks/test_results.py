@@ -24,6 +24,8 @@ NUMBERS = {
     "exploration.csv": "seed accuracy_mean num_eval",
     "figure5.csv": "k t real_mean real_min real_max synthetic_mean synthetic_min synthetic_max "
     "seed train threads",
+    "equal_bytes.csv": "images_per_class seed accuracy memory_images memory_bytes "
+    "memory_cpu_seconds cpu_seconds threads",
     "frontier.csv": "ipc seed width images_per_class bytes cpu_seconds threads",
     "memory_exploration.csv": "factor images_per_class seed svhn mnist average seconds threads",
     "scaling-*.csv": "value seconds bytes threads",
