@@ -148,7 +148,7 @@ KEYS = {
 }
 """As `NAMES`, for the summary of a run and the results of the benchmarks."""
 
-AVALANCHES = ("split_streams.csv", "memory_exploration.csv")
+AVALANCHES = ("equal_bytes.csv", "split_streams.csv", "memory_exploration.csv")
 """Files with a column for the strategy, in Avalanche's meaning."""
 
 NOT_OLD = {
