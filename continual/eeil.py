@@ -17,7 +17,7 @@ from torch import Tensor
 from condense import UserError, augment_batch, generator
 from continual.exemplars import Samples, read
 from continual.heads import MultiHead
-from continual.loading import BatchLoader, RehearsalLoader
+from continual.loading import EVAL_BATCH_SIZE, BatchLoader, RehearsalLoader, network_logits
 from continual.losses import (
     add_gradient_noise,
     cross_distilled,
@@ -32,9 +32,6 @@ from continual.streams import classes_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-EVAL_BATCH_SIZE = 128
-"""Batch size at test; larger batches are slower on a CPU."""
 
 
 class BaseKwargs(TypedDict, total=False):
@@ -200,14 +197,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         if getattr(self.memory, "store_logits", False):
             self.memory.update_logits(self.experience, self._logits_of)
 
-    @torch.no_grad()
     def _logits_of(self, samples: Samples) -> Tensor:
-        training = self.model.training
-        self.model.eval()
-        batches = BatchLoader([samples.to(self.device)], self.eval_mb_size)
-        found = [self.model(images, tasks) for images, *_, tasks in batches]
-        self.model.train(training)
-        return torch.cat(found)
+        return network_logits(self.model, samples.to(self.device), self.eval_mb_size)
 
     def _enter(self, stage: Stage) -> None:
         self.stage = stage
@@ -327,5 +318,6 @@ def _samples(experience: Any) -> Samples:
 
 def _remembered(memory: ExemplarsBuffer) -> list[Samples]:
     if hasattr(memory, "samples"):
-        return [] if memory.samples is None else [memory.samples]
+        samples = memory.samples  # decoded by this access
+        return [] if samples is None else [samples]
     return [read(memory.buffer.eval())] if len(memory.buffer) else []

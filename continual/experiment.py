@@ -107,8 +107,9 @@ class Experiment:
             self.folder.remove_checkpoint(stale.stem)
         self._keep_memory(strategy.memory, seed)
         seconds = checkpointer.seconds - sum(result.seconds for result in results)
-        samples = strategy.memory.samples
-        return SeedResult(seed, matrix, len(samples), strategy.memory.bytes, seconds)
+        memory = strategy.memory
+        images = sum(map(len, memory.groups.values()))
+        return SeedResult(seed, matrix, images, memory.bytes, seconds)
 
     def _strategy(self, seed: int) -> EEIL:
         settings = self.settings

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
+from avalanche.models.utils import avalanche_forward
+from torch import Tensor, nn
 
 from continual.exemplars import Samples, padded_logits
+
+EVAL_BATCH_SIZE = 128
+"""Batch size of forward passes without gradients; larger batches are slower on a CPU."""
 
 
 class BatchLoader:
@@ -108,3 +112,14 @@ class RehearsalLoader(BatchLoader):
         # Either may have more batches than the epoch has steps.
         for pair in zip(new[: len(self)], memory.split(self.batch_size_mem), strict=False):
             yield torch.cat([pair[0], self.new + pair[1]])
+
+
+@torch.no_grad()
+def network_logits(model: nn.Module, samples: Samples, batch_size: int = EVAL_BATCH_SIZE) -> Tensor:
+    """Outputs of a network in evaluation mode for samples on its device, [n, classes]."""
+    training = model.training
+    model.eval()
+    batches = BatchLoader([samples], batch_size)
+    found = [avalanche_forward(model, images, tasks) for images, *_, tasks in batches]
+    model.train(training)
+    return torch.cat(found)

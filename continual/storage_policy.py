@@ -17,13 +17,11 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, get_args
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
-from avalanche.models.utils import avalanche_forward
 from avalanche.training.storage_policy import ExemplarsBuffer
 from torch import Tensor
 
@@ -37,6 +35,7 @@ from condense import (
     unknown,
 )
 from continual.exemplars import Samples, as_dataset
+from continual.loading import network_logits
 from continual.settings import Storage
 from continual.shares import Demand, divide
 from continual.stored import StoredExemplars, joined_logits
@@ -44,9 +43,6 @@ from continual.streams import TaskImages, has_task_labels, images_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-EVAL_BATCH_SIZE = 128
-"""Batch size of forward passes without gradients; larger batches are slower on a CPU."""
 
 
 class ImageKwargs(TypedDict, total=False):
@@ -120,8 +116,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             raise unknown("storage", storage, get_args(Storage))
         if balance not in ("class", "experience"):
             raise UserError(f"balance must be class or experience, not {balance!r}")
-        Coreset(ipc=1, storage=storage, factor=factor)  # checks them
         self.storage, self.factor = storage, factor
+        self.coreset(1)  # checks them
         self.images_per_class = images_per_class
         self.balance = balance
         self.mean, self.std = (
@@ -175,7 +171,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         logits of the network are stored too."""
         self.post_adapt(strategy, strategy.experience)
         if self.store_logits:
-            self.update_logits(strategy.experience, partial(_logits, strategy))
+            model, device = strategy.model, strategy.device
+            self.update_logits(
+                strategy.experience, lambda kept: network_logits(model, kept.to(device))
+            )
 
     def resize(self, strategy: Any, new_size: int) -> None:
         """Set the total and remove the lowest-ranked images beyond each share.
@@ -343,21 +342,6 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
     def _owner(self, group: Group) -> int:
         return group.label if self.balance == "class" else group.experience
-
-
-@torch.no_grad()
-def _logits(strategy: Any, samples: Samples) -> Tensor:
-    """Outputs of the network of an Avalanche strategy for these samples, [n, classes]."""
-    model, device = strategy.model, strategy.device
-    training = model.training
-    model.eval()
-    inputs, tasks = (part.split(EVAL_BATCH_SIZE) for part in (samples.inputs(), samples.tasks))
-    found = [
-        avalanche_forward(model, batch.to(device), task.to(device))
-        for batch, task in zip(inputs, tasks, strict=True)
-    ]
-    model.train(training)
-    return torch.cat(found)
 
 
 def _table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:

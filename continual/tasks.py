@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from condense import ImageData, UserError, load, load_or_embedded, unknown
-from continual.own_streams import PARTS, is_own, own_tasks
+from continual.own_streams import PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
@@ -58,7 +58,26 @@ def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
         _selected(data, task.classes).resized(stream.size, stream.channels)
         for task, data in zip(stream.tasks, sets, strict=True)
     ]
-    return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
+    return _normalised_alike(tasks)
+
+
+def own_tasks(name: str, root: Path | None = None) -> list[ImageData]:
+    """The tasks of a stream in their order, with one shape and the normalisation of the first.
+
+    Args:
+        name: data sets (names or paths, as for `condense.load`) separated by commas. Each may end
+            with `:classes=K`: one task for each K classes, in the order of their labels.
+        root: folder of the datasets, as for `condense.load`.
+
+    Raises:
+        UserError: a data set cannot be loaded, or K is not a number of its classes.
+    """
+    found = [task for part in name.split(",") for task in _tasks_of(part.strip(), root)]
+    channels = max(task.shape[0] for task in found)
+    if len({task.shape for task in found}) > 1:
+        size = max(max(task.shape[1:]) for task in found)
+        found = [task.resized(size, channels) for task in found]
+    return _normalised_alike(found)
 
 
 def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
@@ -83,3 +102,25 @@ def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     if classes is None:
         return data
     return replace(data.with_classes(classes), name=f"{data.name} {','.join(map(str, classes))}")
+
+
+def _normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:
+    """All tasks with the normalisation of the first."""
+    return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
+
+
+def _tasks_of(part: str, root: Path | None) -> list[ImageData]:
+    dataset, split, count = part.partition(PARTS)
+    if not dataset:
+        raise UserError(f"a stream of your own is a.npz,b.npz or a.npz{PARTS}2, not {part!r}")
+    data = load(dataset, root)
+    if not split:
+        return [data]
+    if not (count.isdecimal() and 1 <= int(count) < data.classes):
+        raise UserError(
+            f"{part}: the number of classes of a task must be 1 to {data.classes - 1}, "
+            f"{data.name} has {data.classes}"
+        )
+    starts = range(0, data.classes, int(count))
+    parts = [range(first, min(first + int(count), data.classes)) for first in starts]
+    return [_selected(data, labels) for labels in parts]
