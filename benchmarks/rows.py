@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -32,6 +32,23 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows(rows)
     with atomic_write(path) as aside:
         aside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def measure_missing(
+    path: Path, cases: Iterable[Row], key: Sequence[str], measure: Callable[[Row], Row]
+) -> None:
+    """Add a row to a file for each case without one; each row is saved when it is measured.
+
+    Args:
+        path: the file.
+        cases: values of the columns `key` of each row.
+        key: columns that identify a measurement.
+        measure: the row of a case.
+    """
+    for case in cases:
+        rows = read_rows(path)
+        if not any(all(row[name] == str(case[name]) for name in key) for row in rows):
+            write_rows(path, [*rows, measure(case)])
 
 
 def spread(values: Sequence[float]) -> str:

@@ -232,10 +232,14 @@ def train_with_buffer(name: str, job: Job, buffer: RehearsalBuffer) -> float:
     arguments = {**_arguments(job, network.to(job.tasks[0].device)), "train_mb_size": half}
     strategy = AVALANCHE[name](mem_size=job.memory, batch_size_mem=half, **arguments)
     strategy.storage_policy = buffer
-    benchmark = _benchmark(job)
+    return final_accuracy(strategy, _benchmark(job))
+
+
+def final_accuracy(strategy: SupervisedTemplate, benchmark: CLScenario) -> float:
+    """Train on all tasks; the mean accuracy over them."""
     for experience in benchmark.train_stream:
         strategy.train(experience, eval_streams=[])
-    found = accuracies(strategy, benchmark.test_stream, len(job.tasks))
+    found = accuracies(strategy, benchmark.test_stream, len(benchmark.test_stream))
     return fmean(value for value in found if value is not None)
 
 

@@ -18,11 +18,11 @@ from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from benchmarks.commands import machine
 from benchmarks.continual.split_streams import images_hash
-from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -165,6 +165,7 @@ def joined(tasks: Sequence[ImageData]) -> ImageData:
 
 def eeil(job: Job) -> float:
     """Accuracy of EEIL after the last task, averaged over the tasks."""
+    from benchmarks.continual.baselines import final_accuracy
     from condense import build, generator
     from continual import EEIL, make_benchmark, with_heads
     from continual.tasks import augmentation
@@ -183,7 +184,7 @@ def eeil(job: Job) -> float:
         seed=job.seed,
         evaluator=evaluator(),
     )
-    return _last(strategy, make_benchmark(job.tasks, "class"))
+    return final_accuracy(strategy, make_benchmark(job.tasks, "class"))
 
 
 def _avalanche(kind: str) -> Callable[[Job], float]:
@@ -200,16 +201,6 @@ def _avalanche(kind: str) -> Callable[[Job], float]:
             return train_with_buffer(kind, baseline, job.memory)
 
     return train
-
-
-def _last(strategy: Any, benchmark: Any) -> float:
-    """Train on all tasks; the mean accuracy over them."""
-    from continual.testing import accuracies
-
-    for experience in benchmark.train_stream:
-        strategy.train(experience, eval_streams=[])
-    found = accuracies(strategy, benchmark.test_stream, len(benchmark.test_stream))
-    return fmean(value for value in found if value is not None)
 
 
 STRATEGIES: dict[str, Callable[[Job], float]] = {
@@ -250,11 +241,10 @@ def measure(case: Row) -> Row:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Avalanche warns of its own calls
         accuracy = STRATEGIES[case["strategy"]](job)
-    samples = job.memory.samples
     return {
         **case,
         "accuracy": f"{100 * accuracy:.2f}",
-        "memory_images": 0 if samples is None else len(samples),
+        "memory_images": sum(map(len, job.memory.groups.values())),
         "memory_bytes": job.memory.bytes,
         "memory_cpu_seconds": f"{job.memory.seconds:.1f}",
         "cpu_seconds": f"{time.process_time() - began:.1f}",
@@ -320,10 +310,7 @@ def run(argv: list[str]) -> None:
         import torch
 
         torch.set_num_threads(1)
-        for case in cases(settings):
-            rows = read_rows(path)
-            if not any(all(row[name] == str(case[name]) for name in CASE) for row in rows):
-                write_rows(path, [*rows, measure(case)])
+        measure_missing(path, cases(settings), CASE, measure)
     print(table(read_rows(path)))
 
 

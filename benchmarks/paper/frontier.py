@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.paper.frontier_figure import draw
-from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -124,18 +125,19 @@ def load_images(name: str, held_out: bool) -> ImageData:
     return replace(data.train_subset(kept), x_test=data.x_train[rest], y_test=data.y_train[rest])
 
 
-def measure(data: ImageData, case: Row, evaluation: Evaluation) -> Row:
+def measure(settings: Frontier, case: Row) -> Row:
     """Condense by a recipe and test the set; one row."""
     from condense.api import condense
     from condense.evaluation import evaluate
     from condense.runs.run_dir import provenance
 
+    data = load_images(case["dataset"], settings.held_out)
     method, changes = RECIPES[case["recipe"]]
     rest = {**changes, "ipc": case["ipc"], "labels": case["labels"]}
     began = time.process_time()
     small = condense(data, method, preset="cpu", seed=case["seed"], **rest)
     seconds = time.process_time() - began
-    accuracy = evaluate(small, data, evaluation, seed=case["seed"])
+    accuracy = evaluate(small, data, settings.evaluation, seed=case["seed"])
     return {
         **case,
         "overrides": json.dumps(changes),
@@ -224,12 +226,7 @@ def run(argv: list[str]) -> None:
         import torch
 
         torch.set_num_threads(1)
-        for case in cases(settings):
-            rows = read_rows(path)
-            if any(all(row[name] == str(case[name]) for name in CASE) for row in rows):
-                continue
-            data = load_images(case["dataset"], settings.held_out)
-            write_rows(path, [*rows, measure(data, case, settings.evaluation)])
+        measure_missing(path, cases(settings), CASE, partial(measure, settings))
     rows = read_rows(path)
     draw(rows, settings.results / FIGURE)
     print(table(rows))
