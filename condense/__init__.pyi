@@ -39,6 +39,7 @@ from .seeds import generator as generator
 from .storage.capacity import codec_of as codec_of
 from .storage.capacity import images_per_class as images_per_class
 from .storage.codecs import Codec as Codec
+from .storage.registry import pixel_codec as pixel_codec
 from .storage.registry import read_codec as read_codec
 from .storage.stored import StoredImages as StoredImages
 from .system.allocator import keep_freed_memory as keep_freed_memory

@@ -31,6 +31,7 @@ from condense import (
     ImageData,
     UserError,
     generator,
+    pixel_codec,
     read_codec,
     unknown,
 )
@@ -284,8 +285,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             torch.tensor([getattr(group, name) for group in groups]).repeat_interleave(sizes)
             for name in ("label", "task")
         )
-        codec = parts[0].codec
-        mean, std = (tuple(values.flatten().tolist()) for values in (codec.mean, codec.std))
+        mean, std = parts[0].codec.normalisation
         images = torch.cat([part.pixels() for part in parts])
         return Samples(images, labels, tasks, mean, std, joined_logits(parts))
 
@@ -309,39 +309,56 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             self.groups = groups
             return
         groups = self._recoded(groups)
+        users = Counter(kept.codec for kept in groups.values())
         demands = {
             group: Demand(
                 self._owner(group),
                 len(kept),
                 kept.codec.bytes_per_image,
                 float(torch.rand((), generator=generator(self.seed, "place", *group))),
+                _table_share(kept.codec, users),
             )
             for group, kept in groups.items()
         }
-        whole = math.prod(next(iter(groups.values())).codec.shape)
-        counts = divide(self.max_size * whole - _table_bytes(groups), demands)
+        counts = divide(self.max_size * _whole(groups), demands)
         self.groups = {
             group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
         }
 
     def _recoded(self, groups: dict[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
-        """The exemplars with smaller images, where the storage has such, before any is removed."""
+        """The exemplars with smaller images, where the storage has such, before any is removed.
+
+        Without the table of the storage, if as many whole images fit.
+        """
         owners = Counter(map(self._owner, groups))
-        total = self.max_size * math.prod(next(iter(groups.values())).codec.shape)
+        whole = _whole(groups)
         users = Counter(kept.codec for kept in groups.values())
         codecs: dict[Codec, Codec] = {}
         found = {}
         for group, kept in groups.items():
             codec = kept.codec
             if codec not in codecs:
-                share = total // (len(owners) * owners[self._owner(group)])
-                share -= -(-codec.table_bytes // users[codec])
-                codecs[codec] = codec.smaller(max(0, share) // len(kept))
+                share = self.max_size * whole // (len(owners) * owners[self._owner(group)])
+                left = share - _table_share(codec, users)
+                smaller = codec.smaller(max(0, left) // len(kept))
+                if codec.table_bytes and left // smaller.bytes_per_image <= share // whole:
+                    smaller = pixel_codec("pixels", codec.shape, *codec.normalisation)
+                codecs[codec] = smaller
             found[group] = kept.recoded(codecs[codec])
         return found
 
     def _owner(self, group: Group) -> int:
         return group.label if self.balance == "class" else group.experience
+
+
+def _whole(groups: Mapping[Group, StoredExemplars]) -> int:
+    """Bytes of a whole image, 8 bits per number."""
+    return math.prod(next(iter(groups.values())).codec.shape)
+
+
+def _table_share(codec: Codec, users: Mapping[Codec, int]) -> int:
+    """Bytes of the table of a codec for each of the groups that use it."""
+    return -(-codec.table_bytes // users[codec])
 
 
 def _table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:

@@ -40,6 +40,11 @@ class Codec(ABC):
         self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
 
     @property
+    def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel."""
+        return tuple(self.mean.flatten().tolist()), tuple(self.std.flatten().tolist())
+
+    @property
     @abstractmethod
     def planes(self) -> tuple[Shape, ...]:
         """The shape of each plane of one image."""

@@ -128,8 +128,7 @@ class Dct(Codec):
         if most >= int(self.kept.bits.sum()):
             return self
         kept = self.kept.with_bits(allocate_bits(variances, most))
-        mean, std = (tuple(values.flatten().tolist()) for values in (self.mean, self.std))
-        return Dct(self.shape, mean, std, kept)
+        return Dct(self.shape, *self.normalisation, kept)
 
     @property
     def row_tensors(self) -> tuple[str, ...]:

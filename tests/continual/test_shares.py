@@ -27,6 +27,13 @@ def test_owners_have_equal_shares_whatever_the_number_of_their_groups() -> None:
     assert divide(12, groups) == {"a": 6, "b": 3, "c": 3}
 
 
+def test_tables_count_for_the_groups_that_use_them() -> None:
+    groups = {"dct": Demand(0, 99, 10, 0, table_bytes=90), "pixels": Demand(1, 99, 100, 1)}
+    assert divide(200, groups) == {"dct": 1, "pixels": 1}
+    groups = {"dct": Demand(0, 99, 10, 0, table_bytes=110), "pixels": Demand(1, 99, 50, 1)}
+    assert divide(241, groups) == {"dct": 3, "pixels": 2}  # shares of 120, then 21 are left
+
+
 def test_smaller_images_are_more() -> None:
     groups = {"pixels": Demand(0, 99, 100, 0), "dct": Demand(1, 99, 10, 1)}
     assert divide(1000, groups) == {"pixels": 5, "dct": 50}

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.supervised import Naive
 
-from condense import Coreset, UserError, codec_of, generator
+from condense import Coreset, UserError, codec_of, generator, load
 from continual import HerdingBuffer, RandomBuffer, make_benchmark
 from tests.helpers.buffers import BUFFERS, agent, counts
 from tests.helpers.tiny_streams import tasks, tiny_eeil
@@ -163,6 +163,17 @@ def test_a_smaller_share_is_worse_images_before_it_is_fewer() -> None:
     better = next(iter(before.values()))[: len(worse)]
     error = (worse.pixels() - better.pixels()).square().mean() / (data.x_train / 255).var()
     assert 0.001 < error < 0.3
+
+
+@pytest.mark.parametrize("total", [10, 12, 15])
+def test_no_class_is_lost_to_the_tables_of_others(total: int) -> None:
+    """The table of the coefficients of MNIST takes more than a whole image."""
+    data, buffer = load("mnist5k"), RandomBuffer(total, storage="dct")
+    stream = [data.with_classes([label]) for label in range(10)]
+    for experience in make_benchmark(stream, "class").train_stream:
+        buffer.post_adapt(agent(), experience)
+        assert len({group.label for group in buffer.groups}) == experience.current_experience + 1
+        assert buffer.bytes <= total * 28 * 28
 
 
 def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
