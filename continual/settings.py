@@ -91,7 +91,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 10,
         "steps_per_epoch": 40,
         "finetune_epochs": 150,
-        "finetune_steps_per_epoch": 10,
+        "finetune_steps_per_epoch": 3,
         "network": Network(width=32),
     },
     "smoke": {
@@ -143,7 +143,7 @@ BALANCED_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64)
 SPLIT_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64, er_ace=True)
 """The same for streams whose tasks are parts of one dataset."""
 
-FEW_ITERATIONS: Mapping[str, Any] = {"iterations": 20}
+FEW_ITERATIONS: Mapping[str, Any] = {"iterations": 10}
 """Gradient matching through another storage than pixels, in the cpu preset: hundreds of images
 initialised by herding gain little from more iterations (docs/results.md)."""
 

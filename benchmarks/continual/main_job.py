@@ -34,7 +34,7 @@ REPLAYS = {
     "factor-2-balanced-depth-2": (FACTOR_2, ("dc", "dsa")),
     "factor-3-balanced": (replace(FACTOR_2, factor=3), ("herding",)),
     "factor-1-iterations-100": (EEIL_REPLAY, ("dsa",)),
-    "dct-balanced": (BALANCED_REPLAY, ("random", "herding", "dsa")),
+    "dct-balanced": (BALANCED_REPLAY, ("dsa", "herding", "dc", "random")),
 }
 """For each part: the replay settings, and the memories. `balanced`: half of each batch is from the
 memory; with a factor also logits."""
@@ -75,7 +75,7 @@ class MainJob:
     batches; condensed at full depth, as in factor-2. factor-2-balanced-iterations-100: DC and DSA.
     factor-2-balanced-depth-2: DC and DSA with default condensation (lower lr_img).
     factor-3-balanced: herding. factor-1-iterations-100: DSA with lower learning rates.
-    dct-balanced: random, herding and DSA with default settings. heads: DSA and herding with heads
+    dct-balanced: all four with default settings. heads: DSA and herding with heads
     task and class. time: the main job without cache."""
     memory: tuple[Memory, ...] = MEMORIES
     """Memories to measure: random, herding, dc, dsa."""
