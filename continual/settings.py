@@ -241,10 +241,12 @@ def _whole(*names: str) -> StreamSpec:
     return StreamSpec(tuple(TaskSpec(name) for name in names))
 
 
-def _split(name: str, size: int, channels: int) -> StreamSpec:
-    """Ten classes in five tasks of two, in label order; images keep their original shape."""
-    parts = tuple(TaskSpec(name, (label, label + 1)) for label in range(0, 10, 2))
-    return StreamSpec(parts, size, channels, "class", SPLIT_REPLAY, TWO_CLASS_LRS)
+def _split(name: str, size: int, channels: int, classes: int = 10, each: int = 2) -> StreamSpec:
+    """Tasks of `each` classes in label order; images keep their original shape."""
+    firsts = range(0, classes, each)
+    parts = tuple(TaskSpec(name, tuple(range(first, first + each))) for first in firsts)
+    lrs = TWO_CLASS_LRS if each == 2 else {}
+    return StreamSpec(parts, size, channels, "class", SPLIT_REPLAY, lrs)
 
 
 REAL = "svhn-mnist-usps"
@@ -254,6 +256,7 @@ STREAMS: dict[str, StreamSpec] = {
     EMBEDDED: _whole("synthdigits", "mnist5k", "digits"),
     "split-fashionmnist": _split("fashionmnist", 28, 1),
     "split-cifar10": _split("cifar10", 32, 3),
+    "split-cifar100": _split("cifar100", 32, 3, classes=100, each=10),
 }
 
 
@@ -280,9 +283,9 @@ class ContinualConfig:
 
     stream: str = "auto"
     """svhn-mnist-usps, synthdigits-mnist5k-digits: one dataset per task. split-fashionmnist,
-    split-cifar10: two classes of one dataset per task. Your own: a.npz,b_folder: one data set per
-    task; own.npz:classes=2: two classes per task. auto: svhn-mnist-usps if its images are
-    available, else synthdigits-mnist5k-digits."""
+    split-cifar10: two classes of one dataset per task. split-cifar100: ten. Your own:
+    a.npz,b_folder: one data set per task; own.npz:classes=2: two classes per task. auto:
+    svhn-mnist-usps if its images are available, else synthdigits-mnist5k-digits."""
     memory: Annotated[str, tyro.conf.arg(help=MEMORY_HELP)] = "dsa"
     head: Literal["auto", Head] = "auto"
     """domain: all tasks share one head, without task labels. task: one head per task, with task

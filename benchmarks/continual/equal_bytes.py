@@ -74,9 +74,10 @@ MEMORIES = {
 class EqualBytes:
     """Compare memories of equal bytes on class-incremental streams."""
 
-    streams: tuple[Literal["split-fashionmnist", "split-cifar10"], ...] = (
+    streams: tuple[Literal["split-fashionmnist", "split-cifar10", "split-cifar100"], ...] = (
         "split-fashionmnist",
         "split-cifar10",
+        "split-cifar100",
     )
     images_per_class: tuple[int, ...] = (1, 10)
     """Whole images per class, whose bytes a memory has."""

@@ -96,6 +96,7 @@ def test_the_head_follows_the_stream_unless_one_is_asked_for() -> None:
         "synthdigits-mnist5k-digits": "domain",
         "split-fashionmnist": "class",
         "split-cifar10": "class",
+        "split-cifar100": "class",
     }
     for head in ("domain", "task", "class"):
         assert {ContinualConfig(head=head).on(stream).head for stream in STREAMS.values()} == {head}
