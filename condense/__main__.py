@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from condense.cli.app import dispatch, main
 from condense.cli.common import Common
 from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
+from condense.cli.ranks import as_rank
 from condense.cli.run import open_run
 from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching, MethodSettings
@@ -99,11 +101,21 @@ class Zoo:
 
 def run(argv: list[str]) -> None:
     """Condense a dataset and evaluate the result."""
-    settings = parse(_run_defaults, argv, f"{PROG} run")
+    with as_rank(parse(_run_defaults, argv, f"{PROG} run")) as settings:
+        _run(settings)
+
+
+def _run(settings: Run) -> None:
     from condense.evaluation import evaluate
+    from condense.training.ranks import world_size
 
     common = settings.common
     data = _load(settings.dataset, common)
+    if world_size() > data.classes:
+        print(
+            f"{world_size()} processes: with {data.classes} classes the others match nothing",
+            file=sys.stderr,
+        )
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
     about = {"device": str(data.device), "data": data.describe()}
     with open_run(f"{PROG} run", settings, what, **about) as folder:
@@ -126,7 +138,11 @@ def run(argv: list[str]) -> None:
 
 def evaluate_set(argv: list[str]) -> None:
     """Train new networks on a condensed set and test them on real images."""
-    settings = parse(_evaluate_defaults, argv, f"{PROG} evaluate")
+    with as_rank(parse(_evaluate_defaults, argv, f"{PROG} evaluate")) as settings:
+        _evaluate_set(settings)
+
+
+def _evaluate_set(settings: Evaluate) -> None:
     from condense.condensed_set import CondensedSet
     from condense.evaluation import evaluate
     from condense.zoo import file_of
@@ -338,4 +354,4 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    main(lambda argv: dispatch(PROG, COMMANDS, argv))
+    main(lambda argv: dispatch(PROG, COMMANDS, argv), torchrun=True)

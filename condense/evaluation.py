@@ -23,9 +23,10 @@ from condense.models.build import Classifier, build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.chunking import max_forward_batch, max_training_batch
+from condense.training.chunking import chunks, max_forward_batch, max_training_batch
 from condense.training.ensembles import max_networks, train_together
 from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_with_lrs
+from condense.training.ranks import share, world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 
@@ -106,13 +107,21 @@ def _evaluate(
     values: list[float] = []
     if before:
         values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
-    for first in range(len(values), settings.num_eval, together):
-        numbers = range(first, min(first + together, settings.num_eval))
+
+    def accuracies(numbers: range) -> Tensor:
         draws = [generator(seed, "evaluation", number) for number in numbers]
         networks = _trained(condensed, images, data, settings, strategy, draws, max_batch)
-        for number, network in zip(numbers, networks, strict=True):
-            values.append(test_accuracy(network, data, max_forward_batch(max_batch)))
-            checkpointer.report(number + 1, settings.num_eval, accuracy=values[-1])
+        chunk_size = max_forward_batch(max_batch)
+        found = [test_accuracy(network, data, chunk_size) for network in networks]
+        return torch.tensor(found, dtype=torch.float64)
+
+    firsts = range(len(values), settings.num_eval, together)
+    groups = [range(first, min(first + together, settings.num_eval)) for first in firsts]
+    for part in chunks(len(groups), world_size()):
+        for found in share(partial(map, accuracies), groups[part]):
+            for accuracy in found.tolist():
+                values.append(accuracy)
+                checkpointer.report(len(values), settings.num_eval, accuracy=accuracy)
         # Only after all networks that are trained together: others would round differently.
         checkpointer.save(Checkpoint({}, {"values": list(values)}))
     return Accuracy(tuple(values))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
+from condense.cli.ranks import launched
 from condense.errors import UserError, unknown
 from condense.runs.io import (
     FULL,
@@ -39,8 +40,12 @@ def dispatch(
     commands[argv[0]](argv[1:])
 
 
-def main(command: Callable[[list[str]], None]) -> NoReturn:
+def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoReturn:
     """Run a command on the arguments of this process and exit.
+
+    Args:
+        command: the function.
+        torchrun: whether it can run in several processes.
 
     An error that the user can fix prints one line on stderr and exits with code 2. Ctrl-C and
     SIGTERM print how to resume; the exit codes are 130 and 143. Only a bug shows a traceback.
@@ -50,6 +55,8 @@ def main(command: Callable[[list[str]], None]) -> NoReturn:
     bound_spinning()
     keep_freed_memory()
     try:
+        if launched() and not torchrun:
+            raise UserError("torchrun can start `python -m condense run` and `evaluate` only")
         command(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:

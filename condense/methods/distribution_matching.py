@@ -21,7 +21,7 @@ from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.models.build import Classifier, build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.chunking import chunks, max_forward_batch, max_training_batch
+from condense.training.chunking import class_chunks, max_forward_batch, max_training_batch
 from condense.training.loop import CHUNK_SIZE, in_chunks
 from condense.training.threads import map_chunks, worker_threads
 
@@ -100,7 +100,7 @@ def match(
         )
         return torch.autograd.grad(distance, part)[0], distance.detach()
 
-    matched = map_chunks(match_classes, chunks(data.classes, classes))
+    matched = map_chunks(match_classes, class_chunks(data.classes, classes, data.device))
     gradients, distances = zip(*matched, strict=True)
     return torch.cat(gradients), torch.stack(distances).sum()
 

@@ -47,7 +47,7 @@ from condense.seeds import generator
 from condense.storage.capacity import images_per_class
 from condense.training.chunking import (
     chunk_size_for,
-    chunks,
+    class_chunks,
     has_batch_norm,
     matching_bytes,
     max_items,
@@ -237,5 +237,6 @@ class Matcher:
         weights = sum(weight.nbytes for weight in self.matched.values())
         count = min(self.images_per_class, self.settings.batch_syn or self.images_per_class)
         label = count * image + GRADIENTS_KEPT * weights
-        classes = chunk_size_for(self.data.device, label)
-        return max_items(self.data.device, image), chunks(self.data.classes, classes)
+        device = self.data.device
+        some = class_chunks(self.data.classes, chunk_size_for(device, label), device)
+        return max_items(device, image), some

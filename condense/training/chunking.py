@@ -15,6 +15,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from condense.models.layers import Shape
 from condense.training.loop import CHUNK_SIZE
+from condense.training.ranks import world_size
 
 CPU_BYTES = 4 << 30
 """Maximum memory for a backward pass on a CPU."""
@@ -53,6 +54,17 @@ def matching_bytes(network: nn.Module, shape: Shape) -> int:
 def chunks(count: int, chunk_size: int) -> list[slice]:
     """0 … count − 1 in chunks of `chunk_size`; the last chunk may be smaller."""
     return [slice(first, first + chunk_size) for first in range(0, count, chunk_size)]
+
+
+def class_chunks(classes: int, chunk_size: int, device: torch.device) -> list[slice]:
+    """The classes in chunks of at most `chunk_size`.
+
+    On a GPU with at least one chunk for each process of torchrun. On a CPU the chunks, and with
+    them the rounding, do not depend on the processes.
+    """
+    if device.type != "cpu":
+        chunk_size = min(chunk_size, -(-classes // world_size()))
+    return chunks(classes, chunk_size)
 
 
 def has_batch_norm(network: nn.Module) -> bool:

@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 import torch
+
+from condense.training.ranks import divided, share
 
 ChunkT = TypeVar("ChunkT")
 ResultT = TypeVar("ResultT")
@@ -32,19 +35,20 @@ def worker_threads(device: torch.device) -> Iterator[None]:
     block, a single thread, or a device other than the CPU changes nothing.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or device.type != "cpu":
-        yield
-        return
-    torch.set_num_threads(1)
-    # New threads would start with OpenMP's default, not with the number just set.
-    pool = ThreadPoolExecutor(threads, "chunks", initializer=lambda: torch.set_num_threads(1))
-    token = _pool.set((pool, threads))
-    try:
-        yield
-    finally:
-        _pool.reset(token)
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+    with divided(device):
+        if threads == 1 or device.type != "cpu":
+            yield
+            return
+        torch.set_num_threads(1)
+        # New threads would start with OpenMP's default, not with the number just set.
+        pool = ThreadPoolExecutor(threads, "chunks", initializer=lambda: torch.set_num_threads(1))
+        token = _pool.set((pool, threads))
+        try:
+            yield
+        finally:
+            _pool.reset(token)
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
 
 
 @contextmanager
@@ -64,18 +68,19 @@ def shared_operations() -> Iterator[None]:
 def map_chunks(
     function: Callable[[ChunkT], ResultT], chunks: Iterable[ChunkT]
 ) -> Iterator[ResultT]:
-    """`function` of each chunk, in order; on several threads in a block of `worker_threads`.
+    """`function` of each chunk, in order; on several threads, and divided among the processes of
+    torchrun, in a block of `worker_threads`.
 
     `function` may read shared data, such as the weights of a network, but must not write it. Grad
     mode is that of the caller.
     """
     current = _pool.get()
     if current is None:
-        return map(function, chunks)
+        return iter(share(partial(map, function), chunks))
     gradients = torch.is_grad_enabled()  # grad mode is thread-local
 
     def compute(chunk: ChunkT) -> ResultT:
         with torch.set_grad_enabled(gradients):
             return function(chunk)
 
-    return current[0].map(compute, chunks)
+    return iter(share(partial(current[0].map, compute), chunks))

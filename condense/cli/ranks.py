@@ -1,0 +1,74 @@
+"""A command in several processes, started by torchrun: the first one writes the run."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from condense.cli.common import Common, Settings
+from condense.errors import UserError
+from condense.runs.paths import user_path
+from condense.system.terminal import exit_code
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
+
+
+def launched() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+@contextmanager
+def as_rank(settings: SettingsT) -> Iterator[SettingsT]:
+    """The settings with which this process of torchrun runs the command; without torchrun, these.
+
+    All processes run the command alike, with a run folder each, so that no code needs to know of
+    the others: the first one in the real folder, the others silently in a temporary copy. None uses
+    the cache, in which only some of them might find the set.
+
+    Raises:
+        UserError: the processes cannot be connected, or as in the block.
+    """
+    if not launched():
+        yield settings
+        return
+    from condense.training.ranks import join_ranks, leave_ranks, rank, wait_for_ranks
+
+    join_ranks()
+    common = dataclasses.replace(settings.common, cache=False)
+    with contextlib.ExitStack() as stack:
+        stack.callback(leave_ranks)
+        if rank():
+            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rank-")))
+            common = _silent(common, temporary / "run")
+            null = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
+            stack.enter_context(contextlib.redirect_stdout(null))
+            stack.enter_context(_named(rank()))
+        wait_for_ranks()  # all have copied what they resume, before the first one changes it
+        yield dataclasses.replace(settings, common=common)
+
+
+def _silent(common: Common, folder: Path) -> Common:
+    """The settings of a process whose results are not kept."""
+    if common.resume is None:
+        return dataclasses.replace(common, quiet=True, out=folder)
+    shutil.copytree(user_path(common.resume, "--resume"), folder)
+    return dataclasses.replace(common, quiet=True, resume=folder)
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Name the process in errors; end without a word when interrupted."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"process {number} of torchrun: {error}") from error
+    except KeyboardInterrupt as stop:
+        raise SystemExit(exit_code(stop)) from stop

@@ -1,0 +1,81 @@
+"""Commands under torchrun: the results of one process, by any number of processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from condense.cli.app import main
+from tests.helpers.processes import HANGS, default_signals, wait_until
+from tests.helpers.results import checkpoints, differences, results, rows
+
+QUIET = ("--preset", "smoke", "--dataset", "digits", "--no-cache", "--quiet")
+RUN = ("condense", "run", *QUIET, "--method", "dsa", "--ipc", "2", "--iterations", "20")
+TESTS = ("--evaluation.num-eval", "3", "--evaluation.epoch-eval-train", "3")
+
+
+@contextmanager
+def torchrun(folder: Path, processes: int, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """A command in several processes; none is left afterwards."""
+    started = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", str(processes), "-m", *arguments),
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=default_signals,
+    )
+    try:
+        yield started
+    finally:
+        started.terminate()  # which it passes on
+        started.communicate(timeout=HANGS)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc")
+def test_a_killed_run_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
+    """And ends with the bytes of one process."""
+    run = tmp_path / "run"
+    with torchrun(tmp_path, 2, *RUN, *TESTS, "--out", "run") as process:
+        wait_until(lambda: rows(run) > 1 or process.poll() is not None)
+        os.kill(rank_of(process.pid, 1), signal.SIGKILL)
+        _, errors = process.communicate(timeout=HANGS)
+    assert process.returncode, errors
+    assert checkpoints(run), errors
+    assert not (run / "summary.json").exists()
+    with torchrun(tmp_path, 3, "condense", "run", "--resume", "run", "--quiet") as process:
+        said, errors = process.communicate(timeout=HANGS)
+    assert process.returncode == 0, errors
+    assert said.count("digits, dsa") == 1  # only the first process prints
+    alone = [sys.executable, "-m", *RUN, *TESTS, "--out", "alone"]
+    subprocess.run(alone, cwd=tmp_path, check=True, capture_output=True, timeout=HANGS)
+    assert not differences(results(tmp_path / "alone"), results(run))
+
+
+def rank_of(leader: int, number: int) -> int:
+    """The process of torchrun with this rank."""
+    for process in Path(f"/proc/{leader}/task/{leader}/children").read_text().split():
+        if f"RANK={number}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
+            return int(process)
+    raise AssertionError("no such process")
+
+
+def test_other_commands_do_not_run_several_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    with pytest.raises(SystemExit) as stop:
+        main(lambda argv: pytest.fail("it runs"))
+    assert stop.value.code == 2
+    assert "torchrun can start `python -m condense run` and" in capsys.readouterr().err
