@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.continual.split_streams import images_hash
@@ -51,6 +51,8 @@ class Memory:
     method: str
     storage: Storage = "dct"
     factor: int = 1
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the method's settings."""
 
     @property
     def real(self) -> bool:
@@ -66,6 +68,7 @@ MEMORIES = {
     "herding, DCT": Memory("herding"),
     "DM, pixels": Memory("dm", "pixels"),
     "DM, DCT": Memory("dm"),
+    "DM, DCT, 60 iterations": Memory("dm", changes={"iterations": 60}),
     "DSA, DCT": Memory("dsa"),
 }
 
@@ -117,6 +120,7 @@ def job_of(memory: Memory, tasks: Sequence[ImageData], places: int, name: str, s
     from continual.settings import condensing_preset
 
     settings = condensing_preset(memory.method, name, memory.factor, storage=memory.storage)
+    settings = replace(settings, **memory.changes)
     first = tasks[0]
     buffer = TimedBuffer(
         images_per_class=places,
