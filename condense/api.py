@@ -63,6 +63,7 @@ def condense(
     if method == AUTO:
         method, settings = entry.implementation()(data, settings)
 
+    settings = replace(settings, network=settings.network.for_images(data.shape))
     make = partial(_condense, data, method, settings, seed, cache)
     if cache is None or settings.reads_files:
         made = make(checkpointer or Checkpointer())

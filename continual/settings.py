@@ -23,6 +23,7 @@ from condense import (
     unknown,
 )
 from condense.cli.common import Common
+from condense.config.network import LEAST_DEPTH
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,9 @@ def condensing_preset(
     if preset == "cpu":
         lrs = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
     settings = method.preset(preset, storage="float32", **lrs)
-    depth = max(1, settings.network.depth - (factor.bit_length() - 1))
+    if factor == 1:
+        return settings
+    depth = max(1, (settings.network.depth or LEAST_DEPTH) - (factor.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
 
 

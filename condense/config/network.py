@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from condense.errors import UserError
 from condense.validation import at_least, at_most, check_values
 
+LEAST_DEPTH = 3
+"""Number of blocks for small images, as published."""
 WIDEST, DEEPEST = 65536, 64
 """Maximum number of filters and of blocks; the size of the network is limited by memory."""
 
@@ -20,8 +23,9 @@ class Network:
     """convnet, mlp, lenet, alexnet, vgg11 or resnet18."""
     width: int = 128
     """Filters per block."""
-    depth: int = 3
-    """Number of blocks; each pooling halves the image size."""
+    depth: int | None = None
+    """Number of blocks; each pooling halves the image size. None: by the image size, 3 up to 45
+    pixels, 4 for 64, 5 for 128, 6 for 224."""
     activation: Literal["relu", "leakyrelu", "sigmoid"] = "relu"
     norm: Literal["instance", "batch", "layer", "group", "none"] = "instance"
     """group: four groups. layer: a scale and a shift for each element."""
@@ -40,7 +44,21 @@ class Network:
                 f"width must be a multiple of 4 for group normalisation, not {self.width}"
             )
 
+    def depth_for(self, shape: tuple[int, int, int]) -> int:
+        """Number of blocks for images of this shape: channels, height, width.
+
+        Without a given depth the last feature maps have four to seven pixels on a side, as in the
+        literature (Cazenavette et al. 2022).
+        """
+        return self.depth or max(LEAST_DEPTH, round(math.log2(min(shape[1:]))) - 2)
+
+    def for_images(self, shape: tuple[int, int, int]) -> Network:
+        """This network with the depth for images of this shape."""
+        return replace(self, depth=self.depth_for(shape))
+
     def __str__(self) -> str:
-        convnet = f"d{self.depth}-w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
+        convnet = f"w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
+        if self.depth:
+            convnet = f"d{self.depth}-{convnet}"
         name = convnet if self.architecture == "convnet" else self.architecture
         return name if self.precision == "float32" else f"{name}-{self.precision}"

@@ -63,6 +63,7 @@ def build(
     """
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
+    settings = settings.for_images(shape)
     with torch.device("meta"):
         layers = ARCHITECTURES[settings.architecture](settings, shape)
         features = Features(*layers)

@@ -173,7 +173,7 @@ def test_spaces_that_cannot_be_had(
 def test_spaces_that_make_no_sense() -> None:
     with pytest.raises(UserError, match="at least one"):
         Space([])
-    with pytest.raises(UserError, match="twice: d3"):
+    with pytest.raises(UserError, match="twice: w128"):
         Space([Network(), Network()])
     with pytest.raises(UserError, match="function `build`"):
         Space(["resnet"])

@@ -23,7 +23,7 @@ from continual.settings import EEILConfig
 
 PUBLISHED: dict[type, dict[str, Any]] = {
     Network: {
-        **{"architecture": "convnet", "width": 128, "depth": 3, "norm": "instance"},
+        **{"architecture": "convnet", "width": 128, "depth": None, "norm": "instance"},
         **{"activation": "relu", "pooling": "avg", "precision": "float32"},
     },
     GradientMatching: {

@@ -39,6 +39,18 @@ def test_parameter_counts_of_the_published_networks(architecture, grey, colour):
     assert count(build(Network(architecture), COLOUR, 10)) == colour
 
 
+@pytest.mark.parametrize(
+    ("size", "depth"),
+    [(8, 3), (16, 3), (28, 3), (32, 3), (45, 3), (46, 4), (64, 4), (96, 5), (128, 5), (224, 6)],
+)
+def test_the_depth_follows_the_size_of_the_images(size, depth):
+    shape = (1, size, 2 * size)
+    assert Network().for_images(shape) == Network(depth=depth)
+    assert Network(depth=2).for_images(shape) == Network(depth=2)
+    network = build(Network(width=4), shape, 2)
+    assert len([layer for layer in network.features if isinstance(layer, nn.Conv2d)]) == depth
+
+
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("shape", [GREY, COLOUR])
 def test_forward_is_the_classifier_of_the_features(architecture, shape):
@@ -186,7 +198,7 @@ def test_features_can_be_cut():
 
 
 def test_a_precision_is_named_and_an_unknown_one_refused():
-    assert str(Network(precision="bfloat16")) == "d3-w128-relu-instance-avg-bfloat16"
+    assert str(Network(precision="bfloat16")) == "w128-relu-instance-avg-bfloat16"
     with pytest.raises(UserError, match="unknown precision 'half'; known: float32, bfloat16"):
         build(Network(precision="half"), COLOUR, 7)
 
