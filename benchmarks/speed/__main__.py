@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from benchmarks.commands import machine
-from benchmarks.rows import RESULTS, read_rows, write_rows
+from benchmarks.rows import read_rows, write_rows
 from benchmarks.speed.problem import PartName, Speed
 from benchmarks.workers import BACKENDS, roofline_of, run, worker
 from condense.cli.app import main
@@ -182,7 +182,7 @@ def compare(settings: Speed) -> None:
     least = rooflines(settings, roofline)
     rows = [row(settings, part, found[part], least[part.partition(",")[0]]) for part in found]
     report(pd.DataFrame(rows), roofline)
-    path = RESULTS / "speed.csv"
+    path = settings.results / "speed.csv"
     write_rows(path, [*read_rows(path), *rows])
 
 
@@ -191,7 +191,7 @@ def scale(settings: Speed) -> None:
     from benchmarks.speed.scaling import grow, plot
 
     table = grow(settings, step, BACKENDS, settings.minutes).assign(**about(settings))
-    name = RESULTS / f"scaling-{settings.device.partition(':')[0]}"
+    name = settings.results / f"scaling-{settings.device.partition(':')[0]}"
     with atomic_write(name.with_suffix(".csv")) as aside:
         table.to_csv(aside, index=False)
     plot(table, f"{settings.problem}; {_device_name(settings.device)}", name.with_suffix(".png"))

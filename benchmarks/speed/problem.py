@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from benchmarks.commands import cores
+from benchmarks.rows import RESULTS
 from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import Network
@@ -61,6 +63,8 @@ class Speed:
     """Training epochs of each of these networks."""
     scaling: bool = False
     """Instead, measure and draw how time and memory scale."""
+    results: Path = RESULTS
+    """Folder of speed.csv."""
 
     @property
     def problem(self) -> str:

@@ -1,0 +1,199 @@
+"""What we want to know of a GPU, in a given time: `python -m benchmarks.gpu --minutes 9`.
+
+In this order: the device; the fast paths against the slow ones; two deterministic runs; the speed
+comparison; seconds per outer iteration of the paper; then DSA with the published settings for the
+rest of the time. The folder of results is complete after each part, and a second call with the same
+folder does only what is missing and goes on with DSA from its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.commands import cores, machine
+from benchmarks.rows import RESULTS
+from condense.cli.app import main
+from condense.cli.device import choose_device
+from condense.cli.flags import read_flags
+from condense.runs.io import read_json, write_json
+from condense.runs.run_dir import CONDENSED, CONFIG, SUMMARY, provenance
+from condense.validation import at_least
+
+PROG = "python -m benchmarks.gpu"
+SHARE = 0.25
+"""Of the time that is left, the most for one of the parts before DSA."""
+FLUSH_SECONDS = 30.0
+"""After the signal that ends a part, for its checkpoint."""
+TINY = "--width 8 --ipc 2 --batch-real 8 --num-eval 2 --size 16"
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """Measure a GPU in a given time, and go on with DSA at the paper's settings."""
+
+    minutes: float = 9.0
+    """All parts together; what is not finished then goes on in the next call."""
+    device: str = "cuda"
+    preset: Literal["paper", "smoke"] = "paper"
+    """smoke: small networks and few iterations, to try the command out."""
+    dataset: str = "cifar10"
+    """For the outer iterations and DSA."""
+    out: Path = RESULTS / "gpu"
+    """Folder of the results."""
+
+    def __post_init__(self) -> None:
+        at_least(0, self, "minutes")
+
+
+def device_of(name: str) -> dict[str, Any]:
+    """The device and the software."""
+    import torch
+
+    about: dict[str, Any] = {**machine(cores()), **provenance(), "device": name}
+    if name.startswith("cuda"):
+        found = torch.cuda.get_device_properties(name)
+        about |= {
+            "device": found.name,
+            "memory_bytes": found.total_memory,
+            "capability": f"{found.major}.{found.minor}",
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return about
+
+
+def speeds(settings: Gpu) -> Iterator[tuple[str, str]]:
+    """Name and flags of each variant of the engine in the speed comparison."""
+    yield "float32", ""
+    if settings.device.startswith("cuda"):
+        yield "cuda-graphs", "--cuda-graphs"
+        yield "bfloat16", "--precision bfloat16"
+        yield "bfloat16-cuda-graphs", "--precision bfloat16 --cuda-graphs"
+
+
+def commands(settings: Gpu) -> Iterator[tuple[str, str]]:
+    """Name and arguments of `python -m` of each part, except DSA; `OUT` is the part's folder."""
+    speed = f"benchmarks.speed --device {settings.device} --results OUT --minutes"
+    for name, flags in speeds(settings):
+        yield f"fast-and-slow-{name}", f"{speed} 0 {TINY} {flags}"
+    for number in (1, 2):
+        tiny = "condense run --dataset digits --method dsa --preset smoke --no-cache --quiet"
+        yield (
+            f"deterministic-{number}",
+            f"{tiny} --deterministic --device {settings.device} --out OUT/run",
+        )
+    for name, flags in speeds(settings):
+        size = TINY if settings.preset == "smoke" else ""
+        yield f"speed-{name}", f"{speed} 0.25 {size} {flags}"
+    for ipc in (1, 10, 50):
+        yield (
+            f"outer-iterations-{ipc}",
+            f"{dsa(settings, ipc)} --iterations 2 --evaluation.num-eval 0 --out OUT/run",
+        )
+
+
+def dsa(settings: Gpu, ipc: int) -> str:
+    """DSA with the published settings."""
+    return (
+        f"condense run --dataset {settings.dataset} --method dsa --preset {settings.preset} "
+        f"--ipc {ipc} --device {settings.device} --no-cache --quiet"
+    )
+
+
+def run_part(folder: Path, arguments: str, seconds: float) -> dict[str, Any]:
+    """Run `python -m ARGUMENTS` for at most these seconds, then end it as a job scheduler does.
+
+    Returns:
+        Command, exit code, seconds, and the last lines of what it printed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", *arguments.replace("OUT", str(folder)).split()]
+    began = time.monotonic()
+    with (folder / "log.txt").open("w+", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGTERM)
+            process.wait(FLUSH_SECONDS)
+        log.seek(0)
+        said = log.read().splitlines()[-40:]
+    spent = round(time.monotonic() - began, 1)
+    return {
+        "command": f"python -m {arguments}",
+        "code": process.returncode,
+        "seconds": spent,
+        "said": said,
+    }
+
+
+def measure(settings: Gpu, report: Callable[[str], None] = print) -> None:
+    """All parts whose result is missing, while there is time."""
+    deadline = time.monotonic() + 60 * settings.minutes
+    out = settings.out
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "device.json", device_of(settings.device))
+    for name, arguments in commands(settings):
+        left = deadline - time.monotonic()
+        if (out / f"{name}.json").exists() or left <= 0:
+            continue
+        found = run_part(out / name, arguments, SHARE * left)
+        write_json(out / f"{name}.json", found)
+        report(f"{name}: exit code {found['code']}, {found['seconds']} s")
+    same = identical(out)
+    if same is not None:
+        write_json(out / "deterministic.json", {"same_bytes": same})
+        report(f"two deterministic runs: {'the same' if same else 'different'} bytes")
+    left = deadline - time.monotonic()
+    if not (out / "dsa" / "run" / SUMMARY).exists() and left > 0:
+        found = run_part(out / "dsa", dsa_again(settings), left)
+        write_json(out / "dsa.json", found)
+        report(f"DSA: exit code {found['code']}, {found['seconds']} s; {found['said'][-1:]}")
+    for line in iteration_times(out):
+        report(line)
+
+
+def dsa_again(settings: Gpu) -> str:
+    """The command that starts DSA, or resumes it."""
+    if (settings.out / "dsa" / "run" / CONFIG).exists():
+        return "condense run --quiet --resume OUT/run"
+    return f"{dsa(settings, 10)} --out OUT/run"
+
+
+def identical(out: Path) -> bool | None:
+    """Whether the two deterministic runs gave the same set; None if one is missing."""
+    files = [out / f"deterministic-{number}" / "run" / CONDENSED for number in (1, 2)]
+    if not all(file.exists() for file in files):
+        return None
+    from condense.condensed_set import CondensedSet
+
+    one, two = (CondensedSet.load(file).images for file in files)
+    return bool((one == two).all())
+
+
+def iteration_times(out: Path) -> Iterator[str]:
+    """Seconds per outer iteration of each finished measurement."""
+    for ipc in (1, 10, 50):
+        summary = out / f"outer-iterations-{ipc}" / "run" / SUMMARY
+        if summary.exists():
+            seconds = read_json(summary)["seconds"] / 2
+            yield f"{ipc} per class: {seconds:.2f} s per outer iteration"
+
+
+def run(argv: list[str]) -> None:
+    """Measure, and print a line for each part."""
+    settings = read_flags(Gpu, argv, PROG)
+    choose_device(settings.device)
+    measure(settings)
+
+
+if __name__ == "__main__":
+    main(run)

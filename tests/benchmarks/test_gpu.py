@@ -1,0 +1,94 @@
+"""The measurements of a GPU, tried on the CPU: all parts in their time, and a second call."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import gpu
+from benchmarks.gpu import Gpu, commands, dsa, measure, run_part, speeds
+from benchmarks.speed.problem import Speed
+from condense.__main__ import Run, _run_defaults
+from condense.cli.flags import parse, read_flags
+from condense.runs.io import read_json
+
+DIGITS = Gpu(minutes=600, device="cpu", preset="smoke", dataset="digits")
+
+
+@pytest.mark.parametrize("preset", ["paper", "smoke"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_all_commands_are_valid(preset: Any, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("condense.cli.flags.set_determinism", lambda common: None)
+    settings = Gpu(device=device, preset=preset)
+    assert len(list(speeds(settings))) == {"cpu": 1, "cuda": 4}[device]
+    for _, arguments in [*commands(settings), ("dsa", dsa(settings, 10))]:
+        module, *flags = arguments.split()
+        if module == "benchmarks.speed":
+            assert read_flags(Speed, flags, module).device == device
+        else:
+            parsed = parse(_run_defaults, flags[1:], "python -m condense run")
+            assert isinstance(parsed, Run)
+            assert (parsed.method, parsed.common.device) == ("dsa", device)
+
+
+def test_parts_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Gpu(**{**vars(DIGITS), "out": tmp_path})
+    some = list(itertools.islice(commands(settings), 3))
+    monkeypatch.setattr(gpu, "commands", lambda settings: some)
+    lines: list[str] = []
+    measure(settings, lines.append)
+    assert [line.partition(":")[0] for line in lines] == [
+        "fast-and-slow-float32",
+        "deterministic-1",
+        "deterministic-2",
+        "two deterministic runs",
+        "DSA",
+    ]
+    assert lines[3].endswith("the same bytes")
+    assert read_json(tmp_path / "dsa.json")["code"] == 0, lines
+    assert (tmp_path / "dsa" / "run" / "condensed.safetensors").exists()
+    assert (tmp_path / "fast-and-slow-float32" / "speed.csv").exists()
+    assert read_json(tmp_path / "device.json")["device"] == "cpu"
+    again: list[str] = []
+    measure(settings, again.append)
+    assert [line.partition(":")[0] for line in again] == ["two deterministic runs"]
+
+
+def test_each_part_has_a_share_of_the_time_that_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    given: dict[str, float] = {}
+
+    def run(folder: Path, arguments: str, seconds: float) -> dict[str, Any]:
+        given[folder.name] = seconds
+        now[0] += seconds
+        return {"code": 0, "seconds": seconds, "said": []}
+
+    monkeypatch.setattr(gpu, "run_part", run)
+    monkeypatch.setattr(gpu.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(gpu, "commands", lambda settings: [("first", ""), ("second", "")])
+    measure(Gpu(minutes=10, device="cpu", out=tmp_path), lambda line: None)
+    assert given == {"first": 150.0, "second": 112.5, "dsa": 337.5}
+    given.clear()
+    measure(Gpu(minutes=1, device="cpu", out=tmp_path), lambda line: None)
+    assert given == {"dsa": 60.0}
+
+
+def test_a_part_that_takes_too_long_ends_as_a_run_does(tmp_path: Path) -> None:
+    found = run_part(tmp_path, "http.server 0 --bind 127.0.0.1", 0.5)
+    assert found["code"] == -signal.SIGTERM
+
+
+def test_dsa_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    settings = Gpu(out=tmp_path)
+    assert gpu.dsa_again(settings).endswith(
+        "--ipc 10 --device cuda --no-cache --quiet --out OUT/run"
+    )
+    (tmp_path / "dsa" / "run").mkdir(parents=True)
+    (tmp_path / "dsa" / "run" / "config.json").write_text("{}")
+    assert gpu.dsa_again(settings) == "condense run --quiet --resume OUT/run"
