@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -281,8 +282,9 @@ def _load(dataset: str, common: Common) -> ImageData:
 
     device = choose_device(common.device)
     if dataset == "auto":
-        return load_or_embedded(["cifar10"], ["mnist5k"], common.data_root)[0].to(device)
-    return load(dataset, common.data_root).to(device)
+        auto = partial(load_or_embedded, ["cifar10"], ["mnist5k"])
+        return auto(common.data_root, size=common.size, fit=common.fit)[0].to(device)
+    return load(dataset, common.data_root, size=common.size, fit=common.fit).to(device)
 
 
 def _bar(description: str, common: Common) -> Progress:

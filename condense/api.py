@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from condense.condensed_set import CondensedSet
 from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
+from condense.data.loading import as_image_data
 from condense.errors import UserError
 from condense.methods.registry import AUTO, method_named
 from condense.methods.teacher import with_soft_labels
@@ -21,7 +23,7 @@ from condense.zoo import find
 
 
 def condense(
-    data: ImageData,
+    data: ImageData | str | Path,
     method: str = "dsa",
     settings: Any = None,
     *,
@@ -34,7 +36,7 @@ def condense(
     """Condense the training split of `data`.
 
     Args:
-        data: the images; the computation runs on their device.
+        data: the images, or what `load` takes; the computation runs on their device.
         method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
             images fit into the bytes, else herding.
         settings: the method's dataclass, instead of `preset` and `changes`.
@@ -54,6 +56,7 @@ def condense(
         UserError: a method or setting is unknown, a class has too few images, or training
             diverges.
     """
+    data = as_image_data(data)
     entry = method_named(method)
     if settings is not None and changes:
         raise UserError("give `settings` or single settings by name, not both")
@@ -78,7 +81,8 @@ def condense(
             checkpointer=checkpointer,
         )
     # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
-    return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)
+    about = {"dataset": data.name} | ({"source": plain(data.source)} if data.source else {})
+    return replace(made.with_provenance(**about), class_names=data.class_names)
 
 
 def _condense(

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from condense.data.arrays import check_class_name
 from condense.data.image_data import ImageData, sha256
+from condense.data.labels import check_class_name
 from condense.errors import UserError, one_line
 from condense.runs.io import (
     atomic_write,
