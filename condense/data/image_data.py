@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,18 +12,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from condense.data.arrays import ImageArrays, checked
 from condense.data.datasets import as_array, read_datasets
 from condense.data.folders import read
-from condense.data.image_arrays import CHANNELS, Array
 from condense.data.image_files import Fit, check_size
+from condense.data.image_tensors import check_split, from_array, middle_square, resize, sha256
 from condense.data.registry import with_statistics
 from condense.errors import UserError, printable
 from condense.runs.paths import user_path
-
-CHUNK = 1024  # images converted to float at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +60,8 @@ class ImageData:
         for name, kind in (("mean", float), ("std", float), ("class_names", str)):
             object.__setattr__(self, name, tuple(map(kind, getattr(self, name))))
         try:
-            _check_split("train", self.x_train, self.y_train, self.classes)
-            _check_split("test", self.x_test, self.y_test, self.classes)
+            check_split("train", self.x_train, self.y_train, self.classes)
+            check_split("test", self.x_test, self.y_test, self.classes)
             _check_whole(self)
         except UserError as problem:
             raise UserError(f"{self.name}: {problem}") from None
@@ -173,9 +169,9 @@ class ImageData:
         assert arrays.std is not None
         return cls(
             name=name,
-            x_train=_images(arrays.x_train),
+            x_train=from_array(arrays.x_train),
             y_train=torch.from_numpy(arrays.y_train),
-            x_test=_images(arrays.x_test),
+            x_test=from_array(arrays.x_test),
             y_test=torch.from_numpy(arrays.y_test),
             mean=arrays.mean,
             std=arrays.std,
@@ -263,10 +259,8 @@ class ImageData:
         channels, height, width = self.shape
         data = self
         if fit == "crop" and height != width:
-            side = min(height, width)
-            top, left = (height - side) // 2, (width - side) // 2
-            square = (..., slice(top, top + side), slice(left, left + side))
-            data = replace(self, x_train=self.x_train[square], x_test=self.x_test[square])
+            train, test = middle_square(self.x_train), middle_square(self.x_test)
+            data = replace(self, x_train=train, x_test=test)
         resized = data.resized(size, channels)
         return replace(resized, source={**self.source, "size": size, "fit": fit})
 
@@ -333,26 +327,6 @@ class ImageData:
         }
 
 
-def _check_split(split: str, images: Tensor, labels: Tensor, classes: int) -> None:
-    """Check images and labels of one split; UserError if they are not as `ImageData` says."""
-    other = "; ImageData.from_arrays takes other types and layouts"
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in CHANNELS:
-        raise UserError(
-            f"x_{split} is {images.dtype} {list(images.shape)}, not uint8 [n, 1 or 3, height, "
-            f"width]{other}"
-        )
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise UserError(
-            f"y_{split} is {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]{other}"
-        )
-    if labels.numel() and not labels.is_meta:
-        low, high = map(int, labels.aminmax())
-        if low < 0 or high >= classes:
-            raise UserError(
-                f"y_{split} has labels from {low} to {high}, not 0 to {classes - 1}{other}"
-            )
-
-
 def _check_whole(data: ImageData) -> None:
     """Check what both splits share; UserError if it is not as `ImageData` says."""
     if not len(data.x_train):
@@ -371,32 +345,3 @@ def _check_whole(data: ImageData) -> None:
             )
     if min(data.std) <= 0:
         raise UserError(f"std is {data.std}; numbers above 0 are expected")
-
-
-def _images(images: Array) -> Tensor:
-    """Contiguous `[n, c, h, w]` from `[n, h, w, c]`."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-
-
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images [n, c, h, w] resized to this height and width; same dtype, uint8 is rounded.
-
-    Bilinear with antialiasing.
-    """
-    if tuple(images.shape[2:]) == size:
-        return images
-    return torch.cat([_resize(chunk, size) for chunk in torch.split(images, CHUNK)])
-
-
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    pixels: Tensor = interpolate(images.to(torch.float32), size, mode="bilinear", antialias=True)
-    return pixels.round_().to(torch.uint8) if images.dtype == torch.uint8 else pixels
-
-
-def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
-    """SHA-256 (hex) of the bytes of images and labels, and of further texts."""
-    digest = hashlib.sha256(str((tuple(images.shape), *others)).encode())
-    digest.update(labels.cpu().contiguous().numpy().data)
-    for chunk in torch.split(images, CHUNK):
-        digest.update(chunk.cpu().contiguous().numpy().data)
-    return digest.hexdigest()

@@ -109,7 +109,7 @@ def test_resized_halves_by_averaging_with_a_triangle() -> None:
 def test_resized_in_chunks_is_resized_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = image_data()
     at_once = data.resized(16, 3)
-    monkeypatch.setattr("condense.data.image_data.CHUNK", 7)
+    monkeypatch.setattr("condense.data.image_tensors.CHUNK", 7)
     assert torch.equal(data.resized(16, 3).x_train, at_once.x_train)
 
 
