@@ -14,6 +14,7 @@ from condense.data.image_data import ImageData
 from condense.data.loading import as_image_data
 from condense.errors import UserError
 from condense.methods.registry import AUTO, method_named
+from condense.methods.short_classes import with_short_classes
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
@@ -53,8 +54,7 @@ def condense(
     torch.Size([50, 1, 8, 8])
 
     Raises:
-        UserError: a method or setting is unknown, a class has too few images, or training
-            diverges.
+        UserError: a method or setting is unknown, a class has too few images, or it diverges.
     """
     data = as_image_data(data)
     entry = method_named(method)
@@ -98,7 +98,10 @@ def _condense(
     Raises:
         UserError: training diverges.
     """
-    made: CondensedSet = method_named(method).implementation()(data, settings, seed, checkpointer)
+    implementation = method_named(method).implementation()
+    made = with_short_classes(
+        data, settings, lambda some: implementation(some, settings, seed, checkpointer)
+    )
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
     if settings.labels == "soft":

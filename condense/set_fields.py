@@ -22,7 +22,7 @@ SUM_TOLERANCE = 1e-4
 """Allowed deviation from 1 of the sum of a soft label in float32."""
 
 PIXEL_TOLERANCE = 0.05
-"""How far pixels that were optimised may leave the range from 0 to 1; normalised ones do more."""
+"""How far pixels may leave the range from 0 to 1."""
 
 
 class Fields(Protocol):
@@ -71,7 +71,8 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     provenance = json.loads(metadata["provenance"])
     stored = _stored(tensors, metadata)
     images = tensors["images"] if stored is None else stored.decode(mean, std)
-    _check_images(images, mean, std)
+    _check_images(images)
+    _check_moments(mean, std, images.shape[1])
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError("class_names are not a list of names")
     for name in names:
@@ -115,35 +116,43 @@ def fields_of_tensors(
     """
     images, labels = images.detach().cpu().float(), labels.detach().cpu()
     labels = _as_probabilities(labels) if labels.is_floating_point() else labels.long()
-    soft = labels.ndim == 2
-    if class_names is None:
-        count = labels.shape[1] if soft else int(labels.max()) + 1 if labels.numel() else 0
-        class_names = tuple(map(str, range(count)))
-    if normalised is None:
-        normalised = images.numel() > 0 and looks_normalised(images)
-    if mean is None or std is None:
-        if normalised:
-            low, high = images.aminmax()
-            raise UserError(
-                f"images have values from {low:.2f} to {high:.2f}, so they are normalised: give "
-                "the mean and std of their data set, or normalised=False"
-            )
-        mean, std = _moments(images)
-    mean, std = tuple(map(float, mean)), tuple(map(float, std))
     try:
-        _check_images(images, mean, std)
+        _check_images(images)
+        if class_names is None:
+            count = labels.shape[1] if labels.ndim == 2 else len(labels.unique())
+            class_names = tuple(map(str, range(count)))
         _check_labels(labels, len(images), len(class_names))
+        if normalised is None:
+            normalised = looks_normalised(images, mean)
+        if mean is None or std is None:
+            mean, std = _moments(images, normalised)
+        mean, std = tuple(map(float, mean)), tuple(map(float, std))
+        _check_moments(mean, std, images.shape[1])
     except ValueError as problem:
         raise UserError(f"these tensors are no condensed set: {problem}") from None
-    pixels = _denormalised(images, mean, std) if normalised else images
-    names = tuple(class_names)
-    return {"images": pixels, "labels": labels, "mean": mean, "std": std, "class_names": names}
+    return {
+        "images": _denormalised(images, mean, std) if normalised else images,
+        "labels": labels,
+        "mean": mean,
+        "std": std,
+        "class_names": tuple(class_names),
+    }
 
 
-def looks_normalised(images: Tensor) -> bool:
-    """Whether these are no pixels from 0 to 1."""
+def looks_normalised(images: Tensor, mean: Sequence[float] | None = None) -> bool:
+    """Whether these are no pixels from 0 to 1.
+
+    Pixels that were optimised without limits leave this range too, but their mean is nearer to
+    that of the real images than to 0.
+
+    Args:
+        images: [n, c, h, w].
+        mean: per channel, of the real images.
+    """
     low, high = images.aminmax()
-    return bool(low < -PIXEL_TOLERANCE or high > 1 + PIXEL_TOLERANCE)
+    if low >= -PIXEL_TOLERANCE and high <= 1 + PIXEL_TOLERANCE:
+        return False
+    return mean is None or float(images.mean()) < sum(mean) / len(mean) / 2
 
 
 def merged_fields(sets: Sequence[Fields]) -> dict[str, Any]:
@@ -216,8 +225,14 @@ def _as_probabilities(labels: Tensor) -> Tensor:
     return labels.softmax(-1)
 
 
-def _moments(images: Tensor) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel; 1 for a constant channel."""
+def _moments(images: Tensor, normalised: bool) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel of pixels; 1 for a constant channel."""
+    if normalised:
+        low, high = images.aminmax()
+        raise UserError(
+            f"images have values from {low:.2f} to {high:.2f}, so they are normalised: give the "
+            "mean and std of their data set, or normalised=False"
+        )
     std, mean = torch.std_mean(images.transpose(0, 1).flatten(1), dim=1, correction=0)
     return mean.tolist(), torch.where(std > 0, std, 1.0).tolist()
 
@@ -227,8 +242,8 @@ def _denormalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -
     return images * scale + offset
 
 
-def _check_images(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Raise ValueError if these are not images, or not their normalisation."""
+def _check_images(images: Tensor) -> None:
+    """Raise ValueError if these are not images."""
     if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
         raise ValueError(
             f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
@@ -237,7 +252,11 @@ def _check_images(images: Tensor, mean: Sequence[float], std: Sequence[float]) -
         raise ValueError("images are empty")
     if not images.isfinite().all():
         raise ValueError("images hold NaN or infinite values")
-    if len(mean) != images.shape[1] or len(std) != images.shape[1]:
+
+
+def _check_moments(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
+    """Raise ValueError if this is no normalisation of images with so many channels."""
+    if len(mean) != channels or len(std) != channels:
         raise ValueError("mean and std are not one number per channel")
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
         raise ValueError("mean and std are not finite, or std is not above 0")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from condense.data.image_data import ImageData
 from condense.data.image_files import Fit
@@ -78,6 +79,21 @@ def load_or_embedded(
 def as_image_data(data: ImageData | str | Path) -> ImageData:
     """`data` itself, or what `load` makes of a name or path."""
     return data if isinstance(data, ImageData) else load(data)
+
+
+def source_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """`path`, `size` and `fit` of the data that a set was made from, as far as they are known.
+
+    Args:
+        provenance: of the set; it may come from a damaged file.
+    """
+    source = provenance.get("source")
+    if not isinstance(source, Mapping):
+        return {}
+    kinds = {"path": str, "size": int, "fit": str}
+    return {
+        name: source[name] for name, kind in kinds.items() if isinstance(source.get(name), kind)
+    }
 
 
 def available(name_or_path: str | Path, root: Path | None = None) -> bool:
