@@ -365,7 +365,7 @@ def _finish(
     for name in ("checkpoint", "evaluation"):
         folder.remove_checkpoint(name)
     size = _per_class(condensed)
-    if condensed.ipc != about.get("ipc", condensed.ipc):
+    if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
         size += f" in the bytes of {about.get('ipc')}"
     print(f"{about.get('dataset')}, {about.get('method')}, {size}: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")

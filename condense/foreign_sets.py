@@ -77,21 +77,25 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
     if not is_foreign(path):
         return CondensedSet.load(path)
     found = read_pt(path)
-    names = data.class_names if data else None
+    normalised = looks_normalised(found.images, data.mean if data else None)
+    if normalised and data is None:
+        raise UserError(
+            f"{path}: its images are normalised: give the --dataset that they were made from"
+        )
     try:
         made = CondensedSet.from_tensors(
             found.images,
             found.labels,
             mean=data.mean if data else None,
             std=data.std if data else None,
-            class_names=names,
+            class_names=data.class_names if data else None,
+            normalised=normalised,
             provenance={"method": path.stem} | ({} if found.lr is None else {"lr": found.lr}),
         )
     except UserError as problem:
-        hint = "" if data else "; --dataset gives mean and std"
-        raise UserError(f"{path}: {problem}{hint}") from None
+        raise UserError(f"{path}: {problem}") from None
     notes = []
-    if looks_normalised(found.images, data.mean if data else None):
+    if normalised:
         notes.append(
             "images are read as normalised with mean and std; ZCA whitening is missing here, and "
             "images made with it cannot be used"
@@ -158,7 +162,12 @@ def _tensors_in(content: Any, path: Path) -> Tensors:
 
 
 def _checked(images: Any, labels: Any, lr: Any, path: Path) -> Tensors:
-    if not (isinstance(images, Tensor) and isinstance(labels, Tensor) and images.ndim == 4):
+    if not (
+        isinstance(images, Tensor)
+        and isinstance(labels, Tensor)
+        and images.ndim == 4
+        and len(images)
+    ):
         raise UserError(
             f"{path} has no images [n, c, h, w] with labels; known are (images, labels), a "
             f"dictionary with {IMAGE_KEYS[0]} and {LABEL_KEYS[0]}, and images_….pt beside "

@@ -37,7 +37,9 @@ def test_a_file_of_vico(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert made.provenance == {"method": "res_DSA_MNIST_ConvNet_2ipc"}
     said = capsys.readouterr().err
     assert "read as normalised with mean and std; ZCA whitening is missing here" in said
-    with pytest.raises(UserError, match=r"normalised: give the mean .*; --dataset gives mean"):
+    with pytest.raises(
+        UserError, match="its images are normalised: give the --dataset that they were made from"
+    ):
         load_set(path)
 
 
