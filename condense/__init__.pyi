@@ -11,7 +11,8 @@ from .config.network import Network as Network
 from .config.presets import preset as preset
 from .config.presets import preset_for as preset_for
 from .data.image_data import ImageData as ImageData
-from .data.image_data import resize as resize
+from .data.image_files import Fit as Fit
+from .data.image_tensors import resize as resize
 from .data.loading import available as available
 from .data.loading import load as load
 from .data.loading import load_or_embedded as load_or_embedded

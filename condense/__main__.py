@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,9 +65,11 @@ class Evaluate:
     """Train new networks on a condensed set and test them on real images."""
 
     set: tyro.conf.Positional[Path]
-    """The condensed set: a .safetensors file, or a name that `condense zoo` lists."""
+    """The condensed set: a .safetensors file, a name that `condense zoo` lists, or a .pt file of
+    another repository."""
     dataset: str | None = None
-    """Dataset for testing: a name or a path, as for run. Default: the dataset of the set."""
+    """Dataset for testing: a name or a path, as for run. Default: that the set was made from; a
+    .pt file does not say that."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
@@ -79,7 +82,10 @@ class Show:
     """Draw a condensed set as an image grid, one row per class."""
 
     set: tyro.conf.Positional[Path]
-    """The condensed set: a .safetensors file, or a name that `condense zoo` lists."""
+    """The condensed set: a .safetensors file, a name that `condense zoo` lists, or a .pt file of
+    another repository."""
+    dataset: str | None = None
+    """For a .pt file: the dataset with whose mean and std its images are normalised."""
     out: Path = Path("grid.png")
     """The PNG file to write."""
 
@@ -143,23 +149,12 @@ def evaluate_set(argv: list[str]) -> None:
 
 
 def _evaluate_set(settings: Evaluate) -> None:
-    from condense.condensed_set import CondensedSet
     from condense.evaluation import evaluate
     from condense.zoo import file_of
 
     common, path = settings.common, file_of(settings.set)
-    condensed = CondensedSet.load(path)
-    dataset = settings.dataset or condensed.provenance.get("dataset")
-    if not dataset:
-        raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
-    data = _load(dataset, common)
+    condensed, data = _set_and_data(settings, path)
     condensed.check_fits(data)
-    made_from = condensed.provenance.get("fingerprint", data.fingerprint())
-    if settings.dataset is None and made_from != data.fingerprint():
-        raise UserError(
-            f"{settings.set} was made from other images named {dataset}: give --dataset to test "
-            "it on these"
-        )
     what = f"evaluate-{settings.set.stem}"
     about = {
         "device": str(data.device),
@@ -174,18 +169,59 @@ def _evaluate_set(settings: Evaluate) -> None:
         _finish(folder, settings, condensed, accuracy, tests.seconds)
 
 
+def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageData]:
+    """The set, and the data that it was made from, or those of `--dataset`.
+
+    Raises:
+        UserError: the data are not known, not there any more, or other ones than then.
+    """
+    from condense.condensed_set import CondensedSet
+    from condense.data.loading import source_of
+    from condense.foreign_sets import is_foreign, load_set
+
+    common, asked = settings.common, settings.dataset
+    if is_foreign(path):
+        if not asked:
+            raise UserError(f"{path} does not say what it was made from: give --dataset")
+        data = _load(asked, common)
+        return load_set(path, data).with_provenance(dataset=data.name), data
+    condensed = CondensedSet.load(path)
+    about, source = condensed.provenance, source_of(condensed.provenance)
+    if common.size is None and "size" in source:
+        common = replace(common, size=source["size"], fit=source.get("fit", common.fit))
+    dataset = asked or source.get("path") or about.get("dataset")
+    if not dataset:
+        raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
+    if not asked and "path" in source and not Path(dataset).exists():
+        raise UserError(
+            f"{settings.set} was made from {dataset}, which is not there any more: give --dataset"
+        )
+    data = _load(dataset, common)
+    if not asked and about.get("fingerprint", data.fingerprint()) != data.fingerprint():
+        raise UserError(
+            f"{settings.set} was made from other images named {dataset}: give --dataset to test "
+            "it on these"
+        )
+    return condensed, data
+
+
 def show(argv: list[str]) -> None:
     """Draw a condensed set as an image grid, one row per class."""
     settings = read_flags(Show, argv, f"{PROG} show")
-    from condense.condensed_set import CondensedSet
+    from condense.data.loading import load
+    from condense.data.registry import DATASETS
+    from condense.foreign_sets import load_set
     from condense.zoo import file_of
 
-    condensed = CondensedSet.load(file_of(settings.set))
+    data: Any = DATASETS.get(settings.dataset or "")
+    if settings.dataset and (data is None or data.mean is None):
+        data = load(settings.dataset)
+    condensed = load_set(file_of(settings.set), data)
     condensed.grid(settings.out)
     about = condensed.provenance
     keys = ("dataset", "method", "ipc", "network", "seed", "accuracy", "version")
     rows = [(key, str(about[key])) for key in keys if key in about]
-    sizes = [("images", f"{condensed.ipc} per class"), ("bytes", str(condensed.bytes))]
+    sizes = [("images", _per_class(condensed)), ("bytes", str(condensed.bytes))]
     print(text_table([*rows, *sizes, ("picture", str(settings.out))]))
 
 
@@ -297,8 +333,9 @@ def _load(dataset: str, common: Common) -> ImageData:
 
     device = choose_device(common.device)
     if dataset == "auto":
-        return load_or_embedded(["cifar10"], ["mnist5k"], common.data_root)[0].to(device)
-    return load(dataset, common.data_root).to(device)
+        auto = partial(load_or_embedded, ["cifar10"], ["mnist5k"])
+        return auto(common.data_root, size=common.size, fit=common.fit)[0].to(device)
+    return load(dataset, common.data_root, size=common.size, fit=common.fit).to(device)
 
 
 def _bar(description: str, common: Common) -> Progress:
@@ -307,6 +344,12 @@ def _bar(description: str, common: Common) -> Progress:
 
 def _tests(folder: RunFolder, common: Common) -> FileCheckpointer:
     return folder.checkpointer("evaluation", history=False, show=_bar("testing", common))
+
+
+def _per_class(condensed: CondensedSet) -> str:
+    """The number of images of each class, as text; short classes may have fewer."""
+    few, many = (int(count) for count in condensed.hard_labels.bincount().aminmax())
+    return f"{many} per class" if few == many else f"{few} to {many} per class"
 
 
 def _finish(
@@ -337,8 +380,8 @@ def _finish(
     )
     for name in ("checkpoint", "evaluation"):
         folder.remove_checkpoint(name)
-    size = f"{condensed.ipc} per class"
-    if condensed.ipc != about.get("ipc", condensed.ipc):
+    size = _per_class(condensed)
+    if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
         size += f" in the bytes of {about.get('ipc')}"
     print(f"{about.get('dataset')}, {about.get('method')}, {size}: ", end="")
     print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from condense.condensed_set import CondensedSet
 from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
+from condense.data.loading import as_image_data
 from condense.errors import UserError
 from condense.methods.registry import AUTO, method_named
+from condense.methods.short_classes import with_short_classes
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
@@ -21,7 +24,7 @@ from condense.zoo import find
 
 
 def condense(
-    data: ImageData,
+    data: ImageData | str | Path,
     method: str = "dsa",
     settings: Any = None,
     *,
@@ -34,7 +37,7 @@ def condense(
     """Condense the training split of `data`.
 
     Args:
-        data: the images; the computation runs on their device.
+        data: the images, or what `load` takes; the computation runs on their device.
         method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
             images fit into the bytes, else herding.
         settings: the method's dataclass, instead of `preset` and `changes`.
@@ -51,9 +54,9 @@ def condense(
     torch.Size([50, 1, 8, 8])
 
     Raises:
-        UserError: a method or setting is unknown, a class has too few images, or training
-            diverges.
+        UserError: a method or setting is unknown, a class has too few images, or it diverges.
     """
+    data = as_image_data(data)
     entry = method_named(method)
     if settings is not None and changes:
         raise UserError("give `settings` or single settings by name, not both")
@@ -79,7 +82,8 @@ def condense(
             checkpointer=checkpointer,
         )
     # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
-    return replace(made.with_provenance(dataset=data.name), class_names=data.class_names)
+    about = {"dataset": data.name} | ({"source": plain(data.source)} if data.source else {})
+    return replace(made.with_provenance(**about), class_names=data.class_names)
 
 
 def _condense(
@@ -95,7 +99,10 @@ def _condense(
     Raises:
         UserError: training diverges.
     """
-    made: CondensedSet = method_named(method).implementation()(data, settings, seed, checkpointer)
+    implementation = method_named(method).implementation()
+    made = with_short_classes(
+        data, settings, lambda some: implementation(some, settings, seed, checkpointer)
+    )
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
     if settings.labels == "soft":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from condense.data.arrays import check_class_name
-from condense.data.image_data import ImageData, sha256
+from condense.data.image_data import ImageData
+from condense.data.image_tensors import sha256
 from condense.errors import UserError, one_line
-from condense.runs.io import (
-    atomic_write,
-    is_text,
-    read_tensors,
-    write_tensors,
-)
-from condense.storage.registry import ENTRIES
+from condense.runs.io import atomic_write, read_tensors, write_tensors
+from condense.set_fields import FORMAT, fields_of_file, fields_of_tensors, merged_fields
 from condense.storage.stored import StoredImages
-
-FORMAT = "condensed-set-1"
-
-SUM_TOLERANCE = 1e-4
-"""Allowed deviation from 1 of the sum of a soft label in float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +112,62 @@ class CondensedSet:
         )
 
     @classmethod
+    def from_tensors(
+        cls,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        class_names: Sequence[str] | None = None,
+        normalised: bool | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> CondensedSet:
+        """A set of images that other code has condensed.
+
+        Args:
+            images: [n, c, h, w], floats.
+            labels: integers [n] in 0..classes-1, or soft, [n, classes]: probabilities or logits.
+            mean: per channel, the normalisation of the real images, for pixels in 0..1; default:
+                that of these images.
+            std: as `mean`.
+            class_names: default: 0, 1, ….
+            normalised: whether images are normalised; None: if they leave the range from 0 to 1.
+            provenance: where they come from.
+
+        >>> import torch
+        >>> from condense import CondensedSet
+        >>> made = CondensedSet.from_tensors(torch.rand(4, 3, 8, 8), torch.tensor([0, 0, 1, 1]))
+        >>> made.class_names, made.ipc
+        (('0', '1'), 2)
+
+        Raises:
+            UserError: images and labels do not fit each other, or images are normalised and `mean`
+                and `std` are missing.
+        """
+        fields = fields_of_tensors(images, labels, mean, std, class_names, normalised)
+        return cls(**fields, provenance=dict(provenance or {}))
+
+    @classmethod
+    def merge(cls, sets: Sequence[CondensedSet]) -> CondensedSet:
+        """One set of all classes of `sets`, which have none in common.
+
+        The images become float32. `mean` and `std` are those of images of all classes alike. Hard
+        labels become soft if another set has soft ones; then all classes must have as many images.
+
+        >>> from condense import CondensedSet, condense, load
+        >>> digits = load("digits")
+        >>> parts = [condense(digits.with_classes(some), "random") for some in ([0, 1], [2, 3, 4])]
+        >>> CondensedSet.merge(parts).class_names
+        ('0', '1', '2', '3', '4')
+
+        Raises:
+            UserError: two sets have a class in common, or image sizes or labels do not go together.
+        """
+        provenance = {"merged": [part.provenance for part in sets]}
+        return cls(**merged_fields(sets), provenance=provenance)
+
+    @classmethod
     def from_stored(cls, stored: StoredImages, labels: Tensor, data: ImageData) -> CondensedSet:
         """A set of stored images, encoded with the normalisation of `data`."""
         images = stored.decode(data.mean, data.std)
@@ -209,102 +255,11 @@ class CondensedSet:
         """
         tensors, metadata = read_tensors(path)
         try:
-            return _checked(cls, tensors, metadata)
+            return cls(**fields_of_file(tensors, metadata))
         except KeyError as error:
             raise UserError(f"{path} is not a condensed set: it has no {error}") from error
         except (UserError, ValueError, TypeError, OverflowError, RecursionError) as error:
             raise UserError(f"{path} is not a condensed set: {one_line(error)}") from error
-
-
-def _checked(
-    cls: type[CondensedSet], tensors: dict[str, Tensor], metadata: dict[str, str]
-) -> CondensedSet:
-    """A set from the content of a file; ValueError, KeyError or TypeError if it is invalid."""
-    if metadata.get("format") != FORMAT:
-        raise ValueError(f"its metadata does not say format={FORMAT}")
-    labels = tensors["labels"]
-    names = tuple(json.loads(metadata["class_names"]))
-    mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
-    provenance = json.loads(metadata["provenance"])
-    stored = _stored(tensors, metadata)
-    images = tensors["images"] if stored is None else stored.decode(mean, std)
-    if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
-        )
-    if not images.numel():
-        raise ValueError("images are empty")
-    if not images.isfinite().all():
-        raise ValueError("images hold NaN or infinite values")
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names are not a list of names")
-    for name in names:
-        check_class_name(name)
-    _check_labels(labels, len(images), len(names))
-    lrs = tensors.get("distill_lrs")
-    if lrs is not None:
-        _check_lrs(lrs, labels, len(names))
-    if len(mean) != images.shape[1] or len(std) != images.shape[1]:
-        raise ValueError("mean and std are not one number per channel")
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise ValueError("mean and std are not finite, or std is not above 0")
-    if not is_text(json.dumps(provenance, ensure_ascii=False)):
-        raise ValueError("provenance is not valid Unicode")
-    if not isinstance(provenance, dict):
-        raise ValueError("provenance is not an object")
-    if metadata["normalised"] not in ("true", "false"):
-        raise ValueError("normalised is neither true nor false")
-    if metadata["normalised"] == "true":
-        scale, offset = (images.new_tensor(v)[:, None, None] for v in (std, mean))
-        images = images * scale + offset
-    return cls(images, labels, mean, std, names, provenance, lrs, stored)
-
-
-def _stored(tensors: dict[str, Tensor], metadata: dict[str, str]) -> StoredImages | None:
-    """The stored images of a file, not checked yet; None if it has the images themselves."""
-    if "storage" not in metadata:
-        return None
-    own = {name: tensors[name] for name in tensors if name not in ("labels", "distill_lrs")}
-    return StoredImages(own, {name: metadata[name] for name in ENTRIES if name in metadata})
-
-
-def _check_labels(labels: Tensor, images: int, classes: int) -> None:
-    """Raise ValueError if these are not hard or soft labels of the images and classes."""
-    if labels.dtype == torch.int64 and labels.shape == (images,):
-        if sorted(set(labels.tolist())) != list(range(classes)):
-            raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
-    elif labels.dtype in (torch.float32, torch.uint8) and labels.shape == (images, classes):
-        sums = labels.double().sum(1)
-        if labels.dtype == torch.uint8:
-            if not (sums > 0).all():
-                raise ValueError("a soft label has no probability above 0")
-        elif not (labels >= 0).all() or not ((sums - 1).abs() <= SUM_TOLERANCE).all():
-            raise ValueError("soft labels are not rows of probabilities that sum to 1")
-        if images % classes:
-            raise ValueError(
-                f"{images} images with soft labels cannot be divided equally among "
-                f"{classes} classes"
-            )
-    else:
-        raise ValueError(
-            f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
-            f"or uint8 [{images}, {classes}]"
-        )
-
-
-def _check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
-    """Raise ValueError if these are not learning rates, or do not match the labels."""
-    if lrs.dtype != torch.float32 or lrs.ndim != 2 or not lrs.numel():
-        raise ValueError(
-            f"distill_lrs are {lrs.dtype} {list(lrs.shape)}, not float32 [epochs, steps]"
-        )
-    if not lrs.isfinite().all() or not (lrs > 0).all():
-        raise ValueError("distill_lrs are not all finite and above 0")
-    ipc, rest = divmod(len(labels), classes)
-    if rest or ipc % lrs.shape[1]:
-        raise ValueError(f"{len(labels)} images of {classes} classes for {lrs.shape[1]} steps")
-    if labels.ndim == 1 and not torch.equal(labels, torch.arange(classes).repeat_interleave(ipc)):
-        raise ValueError("images of a set with distill_lrs must be ordered by class")
 
 
 def _picture(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import fmean, stdev
 
 import torch
@@ -19,6 +20,8 @@ from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset, preset_for
 from condense.data.image_data import ImageData
+from condense.data.loading import as_image_data
+from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -55,7 +58,7 @@ class Accuracy:
 
 def evaluate(
     condensed: CondensedSet,
-    data: ImageData,
+    data: ImageData | str | Path,
     settings: Evaluation | None = None,
     *,
     seed: int = 0,
@@ -68,7 +71,7 @@ def evaluate(
 
     Args:
         condensed: the training set.
-        data: gives the test split; networks are trained on its device.
+        data: gives the test split, or what `load` takes; networks are trained on its device.
         settings: default: the paper preset on a GPU, else the cpu preset.
         seed: weights, order and augmentation of a network depend on the seed and its index.
         checkpointer: receives progress and checkpoints; an interrupted evaluation resumes from it
@@ -82,8 +85,11 @@ def evaluate(
     (2, True)
 
     Raises:
-        UserError: the set does not fit `data`, or a setting is invalid.
+        UserError: the set does not fit `data`, there are no test images, or a setting is invalid.
     """
+    data = as_image_data(data)
+    if not len(data.y_test):
+        raise UserError(f"{data.name} has no test images")
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     condensed.check_fits(data)
     with worker_threads(data.device):

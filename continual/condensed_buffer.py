@@ -103,7 +103,7 @@ class CondensedBuffer(RehearsalBuffer):
         settings = replace(settings, ipc=needed)
         made: dict[int, StoredExemplars] = {}
         if large:
-            some = data if len(large) == data.classes else _with_classes(data, large)
+            some = data if len(large) == data.classes else data.with_classes(large)
             condensed = self._condensed(some, method, settings)
             codec = self._codec(condensed, some)
             labels = tuple(images.classes[label] for label in large)
@@ -147,16 +147,6 @@ class CondensedBuffer(RehearsalBuffer):
         images = data.x_train[data.y_train == label]
         codec = codec_of(data, self.coreset(places), most=len(images))
         return StoredExemplars.of(codec, codec.encode(data.normalise(images)))
-
-
-def _with_classes(data: ImageData, classes: list[int]) -> ImageData:
-    """Only the training images of these classes, with labels from 0 in this order."""
-    new = torch.full((data.classes,), -1, device=data.device)
-    new[classes] = torch.arange(len(classes), device=data.device)
-    labels = new[data.y_train]
-    names = tuple(data.class_names[label] for label in classes)
-    data = replace(data, y_train=labels, class_names=names)
-    return data.train_subset((labels >= 0).nonzero()[:, 0])
 
 
 def _exemplars(

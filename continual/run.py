@@ -69,7 +69,8 @@ def run(argv: list[str]) -> None:
     device = choose_device(settings.common.device)
     from continual.tasks import load_tasks
 
-    stream, tasks = load_tasks(settings.stream, settings.common.data_root)
+    common = settings.common
+    stream, tasks = load_tasks(settings.stream, common.data_root, common.size, common.fit)
     settings = settings.on(own_spec(stream, tasks) if is_own(stream) else STREAMS[stream])
     check_fits(settings, tasks)
     about = {

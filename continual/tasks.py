@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from condense import ImageData, UserError, load, load_or_embedded, unknown
+from condense import Fit, ImageData, UserError, load, load_or_embedded, unknown
 from continual.own_streams import PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
-def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[ImageData]]:
+def load_tasks(
+    name: str = "auto", root: Path | None = None, size: int | None = None, fit: Fit = "crop"
+) -> tuple[str, list[ImageData]]:
     """The images of each task of a stream, with one shape and one normalisation.
 
     All tasks have the normalisation of the first task, since only its data are available at the
@@ -23,6 +26,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         name: one of `STREAMS`; own data sets, as for `own_tasks`; or `auto`: svhn-mnist-usps, or,
             with a warning, synthdigits-mnist5k-digits if a dataset is not available.
         root: folder of the datasets, as for `condense.load`.
+        size: side of the images; default: that of the stream.
+        fit: how images get this size, as for `condense.load`.
 
     Returns:
         The name of the stream and its tasks.
@@ -37,7 +42,7 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         sets = load_or_embedded(real, embedded, root)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif is_own(name):
-        return name, own_tasks(name, root)
+        return name, own_tasks(name, root, size, fit)
     elif name in STREAMS:
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
@@ -49,7 +54,8 @@ def load_tasks(name: str = "auto", root: Path | None = None) -> tuple[str, list[
         )
     else:
         raise unknown("stream", name, ["auto", *STREAMS])
-    return name, prepare(STREAMS[name], sets)
+    stream = STREAMS[name]
+    return name, prepare(replace(stream, size=size or stream.size), sets)
 
 
 def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
@@ -61,18 +67,23 @@ def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
     return _normalised_alike(tasks)
 
 
-def own_tasks(name: str, root: Path | None = None) -> list[ImageData]:
+def own_tasks(
+    name: str, root: Path | None = None, size: int | None = None, fit: Fit = "crop"
+) -> list[ImageData]:
     """The tasks of a stream in their order, with one shape and the normalisation of the first.
 
     Args:
         name: data sets (names or paths, as for `condense.load`) separated by commas. Each may end
             with `:classes=K`: one task for each K classes, in the order of their labels.
         root: folder of the datasets, as for `condense.load`.
+        size: side of the images; default: the largest of the data sets.
+        fit: how images get this size, as for `condense.load`.
 
     Raises:
         UserError: a data set cannot be loaded, or K is not a number of its classes.
     """
-    found = [task for part in name.split(",") for task in _tasks_of(part.strip(), root)]
+    load_part = partial(load, root=root, size=size, fit=fit)
+    found = [task for part in name.split(",") for task in _tasks_of(part.strip(), load_part)]
     channels = max(task.shape[0] for task in found)
     if len({task.shape for task in found}) > 1:
         size = max(max(task.shape[1:]) for task in found)
@@ -101,7 +112,10 @@ def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     """Some classes of a dataset; their labels are added to its name."""
     if classes is None:
         return data
-    return replace(data.with_classes(classes), name=f"{data.name} {','.join(map(str, classes))}")
+    selected = data.with_classes(classes)
+    if not len(selected.x_test):
+        raise UserError(f"{data.name}: classes {list(classes)} have no images to test with")
+    return replace(selected, name=f"{data.name} {','.join(map(str, classes))}")
 
 
 def _normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:
@@ -109,11 +123,11 @@ def _normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:
     return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
 
 
-def _tasks_of(part: str, root: Path | None) -> list[ImageData]:
+def _tasks_of(part: str, load_part: Callable[[str], ImageData]) -> list[ImageData]:
     dataset, split, count = part.partition(PARTS)
     if not dataset:
         raise UserError(f"a stream of your own is a.npz,b.npz or a.npz{PARTS}2, not {part!r}")
-    data = load(dataset, root)
+    data = load_part(dataset)
     if not split:
         return [data]
     if not (count.isdecimal() and 1 <= int(count) < data.classes):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,12 +37,13 @@ def load_images(settings: Search) -> ImageData:
     Raises:
         UserError: as `condense.load`.
     """
-    root = settings.common.data_root
+    common = settings.common
     if settings.dataset == "auto":
-        data = load_or_embedded(["cifar10"], ["mnist5k"], root)[0]
+        auto = partial(load_or_embedded, ["cifar10"], ["mnist5k"])
+        data = auto(common.data_root, size=common.size, fit=common.fit)[0]
     else:
-        data = load(settings.dataset, root)
-    data = data.to(choose_device(settings.common.device))
+        data = load(settings.dataset, common.data_root, size=common.size, fit=common.fit)
+    data = data.to(choose_device(common.device))
     size = settings.image_size
     return data if size is None or size >= data.shape[1] else data.resized(size, data.shape[0])
 

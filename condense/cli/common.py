@@ -27,6 +27,12 @@ class Common:
     """The same seed gives the same result with the same version of PyTorch."""
     data_root: Path | None = None
     """Folder of the datasets. Default: $CONDENSE_DATA, else the user's cache folder."""
+    size: int | None = None
+    """Side of the images in pixels. Default: as they are; your own images must then have one
+    size."""
+    fit: Literal["crop", "resize"] = "crop"
+    """How images get this --size. crop: the square in the middle. resize: the whole image, whose
+    sides change their ratio."""
     out: Path | None = None
     """Folder of this run. Default: a new folder in runs/, named with the time."""
     resume: Path | None = None

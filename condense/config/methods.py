@@ -21,6 +21,7 @@ LARGEST_FACTOR = 16
 """Maximum factor of the storage; a decoded file is at most its square times larger."""
 Storage = Literal["float32", "pixels", "ycbcr420", "dct"]
 INITS = ("real", "herding", "noise")
+SET_SUFFIXES = (".safetensors", ".pt", ".pth")
 Operation = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 
@@ -43,6 +44,9 @@ class MethodSettings:
     image_bytes: int | None = None
     """Bytes of a stored image with --storage dct. None: as few as lose a tenth of the variance of
     the training images."""
+    short_classes: Literal["refuse", "keep"] = "refuse"
+    """Classes with fewer training images than --ipc. refuse: an error. keep: they keep their real
+    images, and the others are condensed without them."""
     labels: Literal["hard", "soft"] = "hard"
     """soft: the probabilities of a teacher, a network like --network that is trained on the whole
     training split; stored with 8 bits per class."""
@@ -57,6 +61,8 @@ class MethodSettings:
         at_most(LARGEST_FACTOR, self, "factor")
         if self.storage == "dct" and self.factor > 1:
             raise UserError("factor must be 1 with storage dct: choose image-bytes instead")
+        if self.short_classes == "keep" and self.labels == "soft":
+            raise UserError("short-classes keep needs labels hard: soft ones need equal classes")
         at_least(0, self, "temperature")
         if not self.temperature > 0:
             raise UserError(f"temperature must be above 0, not {self.temperature}")
@@ -83,14 +89,14 @@ class LearnedImages(MethodSettings):
 
     init: str = "real"
     """Initial synthetic images: real (random ones), herding, noise, or the path of a condensed set
-    (.safetensors), whose images are repeated if more are needed."""
+    (.safetensors, or .pt of another repository), whose images are repeated if more are needed."""
     herding_steps: int = 5000
     """Training steps of the network whose features herding uses, with --init herding."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "herding_steps")
-        if self.reads_files and Path(str(self.init)).suffix != ".safetensors":
+        if self.reads_files and Path(str(self.init)).suffix not in SET_SUFFIXES:
             raise unknown("init", str(self.init), [*INITS, "the path of a condensed set"])
 
     @property

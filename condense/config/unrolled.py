@@ -60,6 +60,8 @@ class DatasetDistillation(LearnedImages):
                 "dd learns learning rates with its images: it has no other --storage, "
                 "--factor or --labels"
             )
+        if self.short_classes == "keep":
+            raise UserError("dd needs as many images of each class: it has no --short-classes keep")
         if not self.distill_lr > 0:
             raise UserError(f"distill-lr must be above 0, not {self.distill_lr}")
         if self.ipc % self.steps_an_epoch():
@@ -110,5 +112,7 @@ class LabelDistillation(MethodSettings):
         super().__post_init__()
         if self.labels != "hard":
             raise UserError("ld learns its own soft labels: it has no --labels soft")
+        if self.short_classes == "keep":
+            raise UserError("ld needs as many images of each class: it has no --short-classes keep")
         at_least(1, self, "iterations", "batch_size", "batch_real", "patience")
         at_least(0, self, "label_lr", "inner_lr", "lr_net")

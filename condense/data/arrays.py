@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from condense.errors import UserError, shortened
+from condense.data.image_arrays import Array, Kind, as_pixels, image_shape, is_grey
+from condense.data.labels import Labels, check_label_kind, check_width, listed, numbered
+from condense.data.splits import SEED, TEST_SHARE, stratified
+from condense.errors import UserError
 
-Array: TypeAlias = npt.NDArray[Any]
-
-SMALLEST_SIDE = 8
-LONGEST_NAME = 200
-UNSHOWN = {"Cc", "Cs", "Zl", "Zp"}
-"""Unicode categories: control characters, surrogates (bytes not in UTF-8), line separators."""
-REQUIRED_KEYS = ("x_train", "y_train", "x_test", "y_test")
+REQUIRED_KEYS = ("x_train", "y_train")
+TEST_KEYS = ("x_test", "y_test")
 OPTIONAL_KEYS = ("mean", "std", "class_names")
+ALL_KEYS = REQUIRED_KEYS + TEST_KEYS + OPTIONAL_KEYS
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +24,8 @@ class ImageArrays:
     """Both splits of a dataset: images uint8 `[n, h, w, c]`, labels int64 `[n]` in 0..classes-1.
 
     `mean` and `std` (per channel, for pixels scaled to 0..1) and `class_names` are None if the
-    source does not contain them.
+    source does not contain them. `notes` are lines for the user: what was done to the source.
+    `source` says how it is read again: its path, the split.
     """
 
     x_train: Array
@@ -37,6 +35,8 @@ class ImageArrays:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,24 +52,15 @@ class ImageArrays:
         return int(max(self.y_train.max(), self.y_test.max())) + 1
 
 
-class Kind(Protocol):
-    """Type and shape of an array, also known from a header before the array is read."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape."""
-
-
 def checked(content: Mapping[str, Array], source: str) -> ImageArrays:
     """Validate raw arrays and convert them to `ImageArrays`.
 
+    Without test images, a part of each class is set aside. Classes without a training image are
+    left out. Grey images stored as RGB become grey, unless `mean` and `std` are given.
+
     Args:
-        content: arrays by key: `x_train y_train x_test y_test`, and optionally `mean`, `std` and
-            `class_names`. Grey images may omit the last axis.
+        content: arrays by key: `x_train`, `y_train`, and optionally `x_test`, `y_test`, `mean`,
+            `std` and `class_names`. Images and labels as in `image_arrays` and `labels`.
         source: where the arrays come from; the message begins with it.
 
     Raises:
@@ -94,106 +85,90 @@ def check_kinds(content: Mapping[str, Kind], source: str) -> None:
         raise UserError(f"{source}: {problem}") from None
 
 
-def check_class_name(name: str) -> None:
-    """Check that a name can be written to files and printed on one line.
-
-    Raises:
-        UserError: it is too long, or contains control characters or bytes that are not UTF-8.
-    """
-    if len(name) > LONGEST_NAME:
-        raise UserError(f"the class name {shortened(name, 40)} is longer than {LONGEST_NAME}")
-    if any(unicodedata.category(char) in UNSHOWN for char in name):
-        raise UserError(
-            f"the class name {shortened(name, 40)} has bytes that are not UTF-8, or characters "
-            "that cannot be shown: choose another"
-        )
-
-
 def _checked(content: Mapping[str, Array]) -> ImageArrays:
-    x_train, x_test = (_with_channels(content[key]) for key in ("x_train", "x_test"))
-    arrays = ImageArrays(
-        x_train=x_train,
-        y_train=_labels("y_train", content["y_train"]),
-        x_test=x_test,
-        y_test=_labels("y_test", content["y_test"]),
-        mean=_per_channel("mean", content),
-        std=_per_channel("std", content),
-        class_names=_class_names(content),
+    images = as_pixels({key: content[key] for key in ("x_train", "x_test") if key in content})
+    mean, std = _per_channel("mean", content), _per_channel("std", content)
+    labels = numbered(
+        {key: content[key] for key in ("y_train", "y_test") if key in content},
+        _class_names(content),
     )
-    _check_classes(arrays)
-    return arrays
+    notes = []
+    if labels.absent:
+        notes.append(f"no training image of {listed(labels.absent)}: left out")
+    if mean is None and std is None and _all_grey(images):
+        images = {key: array[..., :1] for key, array in images.items()}
+        notes.append("grey images stored as RGB: one channel is kept")
+    arrays = {**images, **labels.splits}
+    record: dict[str, Any] = {}
+    if "x_test" not in arrays:
+        arrays = _split(arrays)
+        record["split"] = {"test_share": TEST_SHARE, "seed": SEED}
+        notes.append(
+            f"no test images: {len(arrays['x_test'])} of {len(labels.splits['y_train'])}, "
+            f"{TEST_SHARE:.0%} of each class, become the test split (seed {SEED})"
+        )
+    notes += _untested(arrays, labels)
+    return ImageArrays(
+        **arrays, mean=mean, std=std, class_names=labels.names, notes=tuple(notes), source=record
+    )
+
+
+def _all_grey(images: Mapping[str, Array]) -> bool:
+    return all(array.shape[3] == 3 and is_grey(array) for array in images.values())
+
+
+def _split(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Training and test images from the training images alone."""
+    train, test = stratified(arrays["y_train"])
+    if not len(test):
+        raise UserError("no class has two images: one to train and one to test are needed")
+    return {
+        f"{kind}_{split}": arrays[f"{kind}_train"][rows]
+        for split, rows in (("train", train), ("test", test))
+        for kind in "xy"
+    }
+
+
+def _untested(arrays: Mapping[str, Array], labels: Labels) -> list[str]:
+    """A line about the classes without a test image, if there are any."""
+    untested = np.setdiff1d(arrays["y_train"], arrays["y_test"]).tolist()
+    names = labels.names or [str(label) for label in range(max(untested, default=-1) + 1)]
+    missing = listed([names[label] for label in untested])
+    return [f"no test image of {missing}: not tested"] if untested else []
 
 
 def _check_kinds(content: Mapping[str, Kind]) -> None:
-    missing = [key for key in REQUIRED_KEYS if key not in content]
-    if missing:
-        found = ", ".join(content) or "none"
-        raise UserError(f"key {missing[0]} is missing; keys found: {found}")
-    expected, got = (_image_shape(key, content[key]) for key in ("x_train", "x_test"))
-    if expected != got:
+    tested = any(key in content for key in TEST_KEYS)
+    for key in REQUIRED_KEYS + (TEST_KEYS if tested else ()):
+        if key not in content:
+            found = ", ".join(content) or "none"
+            raise UserError(f"key {key} is missing; keys found: {found}")
+    splits = ("train", "test") if tested else ("train",)
+    shapes = [image_shape(f"x_{split}", content[f"x_{split}"]) for split in splits]
+    if len(set(shapes)) > 1:
         raise UserError(
-            f"key x_test contains images of shape {got}; those of x_train are {expected}"
+            f"key x_test contains images of shape {shapes[1]}; those of x_train are {shapes[0]}"
         )
-    for split in ("train", "test"):
-        _check_label_kind(f"y_{split}", content[f"y_{split}"], content[f"x_{split}"].shape[0])
+    for split in splits:
+        check_label_kind(f"y_{split}", content[f"y_{split}"], content[f"x_{split}"].shape[0])
+    _check_same_kind(content)
     for key in ("mean", "std"):
         if key in content:
             values = content[key]
-            if values.dtype.kind != "f" or values.shape != expected[2:]:
-                raise _no_constants(key, values, expected[2])
+            if values.dtype.kind != "f" or values.shape != shapes[0][2:]:
+                raise _no_constants(key, values, shapes[0][2])
     if "class_names" in content:
         names = content["class_names"]
         if names.dtype.kind != "U" or len(names.shape) != 1:
             raise _no_names(names)
-        if names.dtype.itemsize > 4 * LONGEST_NAME:
-            raise UserError(
-                f"key class_names contains names of more than {LONGEST_NAME} characters"
-            )
+        check_width("class_names", names)
 
 
-def _image_shape(key: str, images: Kind) -> tuple[int, ...]:
-    """Height, width and channels; grey images may omit the last axis."""
-    if images.dtype != np.uint8:
-        raise UserError(
-            f"key {key} contains {images.dtype} values; uint8 pixels 0..255 are expected"
-        )
-    shape = (*images.shape, 1) if len(images.shape) == 3 else images.shape
-    if len(shape) != 4 or shape[3] not in (1, 3):
-        raise UserError(
-            f"key {key} has shape {shape}; images [n, height, width, 1 or 3] "
-            "or grey ones [n, height, width] are expected"
-        )
-    if min(shape[1:3]) < SMALLEST_SIDE:
-        raise UserError(
-            f"key {key} contains images of {shape[1]}×{shape[2]} pixels; "
-            f"at least {SMALLEST_SIDE} a side are expected"
-        )
-    if shape[0] < 1:
-        raise UserError(f"key {key} is empty; at least one image is expected")
-    return shape[1:]
-
-
-def _check_label_kind(key: str, labels: Kind, expected: int) -> None:
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"key {key} contains {labels.dtype} values; integer labels are expected")
-    if labels.shape != (expected,):
-        raise UserError(
-            f"key {key} has shape {labels.shape}; one label for each of the {expected} images "
-            "is expected"
-        )
-
-
-def _with_channels(images: Array) -> Array:
-    return images[..., None] if images.ndim == 3 else images
-
-
-def _labels(key: str, labels: Array) -> Array:
-    """Labels as int64; raises UserError if one is negative."""
-    if int(labels.min()) < 0:
-        raise UserError(f"key {key} contains the label {int(labels.min())}; labels start at 0")
-    if int(labels.max()) > np.iinfo(np.int64).max:
-        raise UserError(f"key {key} contains the label {int(labels.max())}; labels count up from 0")
-    return labels.astype(np.int64)
+def _check_same_kind(content: Mapping[str, Kind]) -> None:
+    """Labels of both splits must be integers, or strings."""
+    kinds = {content[key].dtype.kind in "iu" for key in ("y_train", "y_test") if key in content}
+    if len(kinds) > 1:
+        raise UserError("one of y_train and y_test contains integers, the other strings")
 
 
 def _no_constants(key: str, values: Kind, channels: int) -> UserError:
@@ -222,30 +197,10 @@ def _per_channel(key: str, content: Mapping[str, Array]) -> tuple[float, ...] | 
     return tuple(float(value) for value in values)
 
 
-def _class_names(content: Mapping[str, Array]) -> tuple[str, ...] | None:
+def _class_names(content: Mapping[str, Array]) -> list[str] | None:
     if "class_names" not in content:
         return None
     names: list[str] = content["class_names"].tolist()
     if len(set(names)) != len(names):
         raise _no_names(content["class_names"])
-    for name in names:
-        check_class_name(name)
-    return tuple(names)
-
-
-def _check_classes(arrays: ImageArrays) -> None:
-    """Check that labels are below the number of classes, and each class has a training image."""
-    classes = arrays.classes
-    for key, labels in (("y_train", arrays.y_train), ("y_test", arrays.y_test)):
-        if labels.max() >= classes:
-            raise UserError(
-                f"key {key} contains the label {labels.max()}; there are {classes} names"
-            )
-    # Not bincount: an invalid label of 10⁹ must give the message, not allocate 8 GB of zeros.
-    present = np.unique(arrays.y_train)
-    if len(present) < classes:
-        absent = int(np.argmax(np.append(present, classes + 1) != np.arange(len(present) + 1)))
-        raise UserError(
-            f"key y_train has no image of class {absent}; labels 0..{classes - 1} without gaps "
-            "are expected"
-        )
+    return names

@@ -7,10 +7,11 @@ from importlib import resources
 import numpy as np
 import torch
 
-from condense.data.arrays import Array, ImageArrays, checked
+from condense.data.arrays import ImageArrays, checked
+from condense.data.image_arrays import Array
+from condense.data.splits import stratified
 from condense.seeds import generator
 
-TEST_SHARE = 0.2
 SYNTHDIGITS_TRAIN, SYNTHDIGITS_TEST = 6000, 1000
 SYNTHDIGITS_VERSION = 1
 """Part of the file name of the rendered images: increment it if the rendering changes."""
@@ -47,16 +48,8 @@ def synthdigits() -> ImageArrays:
 
 
 def _stratified(name: str, images: Array, labels: Array) -> ImageArrays:
-    """Stratified random split, always the same; both splits are shuffled."""
-    draws = generator(0, name, "split")
-    drawn = torch.randperm(len(labels), generator=draws).numpy()
-    tested = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = drawn[labels[drawn] == label]
-        tested[members[: round(TEST_SHARE * len(members))]] = True
-    # A second permutation: in the first, the test images of each class come first.
-    order = torch.randperm(len(labels), generator=draws).numpy()
-    train, test = order[~tested[order]], order[tested[order]]
+    """Stratified random split, always the same."""
+    train, test = stratified(labels, name)
     content = {"x_train": images[train], "y_train": labels[train]}
     content |= {"x_test": images[test], "y_test": labels[test]}
     return checked(content, name)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from condense.data.arrays import Array, ImageArrays, checked
+from condense.data.arrays import ImageArrays, checked
+from condense.data.image_arrays import Array
 from condense.errors import UnavailableError, one_line
 
 SECONDS_WITHOUT_AN_ANSWER = 20.0

@@ -3,144 +3,105 @@
 from __future__ import annotations
 
 import math
+import statistics
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from condense.data.archives import read_npz
-from condense.data.arrays import (
-    Array,
-    ImageArrays,
-    check_class_name,
-    checked,
-)
+from condense.data.arrays import ImageArrays, checked
+from condense.data.folder_layout import layout_of
+from condense.data.image_arrays import Array
+from condense.data.image_files import Fit, channels_of, opened, pixels_of, size_of
 from condense.errors import UserError, one_line
-from condense.runs.io import is_file
 from condense.system.memory import check_memory
 
-GREY_MODES = ("1", "L", "LA")
-COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB")
+USUAL_SIZES = (64, 32, 16)
+"""Of these the largest that is no larger than most images is proposed to the user."""
 
 
-def read(path: Path) -> ImageArrays:
-    """Read a dataset from an `.npz` archive or from a folder `train/CLASS/*`, `test/CLASS/*`.
+def read(path: Path, size: int | None = None, fit: Fit = "crop") -> ImageArrays:
+    """Read a dataset from an `.npz` archive or from a folder.
+
+    Args:
+        path: the archive or folder.
+        size: side of the images of a folder; those of an archive keep their size.
+        fit: how images get this size, see `image_files.pixels_of`.
 
     Raises:
         UserError: the path does not exist or its content is invalid; the message names the file
             and the key.
     """
     try:
-        if path.is_dir():
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", Image.DecompressionBombWarning)
-                return read_folder(path)
-        return read_npz(path)
+        return read_folder(path, size, fit) if path.is_dir() else read_npz(path)
     except OSError as reason:
         raise UserError(f"{path}: cannot be read ({one_line(reason)})") from reason
 
 
-def read_folder(path: Path) -> ImageArrays:
-    """Read `train/CLASS/*` and `test/CLASS/*`, in any format that Pillow reads.
+def read_folder(path: Path, size: int | None = None, fit: Fit = "crop") -> ImageArrays:
+    """Read the folders of classes that `folder_layout.layout_of` finds.
 
-    Classes are numbered in the order of the folder names (by value if all are numbers).
-    The images are grey if all of them are grey, else RGB; transparency is dropped.
-    """
-    names = _class_folders(path / "train")
-    unknown = sorted(set(_class_folders(path / "test")) - set(names))
-    if unknown:
-        raise UserError(f"{path / 'test' / unknown[0]}: a class without a folder in {path}/train")
-    splits = {split: _list_images(path / split, names) for split in ("train", "test")}
-    first = splits["train"][0][0]
-    with _opened(first) as image:
-        size, channels = image.size, 1 if image.mode in GREY_MODES else 3
-    count = sum(map(len, splits.values()))
-    # Twice, because they are stacked after all are read.
-    check_memory(2 * count * math.prod(size) * channels, f"{path}: it")
-    pictures = {
-        split: [_read_image(file, size, first) for file, _ in splits[split]] for split in splits
-    }
-    colour = any(picture.ndim == 3 for split in splits for picture in pictures[split])
-    content: dict[str, Array] = {"class_names": np.array(names)}
-    for split, listing in splits.items():
-        content[f"x_{split}"] = np.stack([_with_channels(p, colour) for p in pictures[split]])
-        content[f"y_{split}"] = np.array([label for _, label in listing], dtype=np.int64)
-    return checked(content, str(path))
+    Classes are numbered in the order of the folder names (by value if all are numbers). Any format
+    that Pillow reads will do. The images are grey if all of them are, else RGB.
 
-
-def _class_folders(path: Path) -> list[str]:
-    if not path.is_dir():
-        raise UserError(f"{path}: no such folder; train/CLASS/* and test/CLASS/* are expected")
-    names = [entry.name for entry in path.iterdir() if entry.is_dir() and entry.name[0] != "."]
-    if not names:
-        raise UserError(f"{path}: no folders in it; a folder of images for each class is expected")
-    for name in names:
-        try:
-            check_class_name(name)
-        except UserError as problem:
-            raise UserError(f"{path}: {problem}") from None
-    if all(name.isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
-
-
-def _list_images(path: Path, names: list[str]) -> list[tuple[Path, int]]:
-    """Every image file in `path` with its class index; a class may be missing."""
-    readable = Image.registered_extensions()
-    listing = [
-        (file, label)
-        for label, name in enumerate(names)
-        for file in sorted((path / name).glob("*"))
-        if file.suffix.lower() in readable and file.name[0] != "."
-    ]
-    if not listing:
-        raise UserError(f"{path}: no image files in its class folders")
-    return listing
-
-
-def _read_image(path: Path, size: tuple[int, int], first: Path) -> Array:
-    """The pixels as uint8: `[h, w]` for a grey image, else `[h, w, 3]`.
+    Args:
+        path: the folder.
+        size: side of the images; None: that of the files, which must have one size.
+        fit: see `image_files.pixels_of`.
 
     Raises:
-        UserError: it is not an image, or its size differs from `size`, the size of `first`.
+        UserError: there are no classes, an image cannot be read, or sizes differ.
     """
-    with _opened(path) as image:
-        if image.size != size:
-            raise UserError(
-                f"{path}: {_by(image.size)} pixels, but {first} has {_by(size)}; "
-                "images of one size are expected"
-            )
-        mode = image.mode
-        if mode in GREY_MODES:
-            return np.array(image.convert("L"))
-        if mode in COLOUR_MODES:
-            return np.array(image.convert("RGB"))
-    raise UserError(f"{path}: pixels of mode {mode}; 8 bits per channel are expected")
+    layout = layout_of(path)
+    files = [file for listing in layout.splits.values() for file, _ in listing]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        shape = _common_shape(path, files, size)
+        # Twice, because the axes of the images are permuted afterwards.
+        check_memory(2 * len(files) * math.prod(shape), f"{path}: it")
+        content: dict[str, Array] = {"class_names": np.array(layout.names)}
+        for split, listing in layout.splits.items():
+            content[f"x_{split}"] = _pixels([file for file, _ in listing], shape, size, fit)
+            content[f"y_{split}"] = np.array([label for _, label in listing])
+    arrays = checked(content, str(path))
+    return replace(arrays, notes=(*layout.notes, *arrays.notes))
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """An open image with size and mode; the pixels are read on demand."""
-    if not is_file(path):  # opening a pipe would block
-        raise UserError(f"{path}: not a readable image (no file)")
-    try:
-        with Image.open(path) as image:
-            yield image
-    except UserError:
-        raise
-    # Pillow's decoders raise many types of exceptions.
-    except Exception as reason:
-        raise UserError(f"{path}: not a readable image ({one_line(reason)})") from reason
+def _common_shape(path: Path, files: Sequence[Path], size: int | None) -> tuple[int, int, int]:
+    """Height, width and channels of all images; from their headers.
+
+    Raises:
+        UserError: a file is no image, or sizes differ and `size` is None.
+    """
+    headers = []
+    for file in files:
+        with opened(file) as image:
+            headers.append((*size_of(image), channels_of(image)))
+    channels = max(header[2] for header in headers)
+    if size is not None:
+        return size, size, channels
+    sizes = sorted({header[:2] for header in headers}, key=math.prod)
+    if len(sizes) > 1:
+        common = statistics.median(min(header[:2]) for header in headers)
+        proposed = next((usual for usual in USUAL_SIZES if usual <= common), USUAL_SIZES[-1])
+        small, large = (f"{width}×{height}" for width, height in (sizes[0], sizes[-1]))
+        raise UserError(
+            f"{path}: images of {len(sizes)} sizes, {small} to {large}: add --size {proposed} to "
+            f"make all {proposed}×{proposed} (in Python size={proposed})"
+        )
+    return sizes[0][1], sizes[0][0], channels
 
 
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}×{size[1]}"
-
-
-def _with_channels(picture: Array, colour: bool) -> Array:
-    if picture.ndim == 3:
-        return picture
-    return np.repeat(picture[..., None], 3 if colour else 1, axis=2)
+def _pixels(
+    files: Sequence[Path], shape: tuple[int, int, int], size: int | None, fit: Fit
+) -> Array:
+    """The images of the files, uint8 [n, h, w, c]; grey ones are repeated for RGB."""
+    pixels = np.empty((len(files), *shape), dtype=np.uint8)
+    for place, file in zip(pixels, files, strict=True):
+        with opened(file) as image:
+            place[:] = pixels_of(image, size, fit)
+    return pixels

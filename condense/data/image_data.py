@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from condense.data.registry import DATASETS as DATASETS
-from condense.errors import UserError
-
-CHUNK = 1024  # images converted to float at a time
+from condense.data.arrays import ImageArrays, checked
+from condense.data.datasets import as_array, read_datasets
+from condense.data.folders import read
+from condense.data.image_files import Fit, check_size
+from condense.data.image_tensors import check_split, from_array, middle_square, resize, sha256
+from condense.data.registry import with_statistics
+from condense.errors import UserError, printable
+from condense.runs.paths import user_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +29,11 @@ class ImageData:
 
     `x_*` are uint8 `[n, c, h, w]`, `y_*` int64 `[n]` in 0..classes-1; `mean` and `std` are per
     channel for pixels scaled to 0..1. `hflip`: whether a mirrored image still shows its class,
-    which is false for digits.
+    which is false for digits. `source` says how the images are read again: `path`, `size` and `fit`
+    as for `load`, and `split`, if their source had no test split.
+
+    The test split may be empty, if the data are only condensed. `from_arrays`, `from_dataset` and
+    `from_folder` take images in other forms.
 
     >>> from condense import load
     >>> data = load("digits")
@@ -44,6 +54,131 @@ class ImageData:
     std: tuple[float, ...]
     class_names: tuple[str, ...]
     hflip: bool = True
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("mean", float), ("std", float), ("class_names", str)):
+            object.__setattr__(self, name, tuple(map(kind, getattr(self, name))))
+        try:
+            check_split("train", self.x_train, self.y_train, self.classes)
+            check_split("test", self.x_test, self.y_test, self.classes)
+            _check_whole(self)
+        except UserError as problem:
+            raise UserError(f"{self.name}: {problem}") from None
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        x_test: Any = None,
+        y_test: Any = None,
+        *,
+        name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        hflip: bool = True,
+    ) -> ImageData:
+        """Images and labels in arrays, tensors or lists.
+
+        Args:
+            x: [n, h, w, c], [n, c, h, w] or, grey, [n, h, w]; numbers in 0..255, or floats in 0..1.
+            y: [n] or [n, 1]; integers or strings. Classes are sorted and numbered from 0.
+            x_test: as `x`; None: a fifth of each class is set aside, always the same images.
+            y_test: as `y`.
+            name: for messages, and in the provenance of condensed sets.
+            class_names: names of the classes 0, 1, ….
+            hflip: whether a mirrored image still shows its class.
+
+        >>> import numpy as np
+        >>> from condense import ImageData
+        >>> pixels = np.random.default_rng(0).random((20, 8, 8, 3))
+        >>> data = ImageData.from_arrays(pixels, ["cat", "dog"] * 10, pixels, ["cat", "dog"] * 10)
+        >>> data.shape, data.class_names, data.x_train.dtype
+        ((3, 8, 8), ('cat', 'dog'), torch.uint8)
+
+        Raises:
+            UserError: the arrays are not images with labels.
+        """
+        given = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
+        given["class_names"] = None if class_names is None else list(class_names)
+        content = {key: as_array(value) for key, value in given.items() if value is not None}
+        return cls.of(checked(content, name), name, hflip)
+
+    @classmethod
+    def from_dataset(
+        cls,
+        train: Any,
+        test: Any = None,
+        *,
+        name: str = "dataset",
+        size: int | None = None,
+        fit: Fit = "crop",
+        hflip: bool = True,
+    ) -> ImageData:
+        """A data set of torch, torchvision or Hugging Face, read once, without augmentation.
+
+        Args:
+            train: gives (image, label) by number, or a dictionary with an image and a label. Images
+                are PIL images, or tensors or arrays that are not normalised.
+            test: as `train`; None: a fifth of each class is set aside, always the same images.
+            name: for messages, and in the provenance of condensed sets.
+            size: side of the images; needed if sizes differ.
+            fit: crop (the square in the middle) or resize (the whole image).
+            hflip: whether a mirrored image still shows its class.
+
+        Raises:
+            UserError: an item is not an image with a label, or sizes differ.
+        """
+        check_size(size, fit)
+        data = cls.of(read_datasets(train, test, size, fit), name, hflip)
+        return data if size is None else data.squared(size, fit)
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | Path,
+        *,
+        size: int | None = None,
+        fit: Fit = "crop",
+        hflip: bool = True,
+    ) -> ImageData:
+        """A folder of images, `CLASS/**` or `train/CLASS/**` and `test/CLASS/**`, or an archive.
+
+        Args:
+            path: the folder, or an `.npz` archive.
+            size: side of the images; needed if sizes differ.
+            fit: crop (the square in the middle) or resize (the whole image).
+            hflip: whether a mirrored image still shows its class.
+
+        Raises:
+            UserError: there are no such images, one cannot be read, or sizes differ.
+        """
+        check_size(size, fit)
+        path = user_path(path, "the data set")
+        data = cls.of(read(path, size, fit), path.stem or path.resolve().name, hflip)
+        data = replace(data, source={"path": str(path.resolve()), **data.source})
+        return data if size is None else data.squared(size, fit)
+
+    @classmethod
+    def of(cls, arrays: ImageArrays, name: str, hflip: bool = True) -> ImageData:
+        """The images of `arrays`; prints their notes on stderr."""
+        for note in arrays.notes:
+            print(printable(f"{name}: {note}"), file=sys.stderr)
+        arrays = with_statistics(arrays)
+        assert arrays.mean is not None
+        assert arrays.std is not None
+        return cls(
+            name=name,
+            x_train=from_array(arrays.x_train),
+            y_train=torch.from_numpy(arrays.y_train),
+            x_test=from_array(arrays.x_test),
+            y_test=torch.from_numpy(arrays.y_test),
+            mean=arrays.mean,
+            std=arrays.std,
+            class_names=arrays.class_names or tuple(map(str, range(arrays.classes))),
+            hflip=hflip,
+            source=arrays.source,
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -110,6 +245,25 @@ class ImageData:
             std=self.std * repeats,
         )
 
+    def squared(self, size: int, fit: Fit = "crop") -> ImageData:
+        """The dataset as `size`×`size` images.
+
+        Args:
+            size: side of the images.
+            fit: crop (the square in the middle) or resize (the whole image).
+
+        Raises:
+            UserError: the size or `fit` is invalid.
+        """
+        check_size(size, fit)
+        channels, height, width = self.shape
+        data = self
+        if fit == "crop" and height != width:
+            train, test = middle_square(self.x_train), middle_square(self.x_test)
+            data = replace(self, x_train=train, x_test=test)
+        resized = data.resized(size, channels)
+        return replace(resized, source={**self.source, "size": size, "fit": fit})
+
     def train_subset(self, indices: Tensor) -> ImageData:
         """The dataset with only these images in the training split, in this order."""
         indices = indices.to(self.device)
@@ -119,7 +273,7 @@ class ImageData:
         """Only these classes of both splits; labels become 0..k-1 in the given order.
 
         Raises:
-            UserError: a class is repeated or does not exist, or a split has no image of them.
+            UserError: a class is repeated or does not exist, or has no training images.
         """
         chosen = list(classes)
         distinct = set(chosen) & set(range(self.classes))
@@ -128,8 +282,8 @@ class ImageData:
         new_label = torch.full((self.classes,), -1, device=self.device)
         new_label[chosen] = torch.arange(len(chosen), device=self.device)
         train, test = new_label[self.y_train], new_label[self.y_test]
-        if not (bool((train >= 0).any()) and bool((test >= 0).any())):
-            raise UserError(f"{self.name}: classes {chosen} have no images to train or test with")
+        if not bool((train >= 0).any()):
+            raise UserError(f"{self.name}: classes {chosen} have no images to train with")
         return replace(
             self,
             x_train=self.x_train[train >= 0],
@@ -173,25 +327,21 @@ class ImageData:
         }
 
 
-def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images [n, c, h, w] resized to this height and width; same dtype, uint8 is rounded.
-
-    Bilinear with antialiasing.
-    """
-    if tuple(images.shape[2:]) == size:
-        return images
-    return torch.cat([_resize(chunk, size) for chunk in torch.split(images, CHUNK)])
-
-
-def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    pixels: Tensor = interpolate(images.to(torch.float32), size, mode="bilinear", antialias=True)
-    return pixels.round_().to(torch.uint8) if images.dtype == torch.uint8 else pixels
-
-
-def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
-    """SHA-256 (hex) of the bytes of images and labels, and of further texts."""
-    digest = hashlib.sha256(str((tuple(images.shape), *others)).encode())
-    digest.update(labels.cpu().contiguous().numpy().data)
-    for chunk in torch.split(images, CHUNK):
-        digest.update(chunk.cpu().contiguous().numpy().data)
-    return digest.hexdigest()
+def _check_whole(data: ImageData) -> None:
+    """Check what both splits share; UserError if it is not as `ImageData` says."""
+    if not len(data.x_train):
+        raise UserError("no training image")
+    if data.x_test.shape[1:] != data.x_train.shape[1:]:
+        raise UserError(
+            f"images of x_test are {list(data.x_test.shape[1:])}, those of x_train "
+            f"{list(data.x_train.shape[1:])}"
+        )
+    if len(set(data.class_names)) < data.classes:
+        raise UserError("two classes have the same name")
+    for name, values in (("mean", data.mean), ("std", data.std)):
+        if len(values) != data.shape[0] or not all(map(math.isfinite, values)):
+            raise UserError(
+                f"{name} is {values}, not a number for each of {data.shape[0]} channels"
+            )
+    if min(data.std) <= 0:
+        raise UserError(f"std is {data.std}; numbers above 0 are expected")

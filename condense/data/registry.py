@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from condense.data.archives import read_npz, write_npz
-from condense.data.arrays import Array, ImageArrays
+from condense.data.arrays import ImageArrays
 from condense.data.builtin import (
     SYNTHDIGITS_VERSION,
     digits,
@@ -19,6 +19,7 @@ from condense.data.builtin import (
     synthdigits,
 )
 from condense.data.download import download
+from condense.data.image_arrays import Array
 from condense.errors import UserError
 from condense.runs.io import writing
 from condense.runs.paths import user_path

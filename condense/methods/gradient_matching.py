@@ -23,7 +23,7 @@ from condense.augment.params import (
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Augment, GradientMatching
 from condense.data.image_data import ImageData
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 from condense.gradients.distances import DISTANCES
 from condense.gradients.per_class import (
     distance_gradient,
@@ -96,6 +96,11 @@ class Matcher:
         check_strategy(self.strategy)
         self.inner, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
+        if data.classes == 1:
+            raise UserError(
+                f"{data.name} has one class: the cross-entropy over one class has no gradient, so "
+                "there is nothing to match; choose --method dm, herding or random"
+            )
         self.classes = torch.arange(data.classes, device=data.device)
         self.images_per_class = images_per_class(data, settings)
         self.labels = self.classes.repeat_interleave(self.images_per_class)

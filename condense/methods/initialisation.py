@@ -14,6 +14,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import Coreset, LearnedImages, MatchedImages, MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
+from condense.foreign_sets import load_set
 from condense.methods.selection import herd, require_images, select_randomly, smallest_class
 from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
@@ -61,7 +62,7 @@ def images_of_set(data: ImageData, path: str, count: int) -> Tensor:
     Raises:
         UserError: the file is not a condensed set of images like these.
     """
-    given = CondensedSet.load(user_path(path, "--init"))
+    given = load_set(user_path(path, "--init"), data)
     given.check_fits(data)
     classes = [(given.hard_labels == label).nonzero()[:, 0] for label in range(given.classes)]
     chosen = torch.stack([rows[torch.arange(count) % len(rows)] for rows in classes])

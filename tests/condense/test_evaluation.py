@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -67,6 +69,18 @@ def test_a_set_for_other_images_is_refused(data):
     small = condense(data, "random", ipc=1)
     with pytest.raises(UserError, match="12×12"):
         evaluate(small, blobs(shape=(1, 12, 12)), QUICK)
+
+
+def test_data_without_test_images(data):
+    small = condense(data, "random", ipc=1)
+    untested = replace(data, x_test=data.x_test[:0], y_test=data.y_test[:0])
+    with pytest.raises(UserError, match="blobs has no test images"):
+        evaluate(small, untested, QUICK)
+
+
+def test_data_by_name():
+    small = condense("digits", "random", ipc=1, preset="smoke")
+    assert 0 <= evaluate(small, "digits", Evaluation(**{**QUICK.__dict__, "num_eval": 1})).mean <= 1
 
 
 def test_augmentation_can_be_switched_off_and_chosen(data):

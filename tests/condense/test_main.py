@@ -6,6 +6,8 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+import torch
+from PIL import Image
 
 import condense.api
 import condense.evaluation
@@ -20,6 +22,8 @@ from condense.config.network import Network
 from condense.config.presets import preset
 from condense.methods.registry import METHODS
 from condense.runs.run_dir import Interrupted
+from condense.zoo import load_condensed
+from tests.helpers.folders import write_photos
 from tests.helpers.processes import python
 from tests.helpers.split_images import write_images
 
@@ -259,3 +263,39 @@ def test_the_zoo_is_listed_and_given_away(command, tmp_path):
     )
     done = command("condense", "zoo", "mnist-das-10", code=2)
     assert "unknown condensed set 'mnist-das-10'; known: mnist-dsa-10" in done.stderr
+
+
+def test_own_photos_are_found_again_by_their_path(command, tmp_path):
+    write_photos(tmp_path / "photos")
+    run = ("condense", "run", "--dataset", "photos", "--method", "random", "--ipc", "1")
+    done = command(*run, code=2)
+    assert "add --size 16 to make all 16×16" in done.stderr
+    said = command(*run, "--size", "16", "--out", "a", *SMOKE).stderr
+    assert "photos: no test images: 2 of 12, 20% of each class, become the test split" in said
+    made = CondensedSet.load(tmp_path / "a" / "condensed.safetensors")
+    assert made.provenance["source"] == {
+        "path": str(tmp_path / "photos"),
+        "split": {"test_share": 0.2, "seed": 0},
+        "size": 16,
+        "fit": "crop",
+    }
+    evaluate = ("condense", "evaluate", "a/condensed.safetensors", "--num-eval", "1", *SMOKE)
+    assert "photos, random" in command(*evaluate).stdout
+    (tmp_path / "photos").rename(tmp_path / "moved")
+    assert (
+        "photos, which is not there any more: give --dataset" in command(*evaluate, code=2).stderr
+    )
+    assert "photos, random" in command(*evaluate, "--dataset", "moved").stdout
+
+
+def test_a_set_of_another_repository_is_shown_and_evaluated(command, tmp_path):
+    small = load_condensed("mnist", ipc=1)
+    torch.save({"data": [[small.normalised(), small.labels]]}, tmp_path / "res_DSA.pt")
+    done = command("condense", "show", "res_DSA.pt", code=2)
+    assert "res_DSA.pt: its images are normalised: give the --dataset" in done.stderr
+    command("condense", "show", "res_DSA.pt", "--dataset", "mnist")
+    with Image.open(tmp_path / "grid.png") as picture:
+        assert picture.tobytes() == small.grid().tobytes()
+    evaluate = ("condense", "evaluate", "res_DSA.pt", "--num-eval", "1", *SMOKE)
+    assert "give --dataset" in command(*evaluate, code=2).stderr
+    assert "mnist5k, res_DSA, 1 per class" in command(*evaluate, "--dataset", "mnist5k").stdout

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,7 @@ from continual.loading import BatchLoader, RehearsalLoader
 from continual.own_streams import own_spec
 from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, ContinualConfig
 from continual.tasks import augmentation, load_tasks, prepare
+from tests.helpers.folders import write_photos
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
@@ -114,6 +116,40 @@ def test_own_data_sets_are_tasks_of_one_shape(tmp_path: Path) -> None:
     assert (own_spec(name, found).head, own_spec(name).head) == ("domain", "domain")
     two = [found[0], replace(found[1], class_names=tuple("abcdefghij"))]
     assert own_spec(name, two).head == "class"
+
+
+def test_folders_of_photos_are_tasks(tmp_path: Path) -> None:
+    """They differ in size, and have no test split."""
+    folders = [
+        write_photos(tmp_path / name, classes) for name, classes in (("a", "cd"), ("b", "ef"))
+    ]
+    stream = ",".join(map(str, folders))
+    with pytest.raises(UserError, match="add --size 16 to make all 16×16"):
+        load_tasks(stream)
+    _, found = load_tasks(stream, size=16)
+    assert [task.class_names for task in found] == [("c", "d"), ("e", "f")]
+    assert {task.shape for task in found} == {(3, 16, 16)}
+    assert [len(task.x_test) for task in found] == [2, 2]
+    _, parts = load_tasks(f"{folders[0]}:classes=1", size=16, fit="resize")
+    assert [task.name for task in parts] == ["a 0", "a 1"]
+
+
+def test_a_task_needs_test_images(tmp_path: Path) -> None:
+    write_images(tmp_path, "own", (8, 8))
+    with np.load(tmp_path / "own.npz") as archive:
+        arrays = {**archive}
+    tested = arrays["y_test"] < 8
+    arrays |= {name: arrays[name][tested] for name in ("x_test", "y_test")}
+    np.savez(tmp_path / "own.npz", **arrays)
+    with pytest.raises(UserError, match=r"own: classes \[8, 9\] have no images to test with"):
+        load_tasks(f"{tmp_path / 'own.npz'}:classes=2")
+    _, found = load_tasks(f"{tmp_path / 'own.npz'}:classes=5")
+    assert found[1].y_test.unique().tolist() == [0, 1, 2]
+
+
+def test_another_size_of_a_stream() -> None:
+    _, found = load_tasks("digits,mnist5k", size=12)
+    assert {task.shape for task in found} == {(1, 12, 12)}
 
 
 def test_a_data_set_in_parts() -> None:

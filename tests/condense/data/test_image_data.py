@@ -109,7 +109,7 @@ def test_resized_halves_by_averaging_with_a_triangle() -> None:
 def test_resized_in_chunks_is_resized_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     data = image_data()
     at_once = data.resized(16, 3)
-    monkeypatch.setattr("condense.data.image_data.CHUNK", 7)
+    monkeypatch.setattr("condense.data.image_tensors.CHUNK", 7)
     assert torch.equal(data.resized(16, 3).x_train, at_once.x_train)
 
 
@@ -171,7 +171,9 @@ def test_train_subset_keeps_the_order_asked_for() -> None:
 CHANGES: dict[str, Callable[[ImageData], ImageData]] = {
     "a pixel": lambda data: dataclasses.replace(data, x_train=data.x_train ^ 1),
     "a label": lambda data: dataclasses.replace(data, y_train=data.y_train.flip(0)),
-    "the shape": lambda data: dataclasses.replace(data, x_train=data.x_train.mT.contiguous()),
+    "the shape": lambda data: dataclasses.replace(
+        data, x_train=data.x_train.mT.contiguous(), x_test=data.x_test.mT.contiguous()
+    ),
     "the order": lambda data: data.train_subset(torch.arange(30).flip(0)),
     "the mean": lambda data: dataclasses.replace(data, mean=(0.4, 0.5, 0.61)),
     "the std": lambda data: dataclasses.replace(data, std=(0.2, 0.25, 0.31)),
@@ -187,7 +189,9 @@ def test_fingerprint_depends_on(change: str) -> None:
 def test_fingerprint_is_of_the_content_alone() -> None:
     data = image_data()
     transposed = data.x_train.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
-    other = dataclasses.replace(data, name="other", x_train=transposed, x_test=data.x_test[:1])
+    other = dataclasses.replace(
+        data, name="other", x_train=transposed, x_test=data.x_test[:1], y_test=data.y_test[:1]
+    )
     assert other.fingerprint() == data.fingerprint()
     assert re.fullmatch("[0-9a-f]{64}", data.fingerprint())
 
@@ -334,3 +338,104 @@ def test_a_damaged_file_of_a_known_set_says_how_to_have_it_again(tmp_path: Path)
     (tmp_path / "usps.npz").write_bytes(b"PK")
     with pytest.raises(UserError, match=r"usps\.npz: .*; delete this file, then it is downloaded"):
         load("usps", tmp_path)
+
+
+def changed(**changes: object) -> ImageData:
+    return dataclasses.replace(image_data(), **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": torch.zeros(30, 3, 12, 10)}, "small: x_train is torch.float32 .*from_arrays"),
+        ({"x_test": torch.zeros(9, 12, 10, 3, dtype=torch.uint8)}, "x_test is .*12, 10, 3"),
+        ({"y_train": torch.arange(29) % 3}, r"y_train is torch.int64 \[29\], not int64 \[30\]"),
+        ({"y_test": torch.zeros(9)}, r"y_test is torch.float32 \[9\]"),
+        ({"y_train": torch.arange(30)}, "y_train has labels from 0 to 29, not 0 to 2"),
+        ({"y_test": -torch.ones(9).long()}, "y_test has labels from -1 to -1"),
+        ({"x_test": torch.zeros(9, 3, 8, 8, dtype=torch.uint8)}, "images of x_test are"),
+        ({"mean": (0.5,)}, r"mean is \(0.5,\), not a number for each of 3"),
+        ({"std": (0.5, 0.0, 0.5)}, "numbers above 0"),
+        ({"class_names": ["a", "a", "b"]}, "two classes have the same name"),
+    ],
+)
+def test_what_cannot_be_used_is_said_when_it_is_made(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        changed(**changes)
+
+
+def test_lists_become_tuples() -> None:
+    data = changed(class_names=["a", "b", "c"], mean=[0, 0, 0], std=torch.ones(3))
+    assert (data.class_names, data.mean, data.std) == (("a", "b", "c"), (0.0,) * 3, (1.0,) * 3)
+
+
+def test_data_may_have_no_test_images() -> None:
+    data = image_data()
+    assert len(changed(x_test=data.x_test[:0], y_test=data.y_test[:0]).x_test) == 0
+
+
+@pytest.mark.parametrize("form", [np.asarray, torch.as_tensor, np.ndarray.tolist])
+def test_from_arrays(form: Callable[..., object], capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 9, 3)).astype(np.uint8)
+    labels = np.arange(20) % 2
+    whole = {"x": pixels, "y": labels, "x_test": pixels[:4], "y_test": labels[:4]}
+    data = ImageData.from_arrays(
+        **{key: form(value) for key, value in whole.items()},  # type: ignore[arg-type]
+        class_names=["cat", "dog"],
+        name="mine",
+        hflip=False,
+    )
+    assert (data.name, data.class_names, data.hflip) == ("mine", ("cat", "dog"), False)
+    assert np.array_equal(data.x_train.permute(0, 2, 3, 1).numpy(), pixels)
+    assert data.y_test.tolist() == [0, 1, 0, 1]
+    assert capsys.readouterr().err == ""
+
+
+def test_from_arrays_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    pixels = np.random.default_rng(0).random((20, 1, 8, 8))
+    labels = np.array(["cat", "dog"] * 10, dtype=object)
+    data = ImageData.from_arrays(pixels, labels)
+    assert (data.class_names, len(data.x_test)) == (("cat", "dog"), 4)
+    assert data.source == {"split": {"test_share": 0.2, "seed": 0}}
+    assert "arrays: no test images: 4 of 20, 20% of each class" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"^arrays: key y_train has shape \(19,\)"):
+        ImageData.from_arrays(pixels, labels[1:])
+
+
+def test_squared_crops_the_middle_or_resizes() -> None:
+    data = image_data(shape=(1, 16, 24))
+    cropped = data.squared(16)
+    assert torch.equal(cropped.x_train, data.x_train[..., 4:20])
+    assert cropped.source == {"size": 16, "fit": "crop"}
+    resized = data.squared(16, "resize")
+    assert resized.shape == (1, 16, 16)
+    assert torch.equal(resized.x_test, data.resized(16, 1).x_test)
+
+
+def test_load_records_where_the_images_are(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for number, width in enumerate((20, 30, 40)):
+            pixels = np.full((20, width, 3), (number, 7, 9), dtype=np.uint8)
+            save_image(tmp_path / "own" / name / f"{number}.png", pixels)
+    with pytest.raises(UserError, match="images of 3 sizes, 20×20 to 40×20: add --size 16"):
+        load(tmp_path / "own")
+    data = load(tmp_path / "own", size=16)
+    assert data.source == {
+        "path": str(tmp_path / "own"),
+        "split": {"test_share": 0.2, "seed": 0},
+        "size": 16,
+        "fit": "crop",
+    }
+    assert data.fingerprint() == ImageData.from_folder(tmp_path / "own", size=16).fingerprint()
+    again = {key: data.source[key] for key in ("size", "fit")}
+    assert load(str(data.source["path"]), **again).fingerprint() == data.fingerprint()
+
+
+def test_load_of_another_size(tmp_path: Path) -> None:
+    write(tmp_path / "own.npz", (16, 24, 3))
+    assert load(tmp_path / "own.npz", size=8).shape == (3, 8, 8)
+    for bad in ({"size": 7}, {"fit": "pad"}):
+        with pytest.raises(UserError, match=r"size must be|unknown fit"):
+            load(tmp_path / "own.npz", **bad)  # type: ignore[arg-type]

@@ -303,3 +303,9 @@ def test_lr_img_falls_along_half_a_cosine(data):
     matcher.outer_iteration(synthetic, 1)
     velocity = synthetic.state()["optimizer.0.momentum_buffer"]
     torch.testing.assert_close(synthetic.images(), images - (1 - 2**-0.5) * velocity)
+
+
+@pytest.mark.parametrize("method", ["dsa", "dc"])
+def test_one_class_has_nothing_to_match(data, method):
+    with pytest.raises(UserError, match="nothing to match; choose --method dm"):
+        condense(data.with_classes([1]), method, preset="smoke", ipc=1)

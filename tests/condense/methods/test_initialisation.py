@@ -39,6 +39,13 @@ def test_the_images_of_a_set_are_repeated_or_cut(
     assert torch.equal(found, whole[:, torch.arange(ipc) % 3])
 
 
+def test_a_set_of_another_repository_is_as_good(given: CondensedSet, tmp_path: Path) -> None:
+    torch.save((given.normalised(), given.labels), tmp_path / "set.pt")
+    found = initial_images(blobs(), replace(TINY, init=str(tmp_path / "set.pt")), seed=0)
+    own = initial_images(blobs(), replace(TINY, init=str(tmp_path / "set.safetensors")), seed=0)
+    torch.testing.assert_close(found, own)
+
+
 def test_a_set_is_made_anew_from_a_file_that_may_change(
     given: CondensedSet, tmp_path: Path
 ) -> None:

@@ -1,0 +1,125 @@
+"""Arrays of images in the usual layouts and scales, as uint8 [n, height, width, channels]."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from condense.errors import UserError
+
+Array: TypeAlias = npt.NDArray[Any]
+
+SMALLEST_SIDE = 8
+CHANNELS = (1, 3)
+CHUNK = 1024  # images converted at a time
+TOLERANCE = 1e-3
+"""Allowed distance of floats from 0..1 or 0..255: rounding, and resizing with a bicubic filter."""
+
+
+class Kind(Protocol):
+    """Type and shape of an array, also known from a header before the array is read."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+
+
+def image_shape(key: str, images: Kind) -> tuple[int, int, int]:
+    """Height, width and channels of an array of images; from its type and shape alone.
+
+    Args:
+        key: the name of the array; the message begins with it.
+        images: numbers [n, h, w, c], [n, c, h, w] or, grey, [n, h, w].
+
+    Raises:
+        UserError: these are no images.
+    """
+    if images.dtype.kind not in "uifb":
+        raise UserError(f"key {key} contains {images.dtype} values; pixels 0..255 are expected")
+    shape = _channels_last(images.shape)
+    if len(shape) != 4 or shape[3] not in CHANNELS:
+        raise UserError(
+            f"key {key} has shape {images.shape}; images [n, height, width, 1 or 3], "
+            "[n, 1 or 3, height, width] or grey ones [n, height, width] are expected"
+        )
+    if min(shape[1:3]) < SMALLEST_SIDE:
+        raise UserError(
+            f"key {key} contains images of {shape[1]}×{shape[2]} pixels; "
+            f"at least {SMALLEST_SIDE} a side are expected"
+        )
+    if shape[0] < 1:
+        raise UserError(f"key {key} is empty; at least one image is expected")
+    return shape[1], shape[2], shape[3]
+
+
+def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of both splits as uint8 [n, h, w, c].
+
+    Floats in 0..1 are multiplied by 255; floats and integers in 0..255 are pixels already. Floats
+    of both splits have one scale.
+
+    Raises:
+        UserError: values are outside these ranges, as in normalised images.
+    """
+    high = 0.0
+    for key, array in images.items():
+        if array.dtype.kind in "if" or array.dtype.itemsize > 1:
+            high = max(high, _checked_maximum(key, array))
+    scale = 255 if high <= 1 + TOLERANCE else 1
+    return {key: _scaled(_moved(array), scale) for key, array in images.items()}
+
+
+def is_grey(images: Array) -> bool:
+    """Whether all channels of the images [n, h, w, 3] are the same."""
+    return all(
+        bool((part[..., :1] == part[..., 1:]).all())
+        for part in (images[start : start + CHUNK] for start in range(0, len(images), CHUNK))
+    )
+
+
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) == 3:
+        return (*shape, 1)
+    if len(shape) == 4 and shape[3] not in CHANNELS and shape[1] in CHANNELS:
+        return (shape[0], shape[2], shape[3], shape[1])
+    return shape
+
+
+def _moved(images: Array) -> Array:
+    """The same values with the channels last."""
+    if images.ndim == 3:
+        return images[..., None]
+    return images if _channels_last(images.shape) == images.shape else np.moveaxis(images, 1, 3)
+
+
+def _checked_maximum(key: str, images: Array) -> float:
+    """The largest value; for integers at least 2, because 1 is no white there."""
+    low, high = float(images.min()), float(images.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise UserError(f"key {key} contains NaN or infinite values; pixels 0..255 are expected")
+    if low < -TOLERANCE or high > 255 + TOLERANCE:
+        raise UserError(
+            f"key {key} contains values from {low:.4g} to {high:.4g}; pixels 0..255 or 0..1 are "
+            "expected: give the images without normalisation"
+        )
+    return high if images.dtype.kind == "f" else max(high, 2.0)
+
+
+def _scaled(images: Array, scale: int) -> Array:
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind == "b":
+        return images.astype(np.uint8) * 255
+    pixels = np.empty(images.shape, dtype=np.uint8)
+    for start in range(0, len(images), CHUNK):
+        part = images[start : start + CHUNK]
+        factor = scale if part.dtype.kind == "f" else 1
+        pixels[start : start + CHUNK] = np.rint(part * factor).clip(0, 255)
+    return pixels

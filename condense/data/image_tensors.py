@@ -1,0 +1,75 @@
+"""Tensors of images [n, c, h, w] and labels [n]: checks, sizes, hashes."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from condense.data.image_arrays import CHANNELS, Array
+from condense.errors import UserError
+
+CHUNK = 1024  # images converted to float at a time
+
+
+def check_split(split: str, images: Tensor, labels: Tensor, classes: int) -> None:
+    """Check images and labels of one split of `ImageData`.
+
+    Raises:
+        UserError: they are not uint8 [n, 1 or 3, h, w] and int64 [n] in 0..classes-1.
+    """
+    other = "; ImageData.from_arrays takes other types and layouts"
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] not in CHANNELS:
+        raise UserError(
+            f"x_{split} is {images.dtype} {list(images.shape)}, not uint8 [n, 1 or 3, height, "
+            f"width]{other}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise UserError(
+            f"y_{split} is {labels.dtype} {list(labels.shape)}, not int64 [{len(images)}]{other}"
+        )
+    if labels.numel() and not labels.is_meta:
+        low, high = map(int, labels.aminmax())
+        if low < 0 or high >= classes:
+            raise UserError(
+                f"y_{split} has labels from {low} to {high}, not 0 to {classes - 1}{other}"
+            )
+
+
+def from_array(images: Array) -> Tensor:
+    """Contiguous `[n, c, h, w]` from `[n, h, w, c]`."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def middle_square(images: Tensor) -> Tensor:
+    """The square in the middle of each image."""
+    height, width = images.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[:, :, top : top + side, left : left + side]
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images [n, c, h, w] resized to this height and width; same dtype, uint8 is rounded.
+
+    Bilinear with antialiasing.
+    """
+    if tuple(images.shape[2:]) == size:
+        return images
+    return torch.cat([_resize(chunk, size) for chunk in torch.split(images, CHUNK)])
+
+
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    pixels: Tensor = interpolate(images.to(torch.float32), size, mode="bilinear", antialias=True)
+    return pixels.round_().to(torch.uint8) if images.dtype == torch.uint8 else pixels
+
+
+def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
+    """SHA-256 (hex) of the bytes of images and labels, and of further texts."""
+    digest = hashlib.sha256(str((tuple(images.shape), *others)).encode())
+    digest.update(labels.cpu().contiguous().numpy().data)
+    for chunk in torch.split(images, CHUNK):
+        digest.update(chunk.cpu().contiguous().numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,178 @@
+"""Condensed sets that other repositories have saved as `.pt` files.
+
+Known are `res_DSA_….pt` of VICO-UoE/DatasetCondensation (images and labels of each experiment),
+`images_best.pt` with `labels_best.pt` and `lr_best.pt` beside it (MTT, TESLA, DATM), pairs of
+images and labels (IDC), and dictionaries of them. Nothing is unpickled but tensors and numbers.
+"""
+
+from __future__ import annotations
+
+import codecs
+import pickle
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from condense.condensed_set import CondensedSet
+from condense.config.methods import SET_SUFFIXES
+from condense.errors import UserError, one_line, printable
+from condense.runs.io import is_file
+from condense.set_fields import looks_normalised
+from condense.system.memory import check_memory
+
+IMAGE_KEYS = ("images", "image_syn", "data", "x")
+LABEL_KEYS = ("labels", "label_syn", "targets", "y")
+LR_KEYS = ("lr", "syn_lr", "lrs")
+
+
+class Normalised(Protocol):
+    """A data set, or what is known of it: the normalisation of its images, and its classes."""
+
+    @property
+    def mean(self) -> Sequence[float] | None:
+        """Per channel."""
+
+    @property
+    def std(self) -> Sequence[float] | None:
+        """Per channel."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One for each label."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensors:
+    """What a file has: images [n, c, h, w], labels [n] or [n, classes], a learnt learning rate."""
+
+    images: Tensor
+    labels: Tensor
+    lr: float | None = None
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether `path` is named as a file of another repository."""
+    return path.suffix in SET_SUFFIXES[1:]
+
+
+def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
+    """The condensed set of a file: one of our own, or of another repository.
+
+    Prints how images are read, and a learnt learning rate.
+
+    Args:
+        path: the file.
+        data: for a file of another repository: the data set that its images were made from.
+
+    Raises:
+        UserError: it is no condensed set, or `data` is missing.
+    """
+    if not is_foreign(path):
+        return CondensedSet.load(path)
+    found = read_pt(path)
+    normalised = looks_normalised(found.images, data.mean if data else None)
+    if normalised and data is None:
+        raise UserError(
+            f"{path}: its images are normalised: give the --dataset that they were made from"
+        )
+    try:
+        made = CondensedSet.from_tensors(
+            found.images,
+            found.labels,
+            mean=data.mean if data else None,
+            std=data.std if data else None,
+            class_names=data.class_names if data else None,
+            normalised=normalised,
+            provenance={"method": path.stem} | ({} if found.lr is None else {"lr": found.lr}),
+        )
+    except UserError as problem:
+        raise UserError(f"{path}: {problem}") from None
+    notes = []
+    if normalised:
+        notes.append(
+            "images are read as normalised with mean and std; ZCA whitening is missing here, and "
+            "images made with it cannot be used"
+        )
+    if found.lr is not None:
+        notes.append(f"it has a learnt learning rate; to train with it: --lr {found.lr:.4g}")
+    for note in notes:
+        print(printable(f"{path.name}: {note}"), file=sys.stderr)
+    return made
+
+
+def read_pt(path: Path) -> Tensors:
+    """The tensors of a `.pt` file; of several experiments, those of the first.
+
+    Raises:
+        UserError: it cannot be read, or has no images with labels.
+    """
+    return _tensors_in(_load(path), path)
+
+
+def _load(path: Path) -> Any:
+    if not is_file(path):
+        raise UserError(f"cannot read {path}: there is no such file")
+    check_memory(path.stat().st_size, f"cannot read {path}: it")
+    try:
+        with torch.serialization.safe_globals(_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path} has other Python objects than tensors and numbers, which are not loaded: "
+            "save images and labels alone"
+        ) from error
+    # A damaged file can make torch and zipfile raise almost anything.
+    except Exception as error:
+        raise UserError(f"cannot read {path}: {one_line(error)}") from error
+
+
+def _numbers() -> list[Any]:
+    """What NumPy's numbers consist of: VICO's files have accuracies beside the images."""
+    scalar: Any = np.float64(0).__reduce__()[0]
+    names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
+    types = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)]
+    return [*((scalar, name) for name in names), np.dtype, *types, codecs.encode]
+
+
+def _tensors_in(content: Any, path: Path) -> Tensors:
+    if isinstance(content, Mapping):
+        images, labels, lr = (
+            next((content[key] for key in keys if key in content), None)
+            for keys in (IMAGE_KEYS, LABEL_KEYS, LR_KEYS)
+        )
+        if isinstance(images, list | tuple):
+            return _tensors_in(images, path)
+        return _checked(images, labels, lr, path)
+    if isinstance(content, list | tuple) and content:
+        if isinstance(content[0], Tensor) and len(content) >= 2:
+            return _checked(content[0], content[1], None, path)
+        return _tensors_in(content[0], path)
+    if isinstance(content, Tensor) and "images" in path.name:
+        named = partial(path.name.replace, "images")
+        labels, lr = path.with_name(named("labels")), path.with_name(named("lr"))
+        return _checked(content, _load(labels), _load(lr) if is_file(lr) else None, path)
+    return _checked(None, None, None, path)
+
+
+def _checked(images: Any, labels: Any, lr: Any, path: Path) -> Tensors:
+    if not (
+        isinstance(images, Tensor)
+        and isinstance(labels, Tensor)
+        and images.ndim == 4
+        and len(images)
+    ):
+        raise UserError(
+            f"{path} has no images [n, c, h, w] with labels; known are (images, labels), a "
+            f"dictionary with {IMAGE_KEYS[0]} and {LABEL_KEYS[0]}, and images_….pt beside "
+            "labels_….pt"
+        )
+    if isinstance(lr, Tensor):
+        lr = float(lr.mean()) if lr.numel() else None
+    return Tensors(images, labels, float(lr) if isinstance(lr, int | float) else None)

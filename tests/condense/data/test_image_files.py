@@ -1,0 +1,60 @@
+"""Image files as pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from condense.data.image_files import check_size, opened, pixels_of, readable_suffixes
+from condense.errors import UserError
+
+
+def halves(width: int, height: int) -> Image.Image:
+    """Black on the left, white on the right."""
+    pixels = np.zeros((height, width), dtype=np.uint8)
+    pixels[:, width // 2 :] = 255
+    return Image.fromarray(pixels)
+
+
+def test_the_middle_is_cropped_or_the_whole_is_resized() -> None:
+    wide = halves(64, 16)
+    wide.paste(128, (0, 0, 16, 16))  # outside of the square in the middle
+    cropped = pixels_of(wide, 16)
+    assert cropped.shape == (16, 16, 1)
+    assert set(cropped.flatten().tolist()) == {0, 255}
+    resized = pixels_of(wide, 16, "resize")
+    assert resized[8, [0, 6, 15], 0].tolist() == [128, 0, 255]
+
+
+def test_a_photo_is_the_same_however_large_its_file_is(tmp_path: Path) -> None:
+    """JPEG files are decoded at a fraction of their size."""
+    found = []
+    for scale in (1, 16):
+        halves(48 * scale, 48 * scale).convert("RGB").save(tmp_path / "1.jpg", quality=95)
+        with opened(tmp_path / "1.jpg") as image:
+            found.append(pixels_of(image, 48).astype(int))
+    assert np.abs(found[0] - found[1])[:, [*range(20), *range(28, 48)]].max() <= 2
+
+
+def test_transparency_and_palettes() -> None:
+    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    assert pixels_of(clear)[0, 0].tolist() == [10, 20, 30]
+    assert pixels_of(clear.convert("P"), 16).shape == (16, 16, 3)
+    assert pixels_of(Image.new("LA", (8, 8), (7, 0)))[0, 0].tolist() == [7]
+    with pytest.raises(UserError, match="mode I;16; 8 bits per channel"):
+        pixels_of(Image.new("I;16", (8, 8)))
+
+
+def test_what_pillow_only_writes_or_recognises_is_no_image() -> None:
+    assert {".png", ".jpg", ".jpeg", ".webp", ".tif", ".gif"} <= readable_suffixes()
+    assert readable_suffixes().isdisjoint({".pdf", ".mpg", ".h5", ".wmf"})
+
+
+def test_sizes_that_will_not_do() -> None:
+    with pytest.raises(UserError, match="size must be at least 8, not 7"):
+        check_size(7, "crop")
+    with pytest.raises(UserError, match="unknown fit 'pad'; known: "):
+        check_size(8, "pad")

@@ -1,0 +1,59 @@
+"""Classes with fewer images than the images per class."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from condense.api import condense
+from condense.condensed_set import CondensedSet
+from condense.data.image_data import ImageData
+from condense.errors import UserError
+from condense.methods.registry import method_named
+from tests.helpers.images import blobs
+
+
+def uneven() -> ImageData:
+    """20, 3 and 20 training images; the three are the middle class."""
+    data = blobs()
+    rows = data.train_indices_by_class()
+    return data.train_subset(torch.cat([rows[0], rows[1][:3], rows[2]]))
+
+
+@pytest.mark.parametrize("storage", ["float32", "pixels", "dct"])
+def test_a_short_class_keeps_its_images_and_the_others_are_condensed(storage: str) -> None:
+    data = uneven()
+    made = condense(data, "random", ipc=5, storage=storage, short_classes="keep", preset="smoke")
+    counts = made.labels.bincount().tolist()
+    assert counts[1] == 3
+    assert counts[0] == counts[2] >= 5
+    assert (made.labels == made.labels.sort().values).all()
+    assert made.class_names == ("a", "b", "c")
+    real = data.x_train[data.y_train == 1].float() / 255
+    short = made.images[made.labels == 1]
+    if storage == "dct":
+        assert (short - real).square().mean() < (short - real.flip(0)).square().mean()
+    else:
+        torch.testing.assert_close(short, real, atol=0.5 / 255, rtol=0)
+    others = data.with_classes([0, 2])
+    alone = condense(others, "random", ipc=5, storage=storage, preset="smoke")
+    torch.testing.assert_close(made.images[made.labels != 1], alone.images, atol=0.01, rtol=0)
+
+
+def test_the_set_is_saved_as_it_is_stored(tmp_path) -> None:
+    made = condense(uneven(), "dm", ipc=5, short_classes="keep", preset="smoke")
+    made.save(tmp_path / "set.safetensors")
+    assert CondensedSet.load(tmp_path / "set.safetensors").images.equal(made.images)
+
+
+def test_otherwise_the_message_offers_it() -> None:
+    with pytest.raises(UserError, match=r"images of b \(at least 3\).*--short-classes keep"):
+        condense(uneven(), "random", ipc=5)
+    with pytest.raises(UserError, match="all classes of blobs have fewer than 21"):
+        condense(uneven(), "random", ipc=21, short_classes="keep")
+
+
+def test_soft_labels_and_learning_rates_need_equal_classes() -> None:
+    for method, more in (("random", {"labels": "soft"}), ("dd", {}), ("ld", {})):
+        with pytest.raises(UserError, match="short-classes keep"):
+            method_named(method).preset("smoke", short_classes="keep", **more)

@@ -1,0 +1,126 @@
+"""Sets from tensors, and sets of several sets, by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from condense.condensed_set import CondensedSet
+from condense.errors import UserError
+from condense.seeds import generator
+
+PIXELS = torch.rand(4, 3, 8, 8, generator=generator(0))
+LABELS = torch.tensor([0, 0, 1, 1])
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+NORMALISED = (PIXELS - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+
+
+def test_pixels_and_normalised_images_give_the_same_set() -> None:
+    pixels = CondensedSet.from_tensors(PIXELS, LABELS.int(), mean=MEAN, std=STD)
+    normalised = CondensedSet.from_tensors(NORMALISED, LABELS, mean=MEAN, std=STD)
+    assert torch.equal(pixels.images, PIXELS)
+    torch.testing.assert_close(normalised.images, PIXELS)
+    assert (pixels.mean, pixels.std, pixels.class_names) == (MEAN, STD, ("0", "1"))
+    assert normalised.labels.dtype == torch.int64
+
+
+def test_pixels_that_leave_their_range_are_no_normalised_ones() -> None:
+    """Images that are optimised without limits do so; their mean is that of real images."""
+    wide = (PIXELS - 0.5) * 3 + 0.5
+    assert torch.equal(CondensedSet.from_tensors(wide, LABELS, mean=MEAN, std=STD).images, wide)
+    told = CondensedSet.from_tensors(wide, LABELS, mean=MEAN, std=STD, normalised=True)
+    assert not torch.equal(told.images, wide)
+    with pytest.raises(UserError, match=r"give the mean and std .*, or normalised=False"):
+        CondensedSet.from_tensors(wide, LABELS)
+
+
+def test_without_constants_those_of_the_images_are_taken() -> None:
+    made = CondensedSet.from_tensors(PIXELS, LABELS)
+    assert made.mean == pytest.approx(PIXELS.mean((0, 2, 3)).tolist())
+    assert made.std == pytest.approx(PIXELS.std((0, 2, 3), correction=0).tolist())
+
+
+def test_soft_labels_are_probabilities_or_logits() -> None:
+    logits = torch.tensor([[2.0, -1.0], [0.5, 0.5], [-1.0, 3.0], [0.0, 1.0]])
+    for given in (logits, logits.softmax(1)):
+        made = CondensedSet.from_tensors(PIXELS, given)
+        torch.testing.assert_close(made.labels, logits.softmax(1))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": PIXELS[0]}, r"images are torch.float32 \[3, 8, 8\]"),
+        ({"images": PIXELS * torch.nan}, "NaN"),
+        ({"images": PIXELS[:0], "labels": LABELS[:0]}, "images are empty"),
+        ({"labels": LABELS[:3]}, r"labels are torch.int64 \[3\]"),
+        ({"labels": LABELS * 2}, "labels are not 0 to 1"),
+        ({"class_names": ["a"]}, "labels are not 0 to 0"),
+        ({"mean": (0.5,), "std": (0.5,)}, "not one number per channel"),
+        ({"mean": MEAN, "std": (0.0, 1.0, 1.0)}, "std is not above 0"),
+    ],
+)
+def test_tensors_that_are_no_set(changes: dict[str, Any], message: str) -> None:
+    given = {"images": PIXELS, "labels": LABELS, **changes}
+    with pytest.raises(UserError, match=message):
+        CondensedSet.from_tensors(**given)
+
+
+def parts() -> list[CondensedSet]:
+    """Two classes with two images each, and one class with one image."""
+    return [
+        CondensedSet(PIXELS, LABELS, MEAN, STD, ("a", "b"), {"method": "dsa"}),
+        CondensedSet(PIXELS[:1], LABELS[:1], MEAN, STD, ("c",), {"method": "dm"}),
+    ]
+
+
+def test_merged_sets_count_their_labels_on(tmp_path: Any) -> None:
+    merged = CondensedSet.merge(parts())
+    assert merged.labels.tolist() == [0, 0, 1, 1, 2]
+    assert torch.equal(merged.images, torch.cat([PIXELS, PIXELS[:1]]))
+    assert (merged.class_names, merged.mean, merged.std) == (("a", "b", "c"), MEAN, STD)
+    assert merged.provenance == {"merged": [{"method": "dsa"}, {"method": "dm"}]}
+    merged.save(tmp_path / "merged.safetensors")
+    assert torch.equal(CondensedSet.load(tmp_path / "merged.safetensors").labels, merged.labels)
+
+
+def test_merged_constants_are_those_of_all_classes() -> None:
+    """Of 2 classes with mean 0.2 and std 0.1, and 1 with mean 0.5 and std 0.4."""
+    one, two = parts()
+    one = replace(one, mean=(0.2,) * 3, std=(0.1,) * 3)
+    two = replace(two, mean=(0.5,) * 3, std=(0.4,) * 3)
+    merged = CondensedSet.merge([one, two])
+    assert merged.mean == pytest.approx((0.3,) * 3)
+    second = (2 * (0.1**2 + 0.2**2) + (0.4**2 + 0.5**2)) / 3
+    assert merged.std == pytest.approx(((second - 0.3**2) ** 0.5,) * 3)
+
+
+def test_merged_soft_labels_are_zero_for_the_classes_of_others() -> None:
+    one, two = parts()
+    one = replace(one, labels=torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.0, 1.0]]))
+    with pytest.raises(UserError, match="5 images with soft labels"):
+        CondensedSet.merge([one, two])
+    two = replace(two, images=PIXELS[:2], labels=LABELS[:2])
+    merged = CondensedSet.merge([two, one])
+    assert merged.labels[:2].tolist() == [[1, 0, 0], [1, 0, 0]]
+    assert torch.equal(merged.labels[2:, 1:], one.labels)
+    assert not merged.labels[2:, 0].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"class_names": ("b",)}, "common: b"),
+        ({"images": torch.zeros(1, 3, 9, 8)}, "images of one shape"),
+        ({"distill_lrs": torch.ones(1, 1)}, "learnt learning rates"),
+    ],
+)
+def test_sets_that_do_not_go_together(change: dict[str, Any], message: str) -> None:
+    one, two = parts()
+    with pytest.raises(UserError, match=message):
+        CondensedSet.merge([one, replace(two, **change)])
+    with pytest.raises(UserError, match="no set to merge"):
+        CondensedSet.merge([])
