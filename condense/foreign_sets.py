@@ -162,12 +162,8 @@ def _tensors_in(content: Any, path: Path) -> Tensors:
 
 
 def _checked(images: Any, labels: Any, lr: Any, path: Path) -> Tensors:
-    if not (
-        isinstance(images, Tensor)
-        and isinstance(labels, Tensor)
-        and images.ndim == 4
-        and len(images)
-    ):
+    given = isinstance(images, Tensor) and isinstance(labels, Tensor)
+    if not (given and images.ndim == 4 and images.numel()):
         raise UserError(
             f"{path} has no images [n, c, h, w] with labels; known are (images, labels), a "
             f"dictionary with {IMAGE_KEYS[0]} and {LABEL_KEYS[0]}, and images_….pt beside "

@@ -29,9 +29,9 @@ BRIEF = {
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with all that the page names."""
-    write_photos(tmp_path / "photos")
-    pixels = np.random.default_rng(0).random((20, 3, 16, 16))
-    np.savez(tmp_path / "archive.npz", x_train=pixels, y_train=np.array(["cat", "dog"] * 10))
+    write_photos(tmp_path / "photos", per_class=13)
+    pixels = np.random.default_rng(0).random((26, 3, 16, 16))
+    np.savez(tmp_path / "archive.npz", x_train=pixels, y_train=np.array(["cat", "dog"] * 13))
     small = load_condensed("mnist", ipc=1)
     name = "res_DSA_MNIST_ConvNet_1ipc.pt"
     torch.save({"data": [[small.normalised(), small.labels]]}, tmp_path / name)

@@ -11,6 +11,7 @@ from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.data.labels import listed
 from condense.errors import UserError
+from condense.methods.selection import require_images
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
 
@@ -32,17 +33,18 @@ def with_short_classes(
     short = counts < settings.ipc
     if not short.any():
         return condense(data)
+    require_images(data, 1)
     names = [data.class_names[label] for label in short.nonzero()[:, 0].tolist()]
     if settings.short_classes == "refuse":
         raise UserError(
-            f"{data.name} has fewer than {settings.ipc} training images of {listed(names)} (at "
-            f"least {int(counts.min())}): use fewer images per class, or --short-classes keep to "
-            "keep their real images"
+            f"{data.name} has fewer than {settings.ipc} training images of {listed(names)}: use "
+            f"fewer images per class (--ipc {int(counts.min())}), or --short-classes keep, then "
+            "such classes keep their real images"
         )
     if short.all():
         raise UserError(
             f"all classes of {data.name} have fewer than {settings.ipc} training images: use fewer "
-            "images per class"
+            f"images per class (--ipc {int(counts.min())})"
         )
     large = (~short).nonzero()[:, 0]
     made = condense(data.with_classes(large.tolist()))
