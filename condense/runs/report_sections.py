@@ -1,0 +1,72 @@
+"""Sections that the reports of all commands have: settings and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from condense.runs.html_report import Section, Table, Text
+
+_ABOUT_THE_RUN = ("seed", "preset", "deterministic")
+
+
+def settings_section(
+    config: Mapping[str, Any], differing: Sequence[tuple[str, Any, Any]]
+) -> Section:
+    """The settings that differ from the preset, and all settings to unfold.
+
+    Args:
+        config: the content of config.json.
+        differing: from `condense.config.serialization.differences`.
+    """
+    preset = config["settings"]["common"]["preset"]
+    rows = [(flag(name), shown(before), shown(after)) for name, before, after in differing]
+    everything = Table(
+        [(flag(name), shown(value)) for name, value in _flat(config["settings"])],
+        folded="All settings",
+    )
+    if not rows:
+        return Section("Settings", [Text(f"All are those of the preset {preset}."), everything])
+    table = Table(rows, ["setting", f"preset {preset}", "this run"])
+    return Section("Settings that differ from the preset", [table, everything])
+
+
+def provenance_section(config: Mapping[str, Any]) -> Section:
+    """What the run was made from: code, images, device, seed."""
+    common = config["settings"]["common"]
+    rows = [("command", shown(config.get("command"))), ("version", shown(config.get("version")))]
+    rows += [("commit", config["commit"])] if config.get("commit") else []
+    rows += [(key, shown(common[key])) for key in _ABOUT_THE_RUN if key in common]
+    rows.append(("device", shown(config.get("device"))))
+    data = config["data"]
+    for each in data if isinstance(data, list) else [data]:
+        size = "×".join(map(str, each["shape"]))
+        counts = f"{each['train']} training and {each['test']} test images of {each['classes']}"
+        rows.append((f"images: {each['name']}", f"{counts} classes, {size}"))
+        rows.append(("their SHA-256", each["sha256"]))
+    return Section("Provenance", [Table(rows)])
+
+
+def flag(name: str) -> str:
+    """The name of a setting as a flag is written, without its dashes in front."""
+    return name.removeprefix("settings.").removeprefix("eeil.").replace("_", "-")
+
+
+def shown(value: object) -> str:
+    """A setting as text."""
+    if value is None:
+        return "none"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of nested settings, without those that do not change the result."""
+    for name, value in settings.items():
+        if name == "common":
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
