@@ -1,4 +1,4 @@
-"""The command line: `python -m condense run | evaluate | show | methods | zoo`."""
+"""The command line: `python -m condense run | evaluate | show | export | methods | zoo`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from condense.config.methods import GradientMatching, MethodSettings
 from condense.config.presets import preset as preset_of
 from condense.config.serialization import differences
 from condense.errors import UserError
+from condense.export.command import export_set
 from condense.methods.registry import AUTO, METHODS, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
@@ -327,6 +328,7 @@ COMMANDS = {
     "run": run,
     "evaluate": evaluate_set,
     "show": show,
+    "export": export_set,
     "methods": methods,
     "zoo": zoo,
 }
