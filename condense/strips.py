@@ -17,17 +17,22 @@ COLUMNS = 12
 CLASSES = 100
 """Images of a class and classes that are shown at most."""
 _HIGHEST = 64
-_NUMBERS = 2_000_000
-"""Numbers in all strips together, about."""
+NUMBERS = 2_000_000
+"""Of the strips of a report."""
 
 
-def strips(condensed: CondensedSet) -> Strips:
-    """A row of images for each class, with its name; images are shown at most 64 pixels high."""
+def strips(condensed: CondensedSet, most: int = NUMBERS) -> Strips:
+    """A row of images for each class, with its name; images are shown at most 64 pixels high.
+
+    Args:
+        condensed: the set.
+        most: numbers in all strips together, about: fewer images are shown of large sets.
+    """
     channels, height, width = condensed.shape
     shrink = min(1.0, _HIGHEST / height)
     size = max(1, round(height * shrink)), max(1, round(width * shrink))
     names = condensed.class_names[:CLASSES]
-    fitting = _NUMBERS // (len(names) * channels * math.prod(size))
+    fitting = most // (len(names) * channels * math.prod(size))
     columns = max(1, min(COLUMNS, fitting))
     labels = condensed.hard_labels
     rows = [condensed.images[labels == label][:columns] for label in range(len(names))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,17 @@ def provenance_section(config: Mapping[str, Any]) -> Section:
 def flag(name: str) -> str:
     """The name of a setting as a flag is written, without its dashes in front."""
     return name.removeprefix("settings.").removeprefix("eeil.").replace("_", "-")
+
+
+def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
+    """The settings that differ from the preset as flags of a command line."""
+    flags = []
+    for name, _, value in differing:
+        if isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{flag(name)}")
+        else:
+            flags.append(f"--{flag(name)} {'None' if value is None else shlex.quote(shown(value))}")
+    return flags
 
 
 def shown(value: object) -> str:
