@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from condense.runs.html_report import Section, Table, Text
@@ -68,6 +69,8 @@ def shown(value: object) -> str:
     """A setting as text."""
     if value is None:
         return "none"
+    if isinstance(value, Path):
+        return str(value.absolute())  # as in config.json, from which a resumed run reads it
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value)) or "none"
     return str(value)
