@@ -31,7 +31,8 @@ def export_set(argv: list[str]) -> None:
     """Write a condensed set as files for other programs."""
     settings = read_flags(Export, argv, "python -m condense export")
     from condense.condensed_set import CondensedSet
-    from condense.export.formats import clipped, export
+    from condense.export.formats import export
+    from condense.export.png import clipped
     from condense.zoo import file_of
 
     condensed = CondensedSet.load(file_of(settings.set))

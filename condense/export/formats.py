@@ -13,11 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
-from torchvision.transforms.functional import to_pil_image
 
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
+from condense.export.hub import write_repository
+from condense.export.png import png_images
 from condense.runs.io import TEMPORARY, atomic_write, writing
 
 Format = Literal["folder", "npz", "pt", "parquet"]
@@ -59,21 +59,8 @@ def export(condensed: CondensedSet, to: Format, out: Path, license_name: str = "
         if to == "folder":
             _write_images(condensed, folder)
         else:
-            from condense.export.hub import write_repository
-
             write_repository(condensed, folder, license_name)
     return _LOADED_BY[to].format(out=out)
-
-
-def png_images(condensed: CondensedSet) -> list[Image.Image]:
-    """The images with 8 bits per number."""
-    pixels = (condensed.images.clamp(0, 1) * 255).round().to(torch.uint8)
-    return [to_pil_image(image) for image in pixels]
-
-
-def clipped(condensed: CondensedSet) -> float:
-    """The fraction of numbers below black or above white, which PNG files cut off."""
-    return float(((condensed.images < 0) | (condensed.images > 1)).float().mean())
 
 
 def folder_names(class_names: tuple[str, ...]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
-from condense.export.formats import clipped, png_images
+from condense.export.png import clipped, png_images
 from condense.runs.report_sections import flag, shown
 
 DATA = "data/train-00000-of-00001.parquet"

@@ -13,7 +13,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.functional import to_tensor
 
 from condense import CondensedSet, UserError, condense, load, load_condensed
-from condense.export.formats import clipped, export, folder_names
+from condense.export.formats import export, folder_names
+from condense.export.png import clipped
 from tests.condense.test_condensed_set import a_set, a_set_with_lrs, a_soft_set
 
 
