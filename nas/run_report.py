@@ -12,7 +12,7 @@ from condense.runs.report_sections import provenance_section, settings_section
 from condense.runs.run_dir import CONDENSED
 from condense.strips import strips
 from nas import report
-from nas.settings import label
+from nas.settings import CHANGING_NOTHING, label
 from nas.storage import JOURNAL
 from nas.table import TABLE, GroundTruth, Row
 from nas.table import Table as Architectures
@@ -69,7 +69,7 @@ def write_report(
     sections += [
         Section("Use the results", [Code("In the folder of this report:", LOAD)]),
         Section("What to run next", _next(folder, summary)),
-        settings_section(folder.config, differing),
+        settings_section(folder.config, differing, CHANGING_NOTHING),
         provenance_section(folder.config),
     ]
     page = Report(

@@ -16,7 +16,15 @@ from condense.cli.run import open_run
 from condense.config.serialization import differences
 from condense.runs.report import list_files
 from condense.runs.run_dir import CONDENSED
-from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
+from nas.settings import (
+    CHANGING_NOTHING,
+    PROXIES,
+    UNCONDENSED,
+    Search,
+    label,
+    search_preset,
+    training_preset,
+)
 
 if TYPE_CHECKING:
     from condense import Checkpointer, CondensedSet, ImageData
@@ -26,8 +34,6 @@ if TYPE_CHECKING:
     from nas.table import GroundTruth, Table
 
 PROG = "python -m nas.search"
-CHANGING_NOTHING = ("workers", "timeout", "storage")
-"""Flags that may be changed with --resume."""
 
 
 def defaults(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,25 @@ _ABOUT_THE_RUN = ("seed", "preset", "deterministic")
 
 
 def settings_section(
-    config: Mapping[str, Any], differing: Sequence[tuple[str, Any, Any]]
+    config: Mapping[str, Any],
+    differing: Sequence[tuple[str, Any, Any]],
+    without: Collection[str] = (),
 ) -> Section:
     """The settings that differ from the preset, and all settings to unfold.
 
     Args:
         config: the content of config.json.
         differing: from `condense.config.serialization.differences`.
+        without: settings that do not change the result.
     """
     preset = config["settings"]["common"]["preset"]
     rows = [(flag(name), shown(before), shown(after)) for name, before, after in differing]
     everything = Table(
-        [(flag(name), shown(value)) for name, value in _flat(config["settings"])],
+        [
+            (flag(name), shown(value))
+            for name, value in _flat(config["settings"])
+            if name not in without
+        ],
         folded="All settings",
     )
     if not rows:
@@ -77,7 +84,7 @@ def shown(value: object) -> str:
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Names and values of nested settings, without those that do not change the result."""
+    """Names and values of nested settings, without `common`."""
     for name, value in settings.items():
         if name == "common":
             continue
