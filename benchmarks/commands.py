@@ -15,6 +15,9 @@ from condense.errors import UserError
 from condense.runs.io import read_json
 from condense.runs.run_dir import CONFIG, SUMMARY
 
+ALONE = ("--compare", "none")
+"""Of `condense run`: the tables have their own rows of random and herded images."""
+
 AS_PUBLISHED = {
     "storage": "float32",
     "evaluation.num-eval": 5,
@@ -54,7 +57,8 @@ def run_to_the_end(
     """
     if not (out / SUMMARY).exists():
         resume = (out / CONFIG).exists()
-        place = ["--resume", str(out)] if resume else [*flags, "--out", str(out)]
+        alone = ALONE if list(command) == ["condense", "run"] else ()
+        place = ["--resume", str(out)] if resume else [*flags, *alone, "--out", str(out)]
         done = subprocess.run(
             [sys.executable, "-m", *command, *place, "--quiet"],
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},

@@ -1,4 +1,4 @@
-"""The command line: `python -m condense run | evaluate | show | methods | zoo`."""
+"""The command line: `python -m condense run | evaluate | show | export | methods | zoo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import tyro
 
@@ -18,16 +18,18 @@ from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
 from condense.cli.ranks import as_rank
 from condense.cli.run import open_run
-from condense.config.evaluation import Evaluation
+from condense.config.evaluation import Compare, Evaluation
 from condense.config.methods import GradientMatching, MethodSettings
 from condense.config.presets import preset as preset_of
+from condense.config.serialization import differences
 from condense.errors import UserError
+from condense.export.command import export_set
 from condense.methods.registry import AUTO, METHODS, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
 from condense.runs.progress import Progress
-from condense.runs.report import list_files, text_table
+from condense.runs.report import text_table
 from condense.runs.run_dir import CONDENSED, RunFolder
 from condense.validation import at_least
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
     from condense.data.image_data import ImageData
     from condense.evaluation import Accuracy
+    from condense.run_report import Tested
 
 PROG = "python -m condense"
 METHOD_HELP = (
@@ -54,6 +57,9 @@ class Run:
     settings: tyro.conf.OmitArgPrefixes[MethodSettings] = field(default_factory=GradientMatching)
     evaluation: Evaluation = field(default_factory=Evaluation)
     """Evaluation of the set; --evaluation.num-eval 0 turns it off."""
+    compare: Compare = "random"
+    """Also test random or herded images in the bytes of the set, or both. Each takes as long as
+    the evaluation of the set; none turns it off."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
@@ -71,6 +77,9 @@ class Evaluate:
     """Dataset for testing: a name or a path, as for run. Default: that the set was made from; a
     .pt file does not say that."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
+    compare: Compare = "random"
+    """Also test random or herded images in the bytes of the set, or both. Each takes as long as
+    the evaluation of the set; none turns it off."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
@@ -112,7 +121,7 @@ def run(argv: list[str]) -> None:
 
 
 def _run(settings: Run) -> None:
-    from condense.evaluation import evaluate
+    from condense.run_report import Tested, finish
     from condense.training.ranks import world_size
 
     common = settings.common
@@ -127,19 +136,19 @@ def _run(settings: Run) -> None:
     with open_run(f"{PROG} run", settings, what, **about) as folder:
         condensed, seconds, from_cache = _condensed(folder, settings, data)
         condensed.grid(folder.path / "condensed.png")
-        accuracy = None
+        tested = Tested(None, seconds=seconds)
         if settings.evaluation.num_eval:
-            with _tests(folder, common) as tests:
-                accuracy = evaluate(
-                    condensed, data, settings.evaluation, seed=common.seed, checkpointer=tests
-                )
+            tested = replace(_tested(folder, settings, condensed, data), seconds=seconds)
+            accuracy = cast("Accuracy", tested.accuracy)
             condensed = condensed.with_provenance(
                 accuracy=accuracy.mean,
                 accuracy_std=accuracy.std,
                 evaluation=plain(asdict(settings.evaluation)),
             )
             condensed.save(folder.path / CONDENSED)
-        _finish(folder, settings, condensed, accuracy, seconds, from_cache=from_cache)
+        base = _run_defaults(settings.method, common.preset)
+        differing = differences(settings, base, without=("common", "dataset", "method"))
+        finish(folder, condensed, settings.evaluation, tested, differing, from_cache=from_cache)
 
 
 def evaluate_set(argv: list[str]) -> None:
@@ -149,7 +158,7 @@ def evaluate_set(argv: list[str]) -> None:
 
 
 def _evaluate_set(settings: Evaluate) -> None:
-    from condense.evaluation import evaluate
+    from condense.run_report import finish
     from condense.zoo import file_of
 
     common, path = settings.common, file_of(settings.set)
@@ -162,11 +171,10 @@ def _evaluate_set(settings: Evaluate) -> None:
         "set": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
     with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
-        with _tests(folder, common) as tests:
-            accuracy = evaluate(
-                condensed, data, settings.evaluation, seed=common.seed, checkpointer=tests
-            )
-        _finish(folder, settings, condensed, accuracy, tests.seconds)
+        tested = _tested(folder, settings, condensed, data)
+        base = _evaluate_defaults(common.preset)
+        differing = differences(settings, base, without=("common", "dataset", "set"))
+        finish(folder, condensed, settings.evaluation, tested, differing)
 
 
 def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageData]:
@@ -211,6 +219,7 @@ def show(argv: list[str]) -> None:
     from condense.data.loading import load
     from condense.data.registry import DATASETS
     from condense.foreign_sets import load_set
+    from condense.run_report import per_class
     from condense.zoo import file_of
 
     data: Any = DATASETS.get(settings.dataset or "")
@@ -221,7 +230,7 @@ def show(argv: list[str]) -> None:
     about = condensed.provenance
     keys = ("dataset", "method", "ipc", "network", "seed", "accuracy", "version")
     rows = [(key, str(about[key])) for key in keys if key in about]
-    sizes = [("images", _per_class(condensed)), ("bytes", str(condensed.bytes))]
+    sizes = [("images", per_class(condensed)), ("bytes", str(condensed.bytes))]
     print(text_table([*rows, *sizes, ("picture", str(settings.out))]))
 
 
@@ -238,14 +247,14 @@ def zoo(argv: list[str]) -> None:
     from condense.zoo import load_named, zoo_names
 
     if settings.name is None:
-        print(text_table((name, *_tested(load_named(name).provenance)) for name in zoo_names()))
+        print(text_table((name, *_zoo_row(load_named(name).provenance)) for name in zoo_names()))
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)
     print(out)
 
 
-def _tested(about: Mapping[str, Any]) -> tuple[str, str]:
+def _zoo_row(about: Mapping[str, Any]) -> tuple[str, str]:
     """The accuracy of a set in the zoo and how it was measured; the network of the set."""
     accuracy, std, tests = 100 * about["accuracy"], 100 * about["accuracy_std"], about["evaluation"]
     augmented = "without augmentation" if tests["augment"] == "none" else "with augmentation"
@@ -342,56 +351,38 @@ def _bar(description: str, common: Common) -> Progress:
     return Progress(description, quiet=common.quiet)
 
 
-def _tests(folder: RunFolder, common: Common) -> FileCheckpointer:
-    return folder.checkpointer("evaluation", history=False, show=_bar("testing", common))
+def _tested(
+    folder: RunFolder, settings: Run | Evaluate, condensed: CondensedSet, data: ImageData
+) -> Tested:
+    """The accuracy of the set and of its baselines; the seconds of the test of the set."""
+    from condense.baselines import Protocol, compared
+    from condense.evaluation import evaluate
+    from condense.run_report import Tested
+    from condense.runs.cache import Cache
 
+    common, evaluation = settings.common, settings.evaluation
 
-def _per_class(condensed: CondensedSet) -> str:
-    """The number of images of each class, as text; short classes may have fewer."""
-    few, many = (int(count) for count in condensed.hard_labels.bincount().aminmax())
-    return f"{many} per class" if few == many else f"{few} to {many} per class"
+    def tests(baseline: str | None = None) -> FileCheckpointer:
+        name = f"evaluation-{baseline}" if baseline else "evaluation"
+        bar = _bar(f"testing {baseline or 'the set'}", common)
+        return folder.checkpointer(name, history=False, show=bar)
 
-
-def _finish(
-    folder: RunFolder,
-    settings: Run | Evaluate,
-    condensed: CondensedSet,
-    accuracy: Accuracy | None,
-    seconds: float,
-    **more: Any,
-) -> None:
-    """Write the summary, and print the result and the paths of the files."""
-    about = condensed.provenance
-    folder.write_summary(
-        {
-            **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
-            "images_per_class": condensed.ipc,
-            "bytes": condensed.bytes,
-            "accuracy_mean": accuracy and accuracy.mean,
-            "accuracy_std": accuracy and accuracy.std,
-            "accuracies": accuracy and accuracy.values,
-            "num_eval": len(accuracy.values) if accuracy else 0,
-            "seconds": round(seconds, 1),
-            "device": str(choose_device(settings.common.device)),
-            "preset": settings.common.preset,
-            "seed": settings.common.seed,
-            **more,
-        }
-    )
-    for name in ("checkpoint", "evaluation"):
-        folder.remove_checkpoint(name)
-    size = _per_class(condensed)
-    if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
-        size += f" in the bytes of {about.get('ipc')}"
-    print(f"{about.get('dataset')}, {about.get('method')}, {size}: ", end="")
-    print(accuracy if accuracy else "not tested", f"in {seconds:.0f} s")
-    print(list_files(folder.path))
+    with tests() as checkpointer:
+        accuracy = evaluate(
+            condensed, data, evaluation, seed=common.seed, checkpointer=checkpointer
+        )
+        seconds = checkpointer.seconds
+    cache = Cache() if common.cache else None
+    protocol = Protocol(evaluation, common.preset, common.seed, cache, tests)
+    baselines = compared(condensed, data, settings.compare, protocol)
+    return Tested(accuracy, baselines, seconds)
 
 
 COMMANDS = {
     "run": run,
     "evaluate": evaluate_set,
     "show": show,
+    "export": export_set,
     "methods": methods,
     "zoo": zoo,
 }

@@ -67,23 +67,34 @@ def condense(
         method, settings = entry.implementation()(data, settings)
 
     settings = replace(settings, network=settings.network.for_images(data.shape))
-    make = partial(_condense, data, method, settings, seed, cache)
     if cache is None or settings.reads_files:
-        made = make(checkpointer or Checkpointer())
+        made = _condense(data, method, settings, seed, cache, checkpointer or Checkpointer())
     else:
-        key = cache_key(data.fingerprint(), method, settings, seed)
-        ready = find(key, method, settings.ipc)
-        cache.hits += ready is not None
-        made = ready or cache.obtain(
-            key,
-            load=CondensedSet.load,
-            make=make,
-            save=CondensedSet.save,
-            checkpointer=checkpointer,
-        )
+        made = _found_or_made(data, method, settings, seed, cache, checkpointer)
     # Cache and zoo identify images by content, so the names of this dataset are set afterwards.
     about = {"dataset": data.name} | ({"source": plain(data.source)} if data.source else {})
     return replace(made.with_provenance(**about), class_names=data.class_names)
+
+
+def _found_or_made(
+    data: ImageData,
+    method: str,
+    settings: Any,
+    seed: int,
+    cache: Cache,
+    checkpointer: Checkpointer | None,
+) -> CondensedSet:
+    """The set from the zoo or the cache, which keeps it if it must be made."""
+    key = cache_key(data.fingerprint(), method, settings, seed)
+    ready = find(key, method, settings.ipc)
+    cache.hits += ready is not None
+    return ready or cache.obtain(
+        key,
+        load=CondensedSet.load,
+        make=partial(_condense, data, method, settings, seed, cache),
+        save=CondensedSet.save,
+        checkpointer=checkpointer,
+    )
 
 
 def _condense(

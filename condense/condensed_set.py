@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import sha256
 from condense.errors import UserError, one_line
+from condense.runs.html_report import figure_html
 from condense.runs.io import atomic_write, read_tensors, write_tensors
+from condense.seeds import generator
 from condense.set_fields import FORMAT, fields_of_file, fields_of_tensors, merged_fields
 from condense.storage.stored import StoredImages
 
@@ -198,6 +200,24 @@ class CondensedSet:
     def as_dataset(self) -> TensorDataset:
         """(normalised image, label) pairs, for a `DataLoader`."""
         return TensorDataset(self.normalised(), self.targets)
+
+    def loader(
+        self, batch_size: int = 256, *, shuffle: bool = True, seed: int = 0
+    ) -> DataLoader[tuple[Tensor, ...]]:
+        """Batches of `as_dataset`, in an order that depends on the seed and the epoch."""
+        draws = generator(seed, "loader")
+        return DataLoader(self.as_dataset(), batch_size, shuffle=shuffle, generator=draws)
+
+    def __repr__(self) -> str:
+        about = [
+            str(self.provenance[key]) for key in ("dataset", "method") if key in self.provenance
+        ]
+        counts = f"{self.classes} classes, {len(self.images)} images {_size(self.shape)}"
+        return f"CondensedSet({', '.join([*about, counts])}, {self.bytes} bytes)"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the images in a grid."""
+        return figure_html(self.grid(), repr(self))
 
     def check_fits(self, data: ImageData) -> None:
         """Check that the set can replace `data` for training.

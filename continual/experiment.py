@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 from avalanche.benchmarks import CLScenario
+from avalanche.logging import BaseLogger
 from avalanche.training.plugins import SupervisedPlugin
 
 from condense import (
@@ -25,6 +27,7 @@ from condense import (
 from continual.condensed_buffer import CondensedBuffer
 from continual.eeil import EEIL
 from continual.heads import with_heads
+from continual.loggers import Loggers
 from continual.selected_buffers import HerdingBuffer, RandomBuffer
 from continual.settings import ContinualConfig
 from continual.storage_policy import RehearsalBuffer
@@ -88,21 +91,31 @@ class Experiment:
         self, seed: int, checkpointer: Any, before: Checkpoint | None, results: list[SeedResult]
     ) -> SeedResult:
         """Train one seed on the whole stream."""
-        strategy = self._strategy(seed)
         matrix: list[list[float | None]] = []
-        if before and before.state.get("matrix"):
-            matrix = before.value("matrix", list[list[float | None]], self._may_be_matrix)
-            self._restore(strategy, before, len(matrix))
-        total = self.settings.seeds * self.epochs_per_seed
-        step = len(results) * self.epochs_per_seed + self._epochs_until(len(matrix))
-        strategy.plugins.insert(0, _Reporter(checkpointer, step, total, seed))
-        for number, experience in enumerate(self.benchmark.train_stream):
-            if number < len(matrix):
-                continue
-            strategy.train(experience, eval_streams=[])
-            matrix.append(self._test(strategy, number))
-            checkpointer.save(Checkpoint(_tensors(strategy), _state(results, matrix)))
-            checkpointer.flush()
+        sizes: dict[str, int] = {}
+        iterations = 0
+        resuming = before if before and before.state.get("matrix") else None
+        if resuming:
+            matrix = resuming.value("matrix", list[list[float | None]], self._may_be_matrix)
+            iterations = resuming.value("iterations", int, lambda count: count >= 0)
+            sizes = resuming.value("log_sizes", dict[str, int])
+        with Loggers(self.settings.loggers, self.folder.path, seed, sizes, iterations) as logs:
+            strategy = self._strategy(seed, logs.loggers)
+            if resuming:
+                self._restore(strategy, resuming, len(matrix))
+                strategy.clock.train_iterations = iterations
+            total = self.settings.seeds * self.epochs_per_seed
+            step = len(results) * self.epochs_per_seed + self._epochs_until(len(matrix))
+            strategy.plugins.insert(0, _Reporter(checkpointer, step, total, seed))
+            for number, experience in enumerate(self.benchmark.train_stream):
+                if number < len(matrix):
+                    continue
+                strategy.train(experience, eval_streams=[])
+                matrix.append(self._test(strategy, number))
+                state = _state(results, matrix)
+                state |= {"iterations": strategy.clock.train_iterations, "log_sizes": logs.sizes()}
+                checkpointer.save(Checkpoint(_tensors(strategy), state))
+                checkpointer.flush()
         for stale in self.folder.path.glob(f"condensing-{seed}-*.safetensors"):
             self.folder.remove_checkpoint(stale.stem)
         self._keep_memory(strategy.memory, seed)
@@ -111,7 +124,7 @@ class Experiment:
         images = sum(map(len, memory.groups.values()))
         return SeedResult(seed, matrix, images, memory.bytes, seconds)
 
-    def _strategy(self, seed: int) -> EEIL:
+    def _strategy(self, seed: int, loggers: Sequence[BaseLogger] = ()) -> EEIL:
         settings = self.settings
         data = self.tasks[0]
         network = build(settings.eeil.network, data.shape, data.classes, generator(seed, "learner"))
@@ -123,7 +136,7 @@ class Experiment:
             augmentation=augmentation(self.tasks),
             seed=seed,
             device=self.device,
-            evaluator=evaluator(),
+            evaluator=evaluator(loggers),
         )
 
     def _memory(self, seed: int) -> RehearsalBuffer:

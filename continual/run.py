@@ -13,7 +13,10 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.config.serialization import differences
+from condense.runs.plots import plot_history
 from condense.runs.report import list_files
+from condense.runs.run_dir import HISTORY
 from continual.own_streams import is_own, own_spec
 from continual.settings import (
     EEIL_REPLAY,
@@ -126,6 +129,7 @@ def finish(
 ) -> None:
     """Write the figures and the summary; print the results and the paths of the files."""
     from continual import report
+    from continual.run_report import write_report
 
     names = report.short_names([task.name for task in tasks])
     averages = [report.stage_averages(result.matrix) for result in results]
@@ -134,10 +138,15 @@ def finish(
     report.plot_matrix(folder.path / "accuracy_matrix.png", names, matrix)
     report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
-    folder.write_summary({**summary(settings, stream, tasks, results), **about})
+    found = {**summary(settings, stream, tasks, results), **about}
+    plot_history(folder.path / "history.png", folder.path / HISTORY, ("seed", "task", "stage"))
+    base = replace(defaults(settings.common.preset, settings.memory, stream), head=settings.head)
+    differing = differences(settings, base, without=("common", "stream", "memory"))
+    write_report(folder, settings, names, found, differing)
+    folder.write_summary(found)
     folder.remove_checkpoint()
     kind = "with" if settings.distill else "without"
-    print(
+    folder.say(
         f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "
         f"{len(results)} seed{'s' if len(results) > 1 else ''}: test accuracy over the tasks so "
         f"far\n{report.table(names, mean, std)}\n"

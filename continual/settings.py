@@ -216,6 +216,9 @@ def check_condensing(settings: Any, storage: Storage, factor: int) -> Any:
     return settings
 
 
+Logger = Literal["tensorboard", "csv", "text"]
+
+
 @dataclass(frozen=True)
 class TaskSpec:
     """One task of a stream: a dataset, or some classes of a dataset."""
@@ -309,6 +312,9 @@ class ContinualConfig:
     distil from them at replay (DER, Buzzega et al. 2020)."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; results are averaged."""
+    logger: tuple[Logger, ...] = ()
+    """Loggers of Avalanche: accuracy and loss of every epoch and test, in the run folder.
+    --tensorboard is one of them too."""
     eeil: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)
     condensing: Any = field(default_factory=GradientMatching)
     """Settings of the condensation method."""
@@ -323,6 +329,12 @@ class ContinualConfig:
         if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
         check_condensing(self.condensing, self.storage, self.factor)
+
+    @property
+    def loggers(self) -> set[Logger]:
+        """The loggers, with that of --tensorboard."""
+        also: set[Logger] = {"tensorboard"} if self.common.tensorboard else set()
+        return {*self.logger, *also}
 
     def on(self, stream: StreamSpec) -> ContinualConfig:
         """The same settings, with head `auto` replaced by the default head of this stream."""

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
-from avalanche.evaluation.metrics import accuracy_metrics
+from avalanche.evaluation.metrics import accuracy_metrics, loss_metrics
+from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
 
-def evaluator() -> EvaluationPlugin:
-    """The evaluator that `accuracies` requires in a strategy; it prints and logs nothing."""
+def evaluator(loggers: Sequence[BaseLogger] = ()) -> EvaluationPlugin:
+    """The evaluator that `accuracies` requires in a strategy.
+
+    With loggers also the accuracy and loss of every epoch; without, it logs nothing.
+    """
+    if loggers:
+        return EvaluationPlugin(
+            accuracy_metrics(epoch=True, experience=True, stream=True),
+            loss_metrics(epoch=True, experience=True),
+            loggers=loggers,
+        )
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No loggers specified")
         return EvaluationPlugin(accuracy_metrics(experience=True))

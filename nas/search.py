@@ -13,9 +13,18 @@ from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
+from condense.config.serialization import differences
 from condense.runs.report import list_files
 from condense.runs.run_dir import CONDENSED
-from nas.settings import PROXIES, UNCONDENSED, Search, label, search_preset, training_preset
+from nas.settings import (
+    CHANGING_NOTHING,
+    PROXIES,
+    UNCONDENSED,
+    Search,
+    label,
+    search_preset,
+    training_preset,
+)
 
 if TYPE_CHECKING:
     from condense import Checkpointer, CondensedSet, ImageData
@@ -25,8 +34,6 @@ if TYPE_CHECKING:
     from nas.table import GroundTruth, Table
 
 PROG = "python -m nas.search"
-CHANGING_NOTHING = ("workers", "timeout", "storage")
-"""Flags that may be changed with --resume."""
 
 
 def defaults(
@@ -169,6 +176,7 @@ def finish(
 ) -> None:
     """Write the table, the figures and the summary, and print the results and their paths."""
     from nas import report
+    from nas.run_report import dashboard_command, write_report
     from nas.table import TABLE, GroundTruth, Table, rows_of
 
     settings = experiment.settings
@@ -185,11 +193,18 @@ def finish(
     report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
     report.plot_ranking(folder.path / "ranking.png", table, name)
     summary = summarise(experiment, table, ground_truth)
+    base = dataclasses.replace(
+        defaults(settings.common.preset, settings.proxy), dataset=settings.dataset
+    )
+    differing = differences(settings, base, without=("common", *CHANGING_NOTHING))
+    write_report(folder, table, summary, ground_truth, differing)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
     folder.write_summary(summary)
     if not summary["n_remaining"]:
         folder.remove_checkpoint()
-    print(report.lines(summary))
+    folder.say(report.lines(summary))
+    kept = folder.config["settings"]["storage"]
+    print(f"  browse the study: {dashboard_command(str(folder.path), kept)}")
     print(list_files(folder.path))
 
 

@@ -66,6 +66,9 @@ PROXY_HELP = (
     "size. Or the path of a condensed set."
 )
 
+CHANGING_NOTHING = ("workers", "timeout", "storage")
+"""Flags that may be changed with --resume."""
+
 UNCONDENSED = ("early-stopping", "whole", "parameters")
 
 _TRAINING: dict[str, dict[str, dict[str, Any]]] = {

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks.commands import cores, machine
+from benchmarks.commands import ALONE, cores, machine
 from benchmarks.rows import RESULTS, read_rows, spread, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
@@ -59,7 +59,8 @@ def busy_process(wanted: bool) -> Iterator[None]:
 def seconds(command: str, threads: int) -> float:
     """Seconds of a command in a new process, with a temporary run folder."""
     with tempfile.TemporaryDirectory() as folder:
-        arguments = [*shlex.split(command), *FLAGS, "--out", str(Path(folder) / "run")]
+        alone = ALONE if command.startswith("condense run") else ()
+        arguments = [*shlex.split(command), *FLAGS, *alone, "--out", str(Path(folder) / "run")]
         started = time.perf_counter()
         subprocess.run(
             [sys.executable, "-m", *arguments],

@@ -44,6 +44,9 @@ class Common:
     cache: bool = True
     """Look up condensed sets in the cache folder before condensing, and store them there."""
 
+    tensorboard: bool = False
+    """Write metrics and pictures for TensorBoard: tensorboard --logdir RUN/tensorboard."""
+
     def __post_init__(self) -> None:
         check_values(self)
         if not abs(self.seed) <= LARGEST_SEED:

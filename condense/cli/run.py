@@ -10,7 +10,7 @@ from typing import Any
 from condense.cli.common import Settings
 from condense.config.serialization import overrides, record
 from condense.errors import UserError
-from condense.runs.run_dir import SUMMARY, RunFolder
+from condense.runs.run_dir import SUMMARY, RunFolder, version
 
 _NOT_KEPT = ("out", "resume", "quiet")
 
@@ -33,12 +33,16 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
     if common.resume is None:
         kept = record(settings, without=_NOT_KEPT)
         config = {"command": prog, "settings": kept, "overrides": _overrides(settings), **entries}
-        return RunFolder.create(common.out or default_out(what), config)
+        folder = RunFolder.create(common.out or default_out(what), config)
+        folder.tensorboard = common.tensorboard
+        return folder
     folder = RunFolder.open(common.resume)
+    folder.tensorboard = common.tensorboard
     try:
         if folder.finished:
             raise UserError(f"{folder.path} is finished: its results are in {SUMMARY}")
         folder.require(**entries)
+        folder.log.write(f"resumed: version {version()}")
     except BaseException:
         folder.close()
         raise

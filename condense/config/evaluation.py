@@ -10,6 +10,9 @@ from condense.config.network import Network
 from condense.errors import UserError
 from condense.validation import at_least, check_values
 
+Compare = Literal["none", "random", "herding", "both"]
+"""What a set is compared with: random or herded images in its bytes, or both."""
+
 
 @dataclass(frozen=True)
 class Evaluation:

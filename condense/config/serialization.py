@@ -48,6 +48,32 @@ def overrides(settings: Any) -> dict[str, Any]:
     return changed
 
 
+def differences(
+    settings: Any, base: Any, without: Collection[str] = ()
+) -> list[tuple[str, Any, Any]]:
+    """The fields of a dataclass and its nested dataclasses that differ from those of `base`.
+
+    Args:
+        settings: the dataclass.
+        base: one of the same type.
+        without: names of fields to omit, at every level.
+
+    Returns:
+        (name, value in base, value), nested names with dots.
+    """
+    found = []
+    for field in dataclasses.fields(settings):
+        name, value, usual = field.name, getattr(settings, field.name), getattr(base, field.name)
+        if name in without or value == usual:
+            continue
+        if dataclasses.is_dataclass(value) and type(value) is type(usual):
+            inner = differences(value, usual, without)
+            found += [(f"{name}.{key}", before, after) for key, before, after in inner]
+        else:
+            found.append((name, usual, value))
+    return found
+
+
 def rebuild(like: SettingsT, kept: Mapping[str, Any], path: Path) -> SettingsT:
     """A dataclass of the same types as `like`, with the values returned by `record`.
 

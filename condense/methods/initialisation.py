@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -23,6 +25,9 @@ from condense.runs.paths import user_path
 from condense.seeds import generator
 from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.system.memory import check_memory
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tensor:
@@ -128,6 +133,13 @@ def blank_synthetic(data: ImageData, settings: MatchedImages) -> SyntheticImages
     return SyntheticImages(codec, planes, settings)
 
 
+def _picture(images: SyntheticImages, data: ImageData) -> Image:
+    """The images in a grid, one row per class."""
+    learnt = images.images()
+    labels = torch.arange(data.classes).repeat_interleave(learnt.shape[1])
+    return CondensedSet.from_normalised(learnt.flatten(0, 1), labels, data).grid()
+
+
 def match_images(
     data: ImageData,
     settings: MatchedImages,
@@ -160,6 +172,7 @@ def match_images(
         distance = step(images, k)
         require_finite(distance, k)
         checkpointer.report(k + 1, iterations, distance=distance)
+        checkpointer.draw(k + 1, iterations, partial(_picture, images, data))
         checkpointer.save(Checkpoint(images.state(), {"iteration": k + 1}))
     planes = [plane.detach().flatten(0, 1) for plane in images.planes]
     require_finite(float(sum(plane.sum() for plane in planes)), iterations - 1)

@@ -16,12 +16,17 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.closing import Closing
 from condense.runs.csv_log import CSVLog
 from condense.runs.io import is_file
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Checkpointer(Closing):
@@ -40,11 +45,36 @@ class Checkpointer(Closing):
     def report(self, done: int, total: int, **figures: float) -> None:
         """Report that `done` of `total` steps are completed, and the current metrics."""
 
+    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
+        """Offer a picture of the images after `done` of `total` steps; few are drawn."""
+
     def flush(self) -> None:
         """Write the last checkpoint, if it is not written yet."""
 
     def close(self) -> None:
         """Flush, and remove the progress bar."""
+
+
+class Listeners(Checkpointer):
+    """Passes reports and pictures on to several checkpointers; it saves no checkpoints."""
+
+    def __init__(self, *listeners: Checkpointer) -> None:
+        self._listeners = listeners
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Pass the report on."""
+        for listener in self._listeners:
+            listener.report(done, total, **figures)
+
+    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
+        """Pass the picture on."""
+        for listener in self._listeners:
+            listener.draw(done, total, picture)
+
+    def close(self) -> None:
+        """Close all."""
+        for listener in self._listeners:
+            listener.close()
 
 
 class FileCheckpointer(Checkpointer):
@@ -102,6 +132,10 @@ class FileCheckpointer(Checkpointer):
         if self._history is not None:
             self._history.append(done, figures)
         self._show.report(done, total, **figures)
+
+    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
+        """Pass the picture on."""
+        self._show.draw(done, total, picture)
 
     def flush(self) -> None:
         """Write the last checkpoint, after all rows of the history."""

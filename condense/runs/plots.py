@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
+from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from condense.runs.io import atomic_write, plain
+from condense.runs.io import atomic_write, plain, read_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,3 +43,26 @@ def save(figure: Figure, path: str | os.PathLike[str], about: object = None) -> 
         metadata["Description"] = json.dumps(plain(about))
     with atomic_write(path) as temporary:
         FigureCanvasAgg(figure).print_png(str(temporary), metadata=metadata)
+
+
+def plot_history(path: Path, history: Path, without: Collection[str] = ()) -> None:
+    """Plot the columns of a history over the steps, one below the other, to a PNG file.
+
+    Args:
+        path: of the PNG file.
+        history: history.csv of a run.
+        without: columns that are not shown.
+
+    Raises:
+        UserError: the file cannot be read or written.
+    """
+    rows = list(csv.DictReader(io.StringIO(read_text(history))))
+    names = [name for name in rows[0] if name not in ("step", *without)]
+    steps = [int(row["step"]) for row in rows]
+    figure = new_figure(7, 0.6 + 2.2 * len(names), dpi=130)
+    for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
+        axes.plot(steps, [float(row[name] or "nan") for row in rows], linewidth=1.2)
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+    axes.set_xlabel("step")
+    save(figure, path)

@@ -10,6 +10,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from condense.runs.html_report import REPORT
+
 
 def text_table(rows: Iterable[Sequence[str]]) -> str:
     """Rows of equal length as lines, with left-aligned columns two spaces apart."""
@@ -33,6 +35,8 @@ def indented(text: str) -> str:
 
 
 def list_files(run: Path) -> str:
-    """A line for each file of a run folder; the lock and temporary files are hidden."""
-    names = sorted(path.name for path in run.iterdir() if not path.name.startswith("."))
+    """A line for each file of a run folder, the report last; the lock and temporary files are
+    hidden."""
+    names = [path.name for path in run.iterdir() if not path.name.startswith(".")]
+    names.sort(key=lambda name: (name == REPORT, name))
     return indented("\n".join(str(run / name) for name in names))

@@ -20,7 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from condense.errors import UserError
-from condense.runs.checkpointer import Checkpointer, FileCheckpointer
+from condense.runs.checkpointer import Checkpointer, FileCheckpointer, Listeners
 from condense.runs.closing import Closing
 from condense.runs.io import (
     TEMPORARY,
@@ -32,6 +32,8 @@ from condense.runs.io import (
     writing,
 )
 from condense.runs.paths import user_path
+from condense.runs.run_log import RUN_LOG, LoggedProgress, RunLog
+from condense.runs.tensorboard import TENSORBOARD, TensorBoard
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
@@ -60,6 +62,10 @@ class RunFolder(Closing):
     def __init__(self, path: Path, lock: FileLock, config: dict[str, Any]) -> None:
         self.path = path
         self.config = config
+        self.tensorboard = False
+        """Whether reports are also written for TensorBoard; set it before the first of them."""
+        self.log = RunLog(path / RUN_LOG)
+        """The file run.log."""
         self._lock = lock
         self._checkpointers: list[FileCheckpointer] = []
         self._new = False
@@ -91,6 +97,7 @@ class RunFolder(Closing):
             raise
         made = cls(path, lock, full)
         made._new = True
+        made.log.write(f"started: {full.get('command')}, version {full['version']}")
         return made
 
     @classmethod
@@ -141,16 +148,22 @@ class RunFolder(Closing):
         """A checkpointer that writes NAME.safetensors and, with `history`, history.csv.
 
         A run has one history, so only one checkpointer may write it. Open checkpointers are
-        flushed when the folder is closed, so Ctrl-C loses no step.
+        flushed when the folder is closed, so Ctrl-C loses no step. Reports are also written to
+        run.log, and for TensorBoard if that is asked for.
         """
         made = FileCheckpointer(
             self._checkpoint(name),
             history=self.path / HISTORY if history else None,
-            show=show,
+            show=Listeners(*([show] if show else []), *self._logs(name, history)),
             every_seconds=every_seconds,
         )
         self._checkpointers.append(made)
         return made
+
+    def say(self, text: str) -> None:
+        """Print a text, and write it to run.log."""
+        print(text)
+        self.log.write(text)
 
     def remove_checkpoint(self, name: str = "checkpoint") -> None:
         """Remove a checkpoint that is no longer needed."""
@@ -182,6 +195,9 @@ class RunFolder(Closing):
             self._close_checkpointers()
             if isinstance(error, UserError) and self._new:
                 _remove_if_empty(self.path)
+            if self.log.used and self.path.exists():
+                with suppress(UserError):  # the disk is full: that is being reported already
+                    self.log.write(_end(error))
         finally:
             self._lock.release()
         if isinstance(error, KeyboardInterrupt) and not self.finished:
@@ -194,17 +210,34 @@ class RunFolder(Closing):
         finally:
             self._checkpointers = []
 
+    def _logs(self, name: str, history: bool) -> list[Checkpointer]:
+        """What receives the reports of a checkpointer, besides the progress bar."""
+        logs: list[Checkpointer] = [LoggedProgress(self.log, "step" if history else name)]
+        if self.tensorboard:
+            # Each has its own folder: a new event file hides later steps of all others there.
+            folder = self.path / TENSORBOARD / ("history" if history else name)
+            logs.append(TensorBoard(folder))
+        return logs
+
     def _checkpoint(self, name: str) -> Path:
         return self.path / f"{name}.safetensors"
 
 
 def _remove_if_empty(path: Path) -> None:
-    """Remove the folder of a failed run if it contains only a config and a lock."""
+    """Remove the folder of a failed run if it contains only a config, a log and a lock."""
+    own = {CONFIG, RUN_LOG, _LOCK}
     with suppress(OSError):
-        if {item.name for item in path.iterdir()} <= {CONFIG, _LOCK}:
-            for name in (CONFIG, _LOCK):
+        if {item.name for item in path.iterdir()} <= own:
+            for name in own:
                 (path / name).unlink(missing_ok=True)
             path.rmdir()
+
+
+def _end(error: BaseException | None) -> str:
+    """How a run ended, for its log."""
+    if error is None:
+        return "ended"
+    return f"stopped: {type(error).__name__}{f': {error}' if isinstance(error, UserError) else ''}"
 
 
 def provenance() -> dict[str, str | None]:

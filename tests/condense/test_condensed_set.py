@@ -126,6 +126,34 @@ def test_a_class_with_very_many_images_is_shown_by_its_first_ones():
     assert many.grid().tobytes() == few.grid().tobytes()
 
 
+def test_batches_of_the_loader_depend_on_the_seed():
+    condensed = a_set(ipc=4)
+    first, same, other = (
+        [batch for _ in range(2) for batch in condensed.loader(5, seed=seed)] for seed in (0, 0, 1)
+    )
+    assert len(first) == 2 * 3
+    rows = torch.cat([images for images, _ in first[:3]])
+    assert sorted(rows.sum((1, 2, 3)).tolist()) == sorted(
+        condensed.normalised().sum((1, 2, 3)).tolist()
+    )
+    for (images, labels), (again, _), (others, _) in zip(first, same, other, strict=True):
+        assert torch.equal(images, again)
+        assert not torch.equal(images, others)
+        assert labels.dtype == torch.int64
+    in_order = torch.cat([labels for _, labels in condensed.loader(5, shuffle=False)])
+    assert torch.equal(in_order, condensed.labels)
+
+
+def test_what_a_notebook_and_a_terminal_show():
+    condensed = a_set().with_provenance(dataset="<b>")
+    assert repr(condensed) == (
+        "CondensedSet(<b>, dsa, 3 classes, 6 images 8×8 with 3 channels, 4608 bytes)"
+    )
+    html = condensed._repr_html_()
+    assert "&lt;b&gt;" in html
+    assert 'src="data:image/png;base64,' in html
+
+
 def test_rounded_labels_are_proportional_to_probabilities():
     labels = torch.tensor([[255, 0, 0], [85, 170, 0]], dtype=torch.uint8).repeat(3, 1)
     small = replace(a_set(), labels=labels)

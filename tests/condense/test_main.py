@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import condense.api
+import condense.baselines
 import condense.evaluation
 import condense.runs.checkpoint
 import condense.runs.checkpointer
@@ -23,6 +24,7 @@ from condense.config.presets import preset
 from condense.methods.registry import METHODS
 from condense.runs.run_dir import Interrupted
 from condense.zoo import load_condensed
+from tests.helpers.browser import check_page
 from tests.helpers.folders import write_photos
 from tests.helpers.processes import python
 from tests.helpers.split_images import write_images
@@ -31,8 +33,15 @@ SMOKE = ("--preset", "smoke", "--quiet")
 
 
 def test_run_evaluate_show(command, tmp_path):
-    done = command("condense", "run", "--dataset", "digits", "--ipc", "2", "--out", "one", *SMOKE)
+    flags = ("--dataset", "digits", "--ipc", "2", "--tensorboard", *SMOKE)
+    done = command("condense", "run", *flags, "--out", "one")
     assert "digits, dsa, 2 per class:" in done.stdout
+    assert "random images in the same bytes: " in done.stdout
+    assert done.stdout.splitlines()[-1] == "  one/report.html"
+    check_page(tmp_path / "one" / "report.html", "random images", "guessing", "Provenance")
+    assert {path.name for path in (tmp_path / "one" / "tensorboard").iterdir()} == {
+        *("history", "evaluation", "evaluation-random")
+    }
     assert done.stderr == ""
     made = CondensedSet.load(tmp_path / "one" / "condensed.safetensors")
     summary = json.loads((tmp_path / "one" / "summary.json").read_text())
@@ -46,7 +55,19 @@ def test_run_evaluate_show(command, tmp_path):
         "condense", "evaluate", "one/condensed.safetensors", "--dataset", "digits",
         "--num-eval", "1", "--out", "two", *SMOKE,
     )  # fmt: skip
-    assert json.loads((tmp_path / "two" / "summary.json").read_text())["num_eval"] == 1
+    tested = json.loads((tmp_path / "two" / "summary.json").read_text())
+    assert tested["num_eval"] == 1
+    random = tested["baselines"]["random"]["accuracy_mean"]
+    assert tested["improvement"] == {"random": tested["accuracy_mean"] - random}
+    assert not list(tmp_path.glob("*/evaluation*"))
+
+    command(
+        "condense", "evaluate", "one/condensed.safetensors", "--num-eval", "1", "--out", "three",
+        "--compare", "none", *SMOKE,
+    )  # fmt: skip
+    alone = json.loads((tmp_path / "three" / "summary.json").read_text())
+    assert alone["baselines"] == {}
+    assert alone["accuracies"] == tested["accuracies"]
 
     shown = command("condense", "show", "one/condensed.safetensors", "--out", "grid.png")
     assert "method    dsa" in shown.stdout
@@ -58,7 +79,7 @@ def test_run_evaluate_show(command, tmp_path):
 def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
     for out in ("a", "b"):
         command("condense", "run", "--dataset", "digits", "--out", out, "--no-cache", *SMOKE)
-    for name in ("condensed.safetensors", "condensed.png", "history.csv"):
+    for name in ("condensed.safetensors", "condensed.png", "history.csv", "report.html"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
     a, b = (json.loads((tmp_path / out / "summary.json").read_text()) for out in "ab")
     assert {**a, "seconds": 0} == {**b, "seconds": 0}
@@ -111,7 +132,7 @@ def test_killed_twice_and_resumed(command, tmp_path, monkeypatch):
         assert not (tmp_path / "killed" / "summary.json").exists()
         rerun = ["condense", "run", "--resume", "killed", "--quiet"]
     command(*rerun)
-    for name in ("condensed.safetensors", "history.csv"):
+    for name in ("condensed.safetensors", "history.csv", "report.html"):
         whole, killed = ((tmp_path / run / name).read_bytes() for run in ("whole", "killed"))
         assert whole == killed, name
     whole, killed = (
@@ -185,7 +206,7 @@ def interrupt(*arguments, **more):
 
 def test_nothing_is_condensed_twice(command, tmp_path):
     for out in ("a", "b"):
-        command("condense", "run", "--dataset", "digits", "--out", out, *SMOKE)
+        command("condense", "run", "--dataset", "digits", "--compare", "none", "--out", out, *SMOKE)
     assert (tmp_path / "a" / "history.csv").exists()
     assert not (tmp_path / "b" / "history.csv").exists()
     sets = list((tmp_path / "cache").glob("*.safetensors"))

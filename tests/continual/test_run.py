@@ -35,6 +35,7 @@ from continual.settings import (
     StreamSpec,
     condensing_preset,
 )
+from tests.helpers.browser import check_page
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
@@ -64,6 +65,7 @@ def results(folder: Path) -> dict[str, Any]:
     summary.pop("seconds")
     summary["per_seed"].pop("seconds")
     kept = {path.name: path.read_bytes() for path in folder.glob("condensed*.safetensors")}
+    kept["report"] = (folder / "report.html").read_bytes()
     return {"summary": summary, "history": (folder / "history.csv").read_text(), **kept}
 
 
@@ -86,7 +88,7 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
         patch.setattr(Progress, "report", report)
         learn([*TINY, "--memory", memory, "--seeds", "2", "--out", str(whole)])
     expected = results(whole)
-    assert len(expected) == 2 + 2 * len(tasks())
+    assert len(expected) == 3 + 2 * len(tasks())
     interrupted = [path for path in tmp_path.iterdir() if path != whole]
     assert len(interrupted) >= 4
     for folder in interrupted:
@@ -118,6 +120,8 @@ def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixt
     assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
     printed = capsys.readouterr().out
     assert "T3 (+ turned)" in printed
+    assert printed.splitlines()[-1] == f"  {tmp_path / 'again' / 'report.html'}"
+    check_page(tmp_path / "run" / "report.html", "Accuracy matrix", "without forgetting")
     assert f"{tmp_path / 'run' / 'stages.png'}" in printed
 
 

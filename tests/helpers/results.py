@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _TIMES = re.compile(r'(seconds\w*\\?": *)[-+.\de]+')
-_KEPT = ("*.safetensors", "*.png", "*.csv", "summary.json")
+_KEPT = ("*.safetensors", "*.png", "*.csv", "*.html", "summary.json")
 _WORK = ("checkpoint", "evaluation", "condensing")
 """Checkpoints, which a finished run has none of."""
 

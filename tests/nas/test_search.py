@@ -29,6 +29,7 @@ from nas import SharedStudy, Space, TrialResult, compare, search, space_named
 from nas.experiment import Experiment
 from nas.settings import UNCONDENSED, Search, training_preset
 from nas.storage import database_storage
+from tests.helpers.browser import check_page
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
@@ -57,6 +58,7 @@ def results(run: str) -> dict[str, Any]:
         "summary": kept,
         "table": table.to_csv(),
         "history": Path(run, "history.csv").read_text(),
+        "report": Path(run, "report.html").read_bytes(),
     }
 
 
@@ -100,8 +102,11 @@ def test_ground_truth_proxies_and_their_comparison(capsys: pytest.CaptureFixture
             with Image.open(f"{proxy}/{picture}.png") as opened:
                 assert min(opened.size) > 200
     assert found["spearman_all"] == found["baseline_parameters"]["spearman_all"]
+    check_page(Path("random/report.html"), "by the number of parameters", "best of the ground")
     compare.run(["random", "parameters", "ground_truth", "--out", "both.png"])
     printed = capsys.readouterr().out
+    assert "  browse the study: optuna-dashboard random/study.log" in printed
+    assert "\n  random/report.html\n" in printed
     table = printed[printed.index("\nproxy ") + 1 :].splitlines()
     assert [line.split()[0] for line in table[1:4]] == ["random", "parameters", "whole"]
     assert found["best"] in table[2]

@@ -16,7 +16,7 @@ CONFIG = {"command": "python -m condense run", "settings": {"ipc": 1, "network":
 
 
 def names(folder: Path) -> set[str]:
-    return {item.name for item in folder.iterdir()} - {".lock"}
+    return {item.name for item in folder.iterdir()} - {".lock", "run.log"}
 
 
 def tensor_checkpoint(step: int) -> Checkpoint:

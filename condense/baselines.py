@@ -1,0 +1,97 @@
+"""Random and herded images in the bytes of a set: what its accuracy is compared with."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from condense.api import condense
+from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Compare, Evaluation
+from condense.config.methods import Coreset, MethodSettings
+from condense.config.presets import preset
+from condense.config.serialization import rebuild
+from condense.data.image_data import ImageData
+from condense.evaluation import Accuracy, evaluate
+from condense.methods.selection import smallest_class
+from condense.runs.cache import Cache
+from condense.runs.checkpointer import Checkpointer
+
+BASELINES: dict[Compare, tuple[str, ...]] = {
+    "none": (),
+    "random": ("random",),
+    "herding": ("herding",),
+    "both": ("random", "herding"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How a set and its baselines are tested.
+
+    Attributes:
+        evaluation: the settings of the evaluation.
+        preset: gives the settings of the selection.
+        seed: of the selection and the evaluation.
+        cache: where selected sets are kept; None: nowhere.
+        checkpointer: opens a checkpointer for the test of the baseline with this name.
+    """
+
+    evaluation: Evaluation
+    preset: str
+    seed: int
+    cache: Cache | None
+    checkpointer: Callable[[str], AbstractContextManager[Checkpointer]]
+
+
+def compared(
+    condensed: CondensedSet, data: ImageData, compare: Compare, protocol: Protocol
+) -> dict[str, Accuracy]:
+    """The accuracies of the baselines of a set, tested as the set.
+
+    The method of the set itself is not among them. There are none if a class has fewer images
+    than the set has bytes for.
+    """
+    settings = coreset_settings(condensed, protocol.preset)
+    if settings.ipc > smallest_class(data):
+        return {}
+    found = {}
+    for name in BASELINES[compare]:
+        if name == condensed.provenance.get("method"):
+            continue
+        baseline = condense(data, name, settings, seed=protocol.seed, cache=protocol.cache)
+        with protocol.checkpointer(name) as checkpointer:
+            found[name] = evaluate(
+                baseline,
+                data,
+                protocol.evaluation,
+                seed=protocol.seed,
+                checkpointer=checkpointer,
+            )
+    return found
+
+
+def coreset_settings(condensed: CondensedSet, preset_name: str) -> Coreset:
+    """The settings of a coreset in the bytes of the set, stored in the same way.
+
+    Without recorded settings, as in a set from elsewhere, its bytes are those of the file.
+
+    Raises:
+        UserError: the recorded settings are invalid.
+    """
+    like = preset(Coreset, preset_name, storage="float32")
+    made = condensed.provenance.get("settings")
+    names = {field.name for field in dataclasses.fields(MethodSettings)}
+    kept: dict[str, Any] = {"ipc": condensed.ipc}
+    if isinstance(made, dict):
+        kept = {name: value for name, value in made.items() if name in names}
+    elif condensed.stored is not None:
+        about = condensed.stored.metadata
+        whole = condensed.classes * math.prod(condensed.shape)
+        kept = {"ipc": max(1, round(condensed.bytes / whole)), "storage": about["storage"]}
+        kept["factor"] = int(about.get("factor", "1"))
+    return rebuild(like, kept, Path("the provenance of the set"))

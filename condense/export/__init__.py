@@ -1,0 +1,1 @@
+"""A condensed set as files for other programs."""

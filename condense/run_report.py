@@ -1,0 +1,224 @@
+"""The end of `condense run` and `condense evaluate`: summary, printed result, report.html."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from condense.cli.device import choose_device
+from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Evaluation
+from condense.evaluation import Accuracy
+from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Text, write
+from condense.runs.io import is_file
+from condense.runs.plots import plot_history
+from condense.runs.report import list_files
+from condense.runs.report_sections import provenance_section, settings_section
+from condense.runs.run_dir import CONDENSED, HISTORY, RunFolder
+from condense.strips import strips
+
+CURVE = "history.png"
+LOAD = """from condense import CondensedSet
+
+small = CondensedSet.load("{file}")
+small.images, small.labels   # pixels from 0 to 1, [n, c, h, w]
+for images, labels in small.loader(batch_size=64):
+    ...                      # normalised with small.mean and small.std"""
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What was measured on a set.
+
+    Attributes:
+        accuracy: of the set; None if it was not tested.
+        baselines: of random and herded images in its bytes, as far as they were tested.
+        seconds: for making the set, or for testing it if it was made before.
+    """
+
+    accuracy: Accuracy | None
+    baselines: Mapping[str, Accuracy] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def finish(
+    folder: RunFolder,
+    condensed: CondensedSet,
+    evaluation: Evaluation,
+    tested: Tested,
+    differing: Sequence[tuple[str, Any, Any]],
+    **more: Any,
+) -> None:
+    """Write the report and the summary, and print the result and the paths of the files.
+
+    Args:
+        folder: of the run.
+        condensed: the set, made by the run or given to it.
+        evaluation: how it was tested.
+        tested: the results.
+        differing: the settings that differ from the preset.
+        more: further entries of the summary.
+    """
+    if is_file(folder.path / HISTORY):
+        plot_history(folder.path / CURVE, folder.path / HISTORY)
+    write(folder.path, _report(folder, condensed, evaluation, tested, differing))
+    folder.write_summary({**_summary(folder, condensed, tested), **more})
+    for name in ("checkpoint", "evaluation", *(f"evaluation-{name}" for name in tested.baselines)):
+        folder.remove_checkpoint(name)
+    folder.say(result(condensed, tested))
+    print(list_files(folder.path))
+
+
+def result(condensed: CondensedSet, tested: Tested) -> str:
+    """The result as text."""
+    accuracy = tested.accuracy or "not tested"
+    lines = [f"{_title(condensed)}: {accuracy} in {tested.seconds:.0f} s"]
+    for name, baseline in tested.baselines.items():
+        lines.append(f"{_named(name)} in the same bytes: {baseline}; {_gain(tested, baseline)}")
+    return "\n".join(lines)
+
+
+def per_class(condensed: CondensedSet) -> str:
+    """The number of images of each class, as text; short classes may have fewer."""
+    few, many = (int(count) for count in condensed.hard_labels.bincount().aminmax())
+    return f"{many} per class" if few == many else f"{few} to {many} per class"
+
+
+def _title(condensed: CondensedSet) -> str:
+    about = condensed.provenance
+    size = per_class(condensed)
+    if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
+        size += f" in the bytes of {about.get('ipc')}"
+    return f"{about.get('dataset')}, {about.get('method')}, {size}"
+
+
+def _named(baseline: str) -> str:
+    return f"{'herded' if baseline == 'herding' else baseline} images"
+
+
+def _gain(tested: Tested, baseline: Accuracy) -> str:
+    """The improvement over a baseline, as text."""
+    assert tested.accuracy is not None
+    points = 100 * (tested.accuracy.mean - baseline.mean)
+    return f"the set is {abs(points):.1f} points {'better' if points >= 0 else 'worse'}"
+
+
+def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict[str, Any]:
+    about, common = condensed.provenance, folder.config["settings"]["common"]
+    accuracy, baselines = tested.accuracy, tested.baselines
+    return {
+        **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
+        "images_per_class": condensed.ipc,
+        "bytes": condensed.bytes,
+        **_figures(accuracy),
+        "num_eval": len(accuracy.values) if accuracy else 0,
+        "baselines": {name: _figures(baseline) for name, baseline in baselines.items()},
+        "improvement": {
+            name: accuracy.mean - baseline.mean for name, baseline in baselines.items() if accuracy
+        },
+        "seconds": round(tested.seconds, 1),
+        "device": str(choose_device(common["device"])),
+        "preset": common["preset"],
+        "seed": common["seed"],
+    }
+
+
+def _figures(accuracy: Accuracy | None) -> dict[str, Any]:
+    return {
+        "accuracy_mean": accuracy and accuracy.mean,
+        "accuracy_std": accuracy and accuracy.std,
+        "accuracies": accuracy and accuracy.values,
+    }
+
+
+def _report(
+    folder: RunFolder,
+    condensed: CondensedSet,
+    evaluation: Evaluation,
+    tested: Tested,
+    differing: Sequence[tuple[str, Any, Any]],
+) -> Report:
+    accuracy = tested.accuracy
+    made_here = is_file(folder.path / CONDENSED)
+    file = CONDENSED if made_here else str(folder.config["settings"]["set"])
+    sections = [Section("The images", [strips(condensed)])]
+    if is_file(folder.path / CURVE):
+        caption = f"The values of {HISTORY} while the images were learnt."
+        sections.append(Section("Curve", [Picture(folder.path / CURVE, caption)]))
+    sections += [
+        Section("Use the set", _use(file, made_here)),
+        Section("What to run next", _next(file, tested)),
+        settings_section(folder.config, differing),
+        provenance_section(folder.config),
+    ]
+    return Report(
+        title=_title(condensed),
+        command=folder.config["command"],
+        figure=_per_cent(accuracy) if accuracy else f"{len(condensed.images)} images",
+        about=_protocol(evaluation, len(accuracy.values))
+        if accuracy
+        else "The set was not tested.",
+        bars=_bars(condensed, tested) if accuracy else (),
+        note=_note(tested) if accuracy else "",
+        sections=sections,
+    )
+
+
+def _per_cent(accuracy: Accuracy) -> str:
+    return str(accuracy).partition(" (")[0]
+
+
+def _protocol(evaluation: Evaluation, networks: int) -> str:
+    """How the accuracy was measured, in a sentence."""
+    augmented = "without" if evaluation.augment == "none" else "with"
+    several = f"{networks} new networks" if networks > 1 else "one new network"
+    return (
+        f"Accuracy on the real test images of {several} ({evaluation.network}), trained on these "
+        f"images alone, {augmented} augmentation."
+    )
+
+
+def _bars(condensed: CondensedSet, tested: Tested) -> list[Bar]:
+    assert tested.accuracy is not None
+    rows = [("this set", tested.accuracy), *((_named(n), a) for n, a in tested.baselines.items())]
+    bars = [Bar(label, found.mean, _per_cent(found)) for label, found in rows]
+    bars[0] = Bar("this set", tested.accuracy.mean, _per_cent(tested.accuracy), main=True)
+    chance = 1 / condensed.classes
+    return [*bars, Bar("guessing", chance, f"{100 * chance:.1f} %")]
+
+
+def _note(tested: Tested) -> str:
+    """What the baselines are, and which is missing."""
+    if not tested.baselines:
+        return "No baseline was measured: --compare both adds random and herded images."
+    gains = "; ".join(
+        f"{_gain(tested, baseline)} than {_named(name)}"
+        for name, baseline in tested.baselines.items()
+    )
+    missing = "" if "herding" in tested.baselines else " --compare both adds herded images."
+    return f"All have the same bytes, storage and training: {gains}.{missing}"
+
+
+def _use(file: str, made_here: bool) -> list[Block]:
+    where = "In the folder of this report:" if made_here else "Where the command was run:"
+    commands = "\n".join(
+        f"python -m condense export {file} --to {kind}" for kind in ("folder", "npz", "parquet")
+    )
+    return [
+        Code(f"{where}", LOAD.format(file=file)),
+        Code("As files for other programs:", commands),
+    ]
+
+
+def _next(file: str, tested: Tested) -> list[Block]:
+    evaluate = f"python -m condense evaluate {file}"
+    commands = [f"{evaluate} --num-eval 20"] if tested.accuracy else [evaluate]
+    if "herding" not in tested.baselines:
+        commands.append(f"{evaluate} --compare both")
+    commands += [
+        f"{evaluate} --network.architecture resnet18",
+        f"python -m nas.search --proxy {file}",
+    ]
+    text = Text("More networks, the baselines, another architecture, a search on this set:")
+    return [text, Code("", "\n".join(commands))]

@@ -1,0 +1,94 @@
+"""Sections that the reports of all commands have: settings and provenance."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from condense.runs.html_report import Section, Table, Text
+
+_ABOUT_THE_RUN = ("seed", "preset", "deterministic")
+
+
+def settings_section(
+    config: Mapping[str, Any],
+    differing: Sequence[tuple[str, Any, Any]],
+    without: Collection[str] = (),
+) -> Section:
+    """The settings that differ from the preset, and all settings to unfold.
+
+    Args:
+        config: the content of config.json.
+        differing: from `condense.config.serialization.differences`.
+        without: settings that do not change the result.
+    """
+    preset = config["settings"]["common"]["preset"]
+    rows = [(flag(name), shown(before), shown(after)) for name, before, after in differing]
+    everything = Table(
+        [
+            (flag(name), shown(value))
+            for name, value in _flat(config["settings"])
+            if name not in without
+        ],
+        folded="All settings",
+    )
+    if not rows:
+        return Section("Settings", [Text(f"All are those of the preset {preset}."), everything])
+    table = Table(rows, ["setting", f"preset {preset}", "this run"])
+    return Section("Settings that differ from the preset", [table, everything])
+
+
+def provenance_section(config: Mapping[str, Any]) -> Section:
+    """What the run was made from: code, images, device, seed."""
+    common = config["settings"]["common"]
+    rows = [("command", shown(config.get("command"))), ("version", shown(config.get("version")))]
+    rows += [("commit", config["commit"])] if config.get("commit") else []
+    rows += [(key, shown(common[key])) for key in _ABOUT_THE_RUN if key in common]
+    rows.append(("device", shown(config.get("device"))))
+    data = config["data"]
+    for each in data if isinstance(data, list) else [data]:
+        size = "×".join(map(str, each["shape"]))
+        counts = f"{each['train']} training and {each['test']} test images of {each['classes']}"
+        rows.append((f"images: {each['name']}", f"{counts} classes, {size}"))
+        rows.append(("their SHA-256", each["sha256"]))
+    return Section("Provenance", [Table(rows)])
+
+
+def flag(name: str) -> str:
+    """The name of a setting as a flag is written, without its dashes in front."""
+    return name.removeprefix("settings.").removeprefix("eeil.").replace("_", "-")
+
+
+def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
+    """The settings that differ from the preset as flags of a command line."""
+    flags = []
+    for name, _, value in differing:
+        if isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{flag(name)}")
+        else:
+            flags.append(f"--{flag(name)} {'None' if value is None else shlex.quote(shown(value))}")
+    return flags
+
+
+def shown(value: object) -> str:
+    """A setting as text."""
+    if value is None:
+        return "none"
+    if isinstance(value, Path):
+        return str(value.absolute())  # as in config.json, from which a resumed run reads it
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value)) or "none"
+    return str(value)
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values of nested settings, without `common`."""
+    for name, value in settings.items():
+        if name == "common":
+            continue
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

@@ -1,0 +1,165 @@
+"""The sections of report.html of `python -m continual.run`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from condense import CondensedSet
+from condense.runs.html_report import (
+    Bar,
+    Block,
+    Cell,
+    Code,
+    Picture,
+    Report,
+    Section,
+    Strips,
+    Table,
+    Text,
+    write,
+)
+from condense.runs.report_sections import as_flags, provenance_section, settings_section
+from condense.runs.run_dir import RunFolder
+from condense.strips import NUMBERS, strips
+from continual.report import Matrix
+from continual.settings import SELECTION_METHODS, ContinualConfig
+
+LOAD = """from condense import CondensedSet
+
+exemplars = CondensedSet.load("condensed-1.safetensors")   # of the first task
+for images, labels in exemplars.loader(batch_size=64):
+    ...                                                    # normalised"""
+BASELINES = ("random", "herding")
+
+
+def write_report(
+    folder: RunFolder,
+    settings: ContinualConfig,
+    names: Sequence[str],
+    summary: dict[str, Any],
+    differing: Sequence[tuple[str, Any, Any]],
+) -> None:
+    """Write the report of a finished run.
+
+    Args:
+        folder: of the run, with the figures and the exemplars.
+        settings: of the run.
+        names: of the tasks.
+        summary: the content of summary.json.
+        differing: the settings that differ from the preset.
+    """
+    sections = [
+        Section("Accuracy matrix", _matrix(names, summary["accuracy_matrix"])),
+        Section("After each task", [_stages(folder.path)]),
+        Section("The exemplars", _exemplars(folder.path, names)),
+        Section("Curve", [_curve(folder.path)]),
+        Section("Use the exemplars", [Code("In the folder of this report:", LOAD)]),
+        Section("What to run next", _next(settings, summary["stream"], differing)),
+        settings_section(folder.config, differing),
+        provenance_section(folder.config),
+    ]
+    final, std = summary["average_accuracy"][-1], summary["average_accuracy_std"][-1]
+    figure = f"{100 * final:.1f} ± {100 * std:.1f} %" if len(summary["seeds"]) > 1 else _pc(final)
+    report = Report(
+        title=_title(summary),
+        command=folder.config["command"],
+        figure=figure,
+        about=_about(summary, names),
+        bars=_bars(summary, figure, folder.config["data"]),
+        note=f"Forgetting: {100 * summary['forgetting']:.1f} points. {_baselines(settings)}",
+        sections=sections,
+    )
+    write(folder.path, report)
+
+
+def _title(summary: dict[str, Any]) -> str:
+    kind = "with" if summary["distill"] else "without"
+    return (
+        f"{summary['stream']}, {summary['memory']} memory, {summary['head']} head, "
+        f"{kind} distillation"
+    )
+
+
+def _about(summary: dict[str, Any], names: Sequence[str]) -> str:
+    seeds = len(summary["seeds"])
+    over = f", mean of {seeds} seeds" if seeds > 1 else ""
+    return (
+        f"Test accuracy averaged over the {len(names)} tasks after the last one{over}. The memory "
+        f"has {summary['memory_images']} images in {summary['memory_bytes']} bytes."
+    )
+
+
+def _bars(summary: dict[str, Any], figure: str, data: Sequence[dict[str, Any]]) -> list[Bar]:
+    matrix = summary["accuracy_matrix"]
+    learnt = [row[task] for task, row in enumerate(matrix) if row[task] is not None]
+    at_once = sum(learnt) / len(learnt)
+    final = summary["average_accuracy"][-1]
+    classes = [each["classes"] for each in data]
+    # One head for all classes, or a head for each task.
+    chances = [1 / (sum(classes) if summary["head"] == "class" else own) for own in classes]
+    chance = sum(chances) / len(chances)
+    return [
+        Bar("after the last task", final, figure, main=True),
+        Bar("without forgetting", at_once, _pc(at_once)),
+        Bar("guessing", chance, _pc(chance)),
+    ]
+
+
+def _baselines(settings: ContinualConfig) -> str:
+    others = [name for name in BASELINES if name != settings.memory]
+    return (
+        f"Not measured in this run: {' and '.join(others)} images in the same bytes; the commands "
+        "are below."
+    )
+
+
+def _matrix(names: Sequence[str], matrix: Matrix) -> list[Block]:
+    rows = [
+        [f"T{stage + 1}", *("–" if value is None else Cell(_pc(value), value) for value in row)]
+        for stage, row in enumerate(matrix)
+    ]
+    text = Text("Test accuracy on each task (columns) after each stage of training (rows).")
+    return [text, Table(rows, ["after", *names])]
+
+
+def _stages(folder: Path) -> Picture:
+    return Picture(folder / "stages.png", "Mean over the tasks so far, with the spread over seeds.")
+
+
+def _curve(folder: Path) -> Picture:
+    return Picture(folder / "history.png", "Loss and learning rate of each epoch, both stages.")
+
+
+def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:
+    """Strips of each task."""
+    blocks: list[Block] = []
+    for number, name in enumerate(names, 1):
+        condensed = CondensedSet.load(folder / f"condensed-{number}.safetensors")
+        made = strips(condensed, NUMBERS // len(names))
+        blocks.append(Strips(made.strips, f"{name}: {made.caption}"))
+    return blocks
+
+
+def _next(
+    settings: ContinualConfig, stream: str, differing: Sequence[tuple[str, Any, Any]]
+) -> list[Block]:
+    own = ("memory", "stream", "seeds", "logger")
+    changed = [
+        change for change in differing if change[0] not in own and "condensing" not in change[0]
+    ]
+    command = f"python -m continual.run --preset {settings.common.preset} --stream {stream}"
+    common = " ".join([command, *as_flags(changed)])
+    memories = [name for name in BASELINES if name != settings.memory]
+    memories += ["dsa"] if settings.memory in SELECTION_METHODS else []
+    compare = "\n".join(f"{common} --memory {name}" for name in memories)
+    again = f"{common} --memory {settings.memory} --seeds 3"
+    return [
+        Code("Other memories in the same bytes:", compare),
+        Code("The spread over seeds:", again),
+    ]
+
+
+def _pc(value: float) -> str:
+    return f"{100 * value:.1f} %"

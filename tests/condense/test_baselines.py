@@ -1,0 +1,64 @@
+"""What a set is compared with: real images in its bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from condense import CondensedSet, Evaluation, Network, UserError, condense, evaluate, load
+from condense.baselines import Protocol, compared, coreset_settings
+from condense.runs.checkpointer import Checkpointer
+
+QUICK = Evaluation(num_eval=2, epoch_eval_train=2, network=Network(width=4, depth=1))
+
+
+def protocol() -> Protocol:
+    return Protocol(QUICK, "smoke", 3, None, lambda name: Checkpointer())
+
+
+@pytest.mark.parametrize("storage", [{}, {"storage": "pixels", "factor": 2}, {"storage": "dct"}])
+def test_random_images_are_those_of_the_method_random(storage) -> None:
+    data = load("digits")
+    made = condense(data, "dm", preset="smoke", ipc=2, **storage)
+    settings = coreset_settings(made, "smoke")
+    baseline = condense(data, "random", settings, seed=3)
+    assert (baseline.bytes, len(baseline.images)) == (made.bytes, len(made.images))
+    found = compared(made, data, "both", protocol())
+    assert set(found) == {"random", "herding"}
+    assert found["random"] == evaluate(baseline, data, QUICK, seed=3)
+
+
+def test_what_is_compared() -> None:
+    data = load("digits")
+    made = condense(data, "random", preset="smoke", ipc=1)
+    assert compared(made, data, "random", protocol()) == {}
+    assert set(compared(made, data, "both", protocol())) == {"herding"}
+    assert compared(made, data, "none", protocol()) == {}
+
+
+def test_a_set_without_recorded_settings_counts_its_bytes() -> None:
+    data = load("digits")
+    plain = replace(condense(data, "random", preset="smoke", ipc=2), provenance={})
+    assert (coreset_settings(plain, "cpu").ipc, coreset_settings(plain, "cpu").storage) == (
+        2,
+        "float32",
+    )
+    stored = condense(data, "random", preset="smoke", ipc=3, storage="dct")
+    settings = coreset_settings(replace(stored, provenance={}), "cpu")
+    assert settings.storage == stored.stored.metadata["storage"]
+    assert settings.ipc == 3
+
+
+def test_a_class_with_fewer_images_is_not_compared() -> None:
+    data = load("digits")
+    made: CondensedSet = condense(data, "dm", preset="smoke", ipc=2)
+    few = data.train_subset(data.y_train.argsort(stable=True)[-180:])
+    assert compared(made, few, "both", protocol()) == {}
+
+
+def test_invalid_settings_are_one_line() -> None:
+    made = condense(load("digits"), "random", preset="smoke", ipc=2)
+    damaged = made.with_provenance(settings={"ipc": "many"})
+    with pytest.raises(UserError, match="the provenance of the set: ipc cannot be 'many'"):
+        coreset_settings(damaged, "smoke")
