@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -85,11 +85,8 @@ def commands(settings: Gpu) -> Iterator[tuple[str, str]]:
     for name, flags in speeds(settings):
         yield f"fast-and-slow-{name}", f"{speed} 0 {TINY} {flags}"
     for number in (1, 2):
-        tiny = "condense run --dataset digits --method dsa --preset smoke --no-cache --quiet"
-        yield (
-            f"deterministic-{number}",
-            f"{tiny} --deterministic --device {settings.device} --out OUT/run",
-        )
+        tiny = dsa(replace(settings, dataset="digits", preset="smoke"), 10)
+        yield f"deterministic-{number}", f"{tiny} --deterministic --out OUT/run"
     for name, flags in speeds(settings):
         size = TINY if settings.preset == "smoke" else ""
         yield f"speed-{name}", f"{speed} 0.25 {size} {flags}"
@@ -104,7 +101,7 @@ def dsa(settings: Gpu, ipc: int) -> str:
     """DSA with the published settings."""
     return (
         f"condense run --dataset {settings.dataset} --method dsa --preset {settings.preset} "
-        f"--ipc {ipc} --device {settings.device} --no-cache --quiet"
+        f"--ipc {ipc} --device {settings.device} --compare none --no-cache --quiet"
     )
 
 

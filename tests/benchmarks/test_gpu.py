@@ -87,7 +87,7 @@ def test_a_part_that_takes_too_long_ends_as_a_run_does(tmp_path: Path) -> None:
 def test_dsa_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     settings = Gpu(out=tmp_path)
     assert gpu.dsa_again(settings).endswith(
-        "--ipc 10 --device cuda --no-cache --quiet --out OUT/run"
+        "--ipc 10 --device cuda --compare none --no-cache --quiet --out OUT/run"
     )
     (tmp_path / "dsa" / "run").mkdir(parents=True)
     (tmp_path / "dsa" / "run" / "config.json").write_text("{}")

@@ -273,7 +273,7 @@ def test_what_a_memory_has_by_default() -> None:
     assert replay_config(defaults("paper")) == replay_config(defaults("paper", "dm")) == EEIL_REPLAY
     assert replay_config(ours) == replay_config(defaults("cpu", "herding")) == BALANCED_REPLAY
     assert ours == defaults("cpu", "dsa", "no such stream")
-    assert ours.condensing == METHODS["dsa"].preset("cpu", iterations=20)
+    assert ours.condensing == METHODS["dsa"].preset("cpu", iterations=10)
     assert defaults("cpu", "dm").condensing == METHODS["dm"].preset("cpu")
     split = defaults("cpu", "dsa", "split-cifar10")
     assert replay_config(split) == SPLIT_REPLAY
@@ -290,7 +290,9 @@ def test_pixels_are_condensed_whole_or_with_a_factor() -> None:
     assert matched[0].condensing == matched[1].condensing
 
 
-@pytest.mark.parametrize(("factor", "depth", "rate"), [(1, 3, 3), (2, 2, 1), (3, 2, 1), (4, 1, 1)])
+@pytest.mark.parametrize(
+    ("factor", "depth", "rate"), [(1, None, 3), (2, 2, 1), (3, 2, 1), (4, 1, 1)]
+)
 def test_smaller_images_are_condensed_by_a_shallower_network(factor, depth, rate) -> None:
     condensing = defaults("cpu", "dsa", "auto", "pixels", str(factor)).condensing
     assert (condensing.network.depth, condensing.lr_img) == (depth, rate)
