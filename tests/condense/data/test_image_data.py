@@ -436,8 +436,8 @@ def test_load_records_where_the_images_are(tmp_path: Path) -> None:
 def test_load_of_another_size(tmp_path: Path) -> None:
     write(tmp_path / "own.npz", (16, 24, 3))
     assert load(tmp_path / "own.npz", size=8).shape == (3, 8, 8)
-    for bad in ({"size": 7}, {"fit": "pad"}):
-        with pytest.raises(UserError, match=r"size must be|unknown fit"):
+    for bad in ({"size": 7}, {"fit": "pad"}, {"size": 10**9}):
+        with pytest.raises(UserError, match=r"size must be|unknown fit|of memory"):
             load(tmp_path / "own.npz", **bad)  # type: ignore[arg-type]
 
 
