@@ -184,7 +184,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         UserError: the data are not known, not there any more, or other ones than then.
     """
     from condense.condensed_set import CondensedSet
-    from condense.data.loading import source_of
+    from condense.data.loading import available, source_of
     from condense.foreign_sets import is_foreign, load_set
 
     common, asked = settings.common, settings.dataset
@@ -200,7 +200,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
     dataset = asked or source.get("path") or about.get("dataset")
     if not dataset:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
-    if not asked and "path" in source and not Path(dataset).exists():
+    if not asked and "path" in source and not available(dataset):
         raise UserError(
             f"{settings.set} was made from {dataset}, which is not there any more: give --dataset"
         )

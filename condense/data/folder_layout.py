@@ -122,7 +122,7 @@ def _classes(root: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[Path]
 
 def _below(folder: Path) -> Iterator[Path]:
     """All visible files in the folder and in folders within, in the order of their paths."""
-    for inside in sorted(_visible(folder)):
+    for inside in _visible(folder):
         if inside.is_dir():
             # A link to a folder is not followed: it could lead back here.
             yield from [] if inside.is_symlink() else _below(inside)
@@ -131,10 +131,11 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(entry for entry in _visible(path) if entry.is_dir())
+    return [entry for entry in _visible(path) if entry.is_dir()]
 
 
 def _visible(path: Path) -> list[Path]:
+    """What is in the folder and not hidden, in the order of the names."""
     with os.scandir(path) as entries:
-        names = [entry.name for entry in entries]
+        names = sorted(entry.name for entry in entries)
     return [path / name for name in names if name[0] != "." and name not in NOT_SHOWN]

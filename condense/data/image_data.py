@@ -21,6 +21,7 @@ from condense.data.image_tensors import check_split, from_array, middle_square, 
 from condense.data.registry import with_statistics
 from condense.errors import UserError, printable
 from condense.runs.paths import user_path
+from condense.system.memory import check_memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,10 +254,13 @@ class ImageData:
             fit: crop (the square in the middle) or resize (the whole image).
 
         Raises:
-            UserError: the size or `fit` is invalid.
+            UserError: the size or `fit` is invalid, or the images exceed the memory.
         """
         check_size(size, fit)
         channels, height, width = self.shape
+        count = len(self.x_train) + len(self.x_test)
+        # Twice, because the parts of a split are joined.
+        check_memory(2 * count * channels * size**2, f"{self.name} with size {size}: it")
         data = self
         if fit == "crop" and height != width:
             train, test = middle_square(self.x_train), middle_square(self.x_test)

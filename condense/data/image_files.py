@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -30,8 +31,8 @@ def check_size(size: int | None, fit: str) -> None:
     Raises:
         UserError: the images would be too small, or there is no such `fit`.
     """
-    if size is not None and size < SMALLEST_SIDE:
-        raise UserError(f"size must be at least {SMALLEST_SIDE}, not {size}")
+    if size is not None and not (isinstance(size, Integral) and size >= SMALLEST_SIDE):
+        raise UserError(f"size must be a whole number of at least {SMALLEST_SIDE}, not {size}")
     if fit not in get_args(Fit):
         raise unknown("fit", fit, get_args(Fit))
 

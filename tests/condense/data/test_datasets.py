@@ -70,7 +70,8 @@ def test_a_grey_image_among_colours_is_repeated() -> None:
 
 
 def test_hugging_face() -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     features = datasets.Features(
         {"img": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog", "emu"])}
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from condense.data.image_data import ImageData
-from condense.data.loading import available, load
+from condense.data.loading import available, load, source_of
 from condense.data.registry import DATASETS, data_root, measure
 from condense.errors import UserError
 from condense.seeds import generator
@@ -436,6 +436,12 @@ def test_load_records_where_the_images_are(tmp_path: Path) -> None:
 def test_load_of_another_size(tmp_path: Path) -> None:
     write(tmp_path / "own.npz", (16, 24, 3))
     assert load(tmp_path / "own.npz", size=8).shape == (3, 8, 8)
-    for bad in ({"size": 7}, {"fit": "pad"}):
-        with pytest.raises(UserError, match=r"size must be|unknown fit"):
+    for bad in ({"size": 7}, {"fit": "pad"}, {"size": 10**9}):
+        with pytest.raises(UserError, match=r"size must be|unknown fit|of memory"):
             load(tmp_path / "own.npz", **bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("damaged", [None, 3, "path", [], {"path": 3, "size": "64", "fit": None}])
+def test_a_damaged_record_of_the_source_is_none(damaged: object) -> None:
+    assert source_of({"source": damaged}) == {}
+    assert source_of({}) == {}

@@ -54,7 +54,8 @@ def test_what_pillow_only_writes_or_recognises_is_no_image() -> None:
 
 
 def test_sizes_that_will_not_do() -> None:
-    with pytest.raises(UserError, match="size must be at least 8, not 7"):
-        check_size(7, "crop")
+    for size in (7, -1, 64.5, "64"):
+        with pytest.raises(UserError, match=f"size must be .* of at least 8, not {size}"):
+            check_size(size, "crop")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="unknown fit 'pad'; known: "):
         check_size(8, "pad")
