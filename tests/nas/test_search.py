@@ -244,7 +244,7 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
             pass
 
     class Study:
-        def done(self) -> dict[int, TrialResult]:
+        def known(self) -> dict[int, TrialResult]:
             return found
 
     reporter = search.Reporter(Study(), Kept(), 3, None)  # type: ignore[arg-type]
@@ -262,14 +262,14 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
 def test_a_password_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("nas.storage.database_storage", opened.append)
-    monkeypatch.setattr("nas.study.database_storage", lambda _: database_storage("sqlite:///s.db"))
+    monkeypatch.setattr("nas.study.database_storage", lambda *_: database_storage("sqlite:///s.db"))
     url = "postgresql://me:secret@host/study?sslpassword=secret&user=me"
     run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--storage", url,
         "--out", "run")  # fmt: skip
     assert opened == [url]
     config = Path("run/config.json").read_text()
     assert "secret" not in config
-    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study?…"
+    assert json.loads(config)["settings"]["storage"] == "postgresql://me:…@host/study?…"
     with pytest.raises(UserError, match="give --storage again"):
         database_storage(json.loads(config)["settings"]["storage"])
 
