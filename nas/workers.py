@@ -21,7 +21,6 @@ from nas.schedule import Plan
 from nas.settings import Search
 from nas.storage import reaching
 from nas.study import SharedStudy
-from nas.worker_process import Task
 
 POLL_SECONDS = 2.0
 DEATHS_IN_A_ROW = 20
@@ -114,7 +113,9 @@ class Crew:
         share = max(1, torch.get_num_threads() // self._count)
         plan = Plan(order, experiment.plan.threads or dict.fromkeys(order, share))
         self._tasks = [
-            Task(on_device(settings, number), experiment.folder, experiment.begun, plan, deadline)
+            worker_process.Task(
+                on_device(settings, number), experiment.folder, experiment.begun, plan, deadline
+            )
             for number in range(self._count)
         ]
         self.working: dict[int, BaseProcess] = {}
@@ -189,7 +190,7 @@ def _require_killed(worker: BaseProcess) -> None:
         raise RuntimeError(f"a worker failed with exit code {worker.exitcode}, see above")
 
 
-def run_worker(task: Task) -> None:
+def run_worker(task: worker_process.Task) -> None:
     """The main function of a worker process.
 
     SIGTERM and SIGHUP keep their default action and end it at once: there is nothing to clean up,

@@ -16,12 +16,18 @@ import nas.liveness
 from nas import TrialResult
 from nas.storage import JOURNAL
 from nas.study import ATTEMPTS
+from tests.helpers.postgres import server
 from tests.helpers.processes import HANGS, wait_until
 from tests.helpers.tiny_studies import result, shared
 
 
-@pytest.fixture(params=["journal", "sqlite"])
+POSTGRES = pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))
+
+
+@pytest.fixture(params=["journal", "sqlite", POSTGRES])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    if request.param == "postgres":
+        return server().new_database(tmp_path.name)
     return None if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
 
 
@@ -59,6 +65,8 @@ def test_many_threads_ask_each_once(tmp_path: Path, url: str | None) -> None:
 
 def test_one_ask_at_a_time(tmp_path: Path, url: str | None) -> None:
     """SQLite would let two read that a trial waits before either writes that it runs."""
+    if url is not None and not url.startswith("sqlite"):
+        pytest.skip("the server locks the rows")
     study = shared(tmp_path, url)
     lock = tmp_path / (".study.log.lock" if url is None else "study.db.lock")
     with study._storage.exclusive(), pytest.raises(Timeout):
