@@ -23,8 +23,8 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import Session, selectinload
 
 from nas.retrying import Retrying
 
@@ -148,27 +148,34 @@ class Database(RDBStorage):
     def _read(
         self, study_id: int, states: Container[TrialState] | None, included: set[int], after: int
     ) -> list[FrozenTrial]:
-        columns = models.TrialModel.trial_id, models.TrialModel.state
-        query = select(*columns).where(models.TrialModel.study_id == study_id)
+        model = models.TrialModel
+        states_only = select(model.trial_id, model.state).where(model.study_id == study_id)
         with Session(self.engine) as session:
-            rows = session.execute(query.order_by(models.TrialModel.trial_id)).all()
-        wanted = [
-            (trial_id, state)
-            for trial_id, state in rows
-            if (trial_id > after or trial_id in included) and (states is None or state in states)
-        ]
-        found = {
-            trial_id: self._settled[trial_id]
-            for trial_id, state in wanted
-            if trial_id in self._settled and self._settled[trial_id].state == state
-        }
-        unread = iter([trial_id for trial_id, _ in wanted if trial_id not in found])
-        while some := set(islice(unread, READ_AT_ONCE)):
-            for trial in super()._get_trials(study_id, None, some, wanted[-1][0]):
-                found[trial._trial_id] = trial
-                if trial.state != TrialState.RUNNING:
-                    self._settled[trial._trial_id] = trial
+            wanted = [
+                (trial_id, state)
+                for trial_id, state in session.execute(states_only.order_by(model.trial_id))
+                if (trial_id > after or trial_id in included) and (not states or state in states)
+            ]
+            found = {
+                trial_id: self._settled[trial_id]
+                for trial_id, state in wanted
+                if trial_id in self._settled and self._settled[trial_id].state == state
+            }
+            unread = iter([trial_id for trial_id, _ in wanted if trial_id not in found])
+            while some := list(islice(unread, READ_AT_ONCE)):
+                for row in session.scalars(_whole().where(model.trial_id.in_(some))):
+                    trial = self._build_frozen_trial_from_trial_model(row)
+                    found[trial._trial_id] = trial
+                    if trial.state != TrialState.RUNNING:
+                        self._settled[trial._trial_id] = trial
         return [found[trial_id] for trial_id, _ in wanted]
+
+
+def _whole() -> Select[Any]:
+    """Reads trials with all their parts, in one query for each part."""
+    parts = ("params", "values", "user_attributes", "system_attributes", "intermediate_values")
+    loaded = (selectinload(getattr(models.TrialModel, part)) for part in parts)
+    return select(models.TrialModel).options(*loaded)
 
 
 def _row(study_id: int, number: int, trial: FrozenTrial) -> models.TrialModel:

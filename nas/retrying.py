@@ -93,7 +93,11 @@ def is_temporary(error: BaseException) -> bool:
     """Whether a call with this error may succeed later: the server is away, busy or starting."""
     if isinstance(error, exc.DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(error, exc.OperationalError | exc.InterfaceError | exc.TimeoutError)
+    # The last follows one of the others, in a transaction whose connection is lost.
+    return isinstance(
+        error,
+        exc.OperationalError | exc.InterfaceError | exc.TimeoutError | exc.PendingRollbackError,
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

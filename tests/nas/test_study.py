@@ -20,7 +20,6 @@ from tests.helpers.postgres import server
 from tests.helpers.processes import HANGS, wait_until
 from tests.helpers.tiny_studies import result, shared
 
-
 POSTGRES = pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))
 
 
