@@ -51,11 +51,16 @@ class ChainedJournal(BaseJournalBackend):
         # The start of each checked line and the digest before it; the last entry is for the next
         # line.
         self._lines: list[tuple[int, bytes]] = [(0, b"")]
+        self._pending: list[bytes] | None = None
         with self._locked(), path.open("ab"):
             pass
 
     def read_logs(self, log_number_from: int) -> list[dict[str, Any]]:
         """The log entries from this number on."""
+        if self._pending is not None:
+            new = self._pending[max(0, log_number_from - len(self._lines) + 1) :]
+            old = self._read(log_number_from) if log_number_from < len(self._lines) else []
+            return old + [json.loads(body + b"}") for body in new]
         try:
             with self._reading():
                 return self._read(log_number_from)
@@ -66,12 +71,34 @@ class ChainedJournal(BaseJournalBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         """Append log entries after those of other processes."""
-        with self._locked(), self._path.open("rb+") as file:
+        bodies = [json.dumps(log, separators=(",", ":")).encode()[:-1] for log in logs]
+        if self._pending is not None:
+            self._pending += bodies
+            return
+        with self._locked():
+            self._append(bodies)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """No other process appends within the context; what this one appends is written at its
+        end, at once."""
+        with self._locked():
+            with self._path.open("rb") as file:
+                self._check_new(file)
+            self._pending = []
+            try:
+                yield
+            finally:
+                bodies, self._pending = self._pending, None
+                if bodies:
+                    self._append(bodies)
+
+    def _append(self, bodies: list[bytes]) -> None:
+        with self._path.open("rb+") as file:
             self._check_new(file)
             end, digest = self._lines[-1]
             added = b""
-            for log in logs:
-                body = json.dumps(log, separators=(",", ":")).encode()[:-1]
+            for body in bodies:
                 digest = _digest(digest, body)
                 added += body + _KEY + digest + _END
             file.truncate(end)  # drop an incomplete last line

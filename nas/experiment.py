@@ -11,9 +11,12 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from condense import CondensedSet, ImageData, load, load_or_embedded
 from condense.cli.device import choose_device
 from condense.runs.run_dir import CONDENSED
+from nas.cost import cost
 from nas.objective import (
     RUNGS,
     TrialResult,
@@ -23,6 +26,7 @@ from nas.objective import (
     with_test_images,
 )
 from nas.proxies import Proxy, make_proxy
+from nas.schedule import Plan, planned
 from nas.settings import UNCONDENSED, Search, Training, label
 from nas.space import Space, space_named
 from nas.study import SharedStudy
@@ -57,6 +61,7 @@ class Experiment:
         space: the architectures.
         folder: the run folder; contains the condensed set if the proxy has one.
         begun: when the search was started or last resumed; by default now.
+        plan: the order of the architectures; by default it is made here.
     """
 
     def __init__(
@@ -66,18 +71,33 @@ class Experiment:
         space: Space,
         folder: Path,
         begun: datetime | None = None,
+        plan: Plan | None = None,
     ) -> None:
         self.settings = settings
         self.data = data
         self.space = space
         self.folder = folder
         self.begun = begun or datetime.now()
-        self.wanted = space.order()[: settings.n_trials]
+        self.plan = plan or self._plan()
 
     @classmethod
-    def in_worker(cls, settings: Search, folder: Path, begun: datetime) -> Experiment:
+    def in_worker(cls, settings: Search, folder: Path, begun: datetime, plan: Plan) -> Experiment:
         """The same search, in another process."""
-        return cls(settings, load_images(settings), space_named(settings.space), folder, begun)
+        space = space_named(settings.space)
+        return cls(settings, load_images(settings), space, folder, begun, plan)
+
+    def _plan(self) -> Plan:
+        """Costly architectures first, where several workers share the search.
+
+        With a timeout or a pruner, each of which looks at a beginning of the order, it is the
+        stratified sample.
+        """
+        settings, order = self.settings, self.space.order()[: self.settings.n_trials]
+        shared = settings.workers > 1 or settings.storage is not None
+        if not (shared and self.trained) or settings.prune or settings.timeout is not None:
+            return Plan(order)
+        costs = {index: cost(self.space, index, self.data) for index in order}
+        return planned(order, costs, settings.workers, torch.get_num_threads())
 
     @property
     def trained(self) -> bool:
@@ -117,22 +137,25 @@ class Experiment:
         longest = self.steps // max(1, settings.training.networks)
         return SharedStudy(
             self.space,
-            self.wanted,
+            self.plan.order,
             name=self._name(),
             folder=self.folder,
             url=settings.storage,
+            patience=settings.storage_timeout,
             since=self.begun,
             first_rung=max(1, longest // max(RUNGS)) if settings.prune else None,
         )
 
     def train(self, study: SharedStudy, trial: FrozenTrial) -> TrialResult:
-        """Train the architecture of a trial."""
+        """Train the architecture of a trial, with the threads that are planned for it."""
+        index = study.index(trial)
+        torch.set_num_threads(self.plan.threads.get(index, torch.get_num_threads()))
 
         def watch(steps: int, accuracy: float) -> bool:
             return study.report(trial, steps, accuracy)
 
         return self._objective(
-            study.index(trial),
+            index,
             self.proxy,
             self.settings.training,
             watch if self.settings.prune else None,

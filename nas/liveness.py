@@ -16,23 +16,19 @@ from threading import Event, Thread
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
-HEARTBEAT_SECONDS = 15
-GRACE_SECONDS = 60
-"""A worker without a heartbeat for this long is dead."""
+from nas.database import GRACE_SECONDS, HEARTBEAT_SECONDS, Database
+from nas.storage import SearchJournal
 
 
 class Liveness:
     """Detects dead workers for a study."""
 
-    def exclusive(self) -> AbstractContextManager[object]:
-        """A context held while trials are taken or enqueued."""
-        raise NotImplementedError
-
-    def sign(self, trial: FrozenTrial) -> None:
-        """Record that this worker is about to take `trial`."""
+    def take(self, trial: FrozenTrial) -> bool:
+        """Set a waiting trial to RUNNING for this worker; False if another one took it."""
         raise NotImplementedError
 
     def holding(self, trial: FrozenTrial) -> AbstractContextManager[object]:
@@ -55,7 +51,7 @@ class LockLiveness(Liveness):
         folder: the folder of the lock files.
     """
 
-    def __init__(self, storage: BaseStorage, folder: Path) -> None:
+    def __init__(self, storage: SearchJournal, folder: Path) -> None:
         self._storage = storage
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,13 +59,16 @@ class LockLiveness(Liveness):
         self._own = FileLock(self._path(self._name), timeout=0)
         self._own.acquire()
 
-    def exclusive(self) -> AbstractContextManager[object]:
-        """A lock that one process at a time can hold."""
-        return FileLock(self._folder / "exclusive", poll_interval=0.01)
-
-    def sign(self, trial: FrozenTrial) -> None:
-        """Store this worker's name in the trial."""
-        self._storage.set_trial_user_attr(trial._trial_id, "worker", self._name)
+    def take(self, trial: FrozenTrial) -> bool:
+        """Take a trial and store this worker's name in it."""
+        with self._storage.exclusive():
+            try:
+                taken = self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                return False
+            if taken:
+                self._storage.set_trial_user_attr(trial._trial_id, "worker", self._name)
+        return taken
 
     def holding(self, trial: FrozenTrial) -> AbstractContextManager[object]:
         """Nothing to do: the worker's lock shows that it is alive."""
@@ -108,25 +107,17 @@ class HeartbeatLiveness(Liveness):
     """For workers that share a database.
 
     Args:
-        storage: the study's storage, with heartbeats.
+        storage: the study's storage.
         study: the study.
     """
 
-    def __init__(self, storage: RDBStorage, study: optuna.Study) -> None:
+    def __init__(self, storage: Database, study: optuna.Study) -> None:
         self._storage = storage
         self._study = study
-        file = storage.engine.url.database
-        # SQLite does not lock the rows that it reads, so two workers could take the same trial.
-        on_file = storage.engine.dialect.name == "sqlite" and file and file != ":memory:"
-        self._lock = f"{file}.lock" if on_file else None
 
-    def exclusive(self) -> AbstractContextManager[object]:
-        """A file lock for an SQLite file; database servers lock the rows themselves."""
-        return FileLock(self._lock, poll_interval=0.01) if self._lock else nullcontext()
-
-    def sign(self, trial: FrozenTrial) -> None:
-        """Record the first heartbeat before the trial is RUNNING, so no running trial lacks one."""
-        self._storage.record_heartbeat(trial._trial_id)
+    def take(self, trial: FrozenTrial) -> bool:
+        """Take a trial and record its first heartbeat."""
+        return self._storage.take(trial._trial_id)
 
     @contextmanager
     def holding(self, trial: FrozenTrial) -> Iterator[None]:
@@ -136,7 +127,7 @@ class HeartbeatLiveness(Liveness):
         def beat() -> None:
             while not done.wait(HEARTBEAT_SECONDS):
                 # A failed heartbeat does no harm: the next one follows.
-                with suppress(optuna.exceptions.StorageInternalError):
+                with suppress(optuna.exceptions.StorageInternalError, SQLAlchemyError):
                     self._storage.record_heartbeat(trial._trial_id)
 
         thread = Thread(target=beat, daemon=True)
@@ -148,8 +139,11 @@ class HeartbeatLiveness(Liveness):
             thread.join()
 
     def fail_abandoned(self, running: Sequence[FrozenTrial]) -> None:
-        """Set trials without a recent heartbeat to FAIL."""
-        if running:
+        """Set trials without a recent heartbeat to FAIL.
+
+        While the database was away nobody could record a heartbeat, so all get time to do so.
+        """
+        if running and self._storage.retrying.seconds_reachable > GRACE_SECONDS:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 optuna.storages.fail_stale_trials(self._study)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -57,13 +58,14 @@ def defaults(
 
 def run(argv: list[str]) -> None:
     """Rank architectures on a proxy."""
-    settings = parse(defaults, argv, PROG, CHANGING_NOTHING)
+    settings = parse(defaults, argv, PROG, [name.replace("_", "-") for name in CHANGING_NOTHING])
     device = choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
     from nas.space import space_named
-    from nas.storage import database_storage, reaching, without_secrets
+    from nas.storage import database_storage, reaching
     from nas.table import GroundTruth
+    from nas.urls import absolute, without_secrets
 
     space = space_named(settings.space)
     data = load_images(settings)
@@ -73,6 +75,8 @@ def run(argv: list[str]) -> None:
     ground_truth = GroundTruth.read(path, data.fingerprint(), data.name) if path else None
     kept = settings
     if settings.storage is not None:
+        settings = dataclasses.replace(settings, storage=absolute(settings.storage))
+        assert settings.storage is not None
         database_storage(settings.storage)  # raises before anything is computed
         kept = dataclasses.replace(settings, storage=without_secrets(settings.storage))
     given = None
@@ -131,7 +135,7 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
     bar = Progress("searching", quiet=settings.common.quiet)
     with folder.checkpointer(show=bar, every_seconds=2.0) as checkpointer:
         before = checkpointer.restore()
-        reporter = Reporter(study, checkpointer, len(experiment.wanted), before)
+        reporter = Reporter(study, checkpointer, len(experiment.plan.order), before)
         deadline = None
         if settings.timeout is not None:
             deadline = time.time() + settings.timeout - checkpointer.seconds
@@ -149,21 +153,37 @@ class Reporter:
         self, study: SharedStudy, checkpointer: Checkpointer, total: int, before: Checkpoint | None
     ) -> None:
         self._study, self._checkpointer, self._total = study, checkpointer, total
-        self._told: list[int] = before.value("told", list[int]) if before else []
+        # In order, as the keys of a dictionary.
+        self._told = dict.fromkeys(before.value("told", list[int]) if before else [])
+        self._best = math.nan
 
     def __call__(self) -> None:
         """Report new results. Not by their time: the clocks of several machines may differ."""
-        done = self._study.done()
-        new = [index for index in done if index not in self._told]
+        known = self._study.known()
+        if math.isnan(self._best):
+            self._best = _best(known[index].score for index in self._told if index in known)
+        new = [index for index in known if index not in self._told]
         for index in new:
-            self._told.append(index)
-            scores = [done[told].score for told in self._told if told in done]
-            best = max((score for score in scores if score is not None), default=math.nan)
-            score = math.nan if scores[-1] is None else scores[-1]
-            number = len(self._told)
-            self._checkpointer.report(number, self._total, index=index, score=score, best=best)
+            self._told[index] = None
+            score = known[index].score
+            self._best = _best([self._best, score])
+            self._checkpointer.report(
+                len(self._told),
+                self._total,
+                index=index,
+                score=math.nan if score is None else score,
+                best=self._best,
+            )
         if new:
             self._checkpointer.save(Checkpoint({}, {"told": list(self._told)}))
+
+
+def _best(scores: Iterable[float | None]) -> float:
+    """The highest score; NaN if there is none."""
+    return max(
+        (score for score in scores if score is not None and not math.isnan(score)),
+        default=math.nan,
+    )
 
 
 def finish(
@@ -231,11 +251,11 @@ def summarise(
         "image_size": experiment.data.shape[1],
         "proxy": settings.proxy,
         "space_size": len(experiment.space),
-        "n_trials": len(experiment.wanted),
+        "n_trials": len(experiment.plan.order),
         "n_complete": count["complete"],
         "pruned": count["pruned"],
         "failed": count["failed"],
-        "n_remaining": len(experiment.wanted) - len(rows),
+        "n_remaining": len(experiment.plan.order) - len(rows),
         "top_fraction": settings.top_fraction,
         **report.agreement(table, settings.top_fraction),
         "best": best.architecture,

@@ -66,8 +66,8 @@ PROXY_HELP = (
     "size. Or the path of a condensed set."
 )
 
-CHANGING_NOTHING = ("workers", "timeout", "storage")
-"""Flags that may be changed with --resume."""
+CHANGING_NOTHING = ("workers", "timeout", "storage", "storage_timeout")
+"""Settings that may be changed with --resume."""
 
 UNCONDENSED = ("early-stopping", "whole", "parameters")
 
@@ -136,8 +136,8 @@ class Search:
     available, else mnist5k."""
     proxy: Annotated[str, tyro.conf.arg(help=PROXY_HELP)] = "dsa"
     space: str = "convnets"
-    """convnets: the 720 ConvNets of the paper. Or MODULE:NAME for your own space: a nas.Space, or
-    an iterable of condense.Network."""
+    """convnets: the 720 ConvNets of the paper. Or MODULE:NAME or FILE.py:NAME for your own space: a
+    nas.Space, or an iterable of condense.Network."""
     n_trials: int | None = None
     """Number of architectures, as a stratified sample that is the same in every run; by default
     all."""
@@ -153,11 +153,15 @@ class Search:
     """Stop an architecture early if its training curve is not in the better half of the earlier
     ones. With several workers, the result depends on their speed."""
     workers: int = 1
-    """Number of training processes. May be changed with --resume, like --timeout."""
+    """Number of training processes, each on a GPU of its own if there are several. May be changed
+    with --resume, like --timeout."""
     storage: str | None = None
     """Database URL of the study, which several machines may share; by default a file in the run
     folder. The password and everything after a question mark are not saved: give the URL again
     with --resume."""
+    storage_timeout: float = 600.0
+    """Seconds for which a worker keeps its result and tries again while the database cannot be
+    reached."""
     training: Training = field(default_factory=Training)
     """Training on the proxy."""
     retraining: Training = field(default_factory=lambda: Training(epochs=100))
@@ -184,6 +188,7 @@ class Search:
             raise UserError("top-fraction must be above 0 and at most 1")
         if self.timeout is not None and not self.timeout > 0:
             raise UserError("timeout must be above 0")
-        at_most(LONGEST_TIMEOUT, self, "timeout")
+        at_least(0, self, "storage_timeout")
+        at_most(LONGEST_TIMEOUT, self, "timeout", "storage_timeout")
         if self.proxy == "whole" and self.ground_truth is not None:
             raise UserError("a run on the whole set is its own ground truth: omit --ground-truth")

@@ -6,18 +6,27 @@ A network is built only when it is trained, so a space needs almost no memory.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
-import importlib
+import importlib.util
+import inspect
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations, islice, product
+from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from condense import Network, UserError
-from condense.runs.io import check_text
+from condense.runs.io import check_text, is_file
+from condense.runs.paths import user_path
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,6 +50,9 @@ class Space:
         architectures: `condense.Network` values, or any values that `build` accepts; the name of a
             value is its `str`.
         build: builds a network from a value; not needed for `condense.Network`.
+        version: names what `build` builds. Change it when `build` builds other networks, so that
+            no search goes on with their results. By default a hash of the source file of `build`,
+            so that every change of that file counts.
 
     >>> from condense import Network
     >>> from nas import Space
@@ -53,6 +65,7 @@ class Space:
 
     architectures: Sequence[Any]
     build: Build | None = None
+    version: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architectures", tuple(self.architectures))
@@ -102,8 +115,9 @@ class Space:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of `NETWORKS` and the names."""
-        return hashlib.sha256("\n".join([NETWORKS, *self.names]).encode()).hexdigest()
+        """SHA-256 (hex) of `NETWORKS`, the names, and the version of `build` if there is one."""
+        built = [] if self.build is None else [self.version or _source(self.build)]
+        return hashlib.sha256("\n".join([NETWORKS, *self.names, *built]).encode()).hexdigest()
 
     def order(self) -> list[int]:
         """All indices in an order in which every prefix is a stratified sample.
@@ -111,6 +125,18 @@ class Space:
         The order does not depend on the run's seed, so runs on samples can be compared.
         """
         return stratified_order(list(self.factors.values()))
+
+
+def _source(build: Build) -> str:
+    """SHA-256 (hex) of the source file of a function, or of an object's class; else its name."""
+    while isinstance(build, functools.partial):
+        build = build.func
+    defined = build if hasattr(build, "__qualname__") else type(build)
+    try:
+        content = Path(inspect.getfile(inspect.unwrap(defined))).read_bytes()
+    except (OSError, TypeError):  # typed into an interpreter, or from a compiled module
+        return f"{defined.__module__}.{defined.__qualname__}"
+    return hashlib.sha256(content).hexdigest()
 
 
 def _are_scalars(column: Iterable[Any]) -> bool:
@@ -135,7 +161,7 @@ def convnets() -> Space:
 
 
 def space_named(name: str) -> Space:
-    """`convnets`, or a user-defined space, written MODULE:NAME.
+    """`convnets`, or a user-defined space, written MODULE:NAME or FILE.py:NAME.
 
     NAME is a `Space`, an iterable of `condense.Network`, or a function that returns either.
 
@@ -144,9 +170,9 @@ def space_named(name: str) -> Space:
     """
     if name == "convnets":
         return convnets()
-    module, colon, attribute = name.partition(":")
+    module, colon, attribute = name.rpartition(":") if ".py:" in name else name.partition(":")
     if not (module and colon and attribute):
-        known = "convnets, or MODULE:NAME for one's own"
+        known = "convnets, or MODULE:NAME or FILE.py:NAME for one's own"
         raise UserError(f"unknown space {name!r}; known: {known}")
     try:
         return _own_space(module, attribute)
@@ -157,7 +183,7 @@ def space_named(name: str) -> Space:
 
 
 def _own_space(module: str, attribute: str) -> Space:
-    found = getattr(importlib.import_module(module), attribute)
+    found = getattr(_imported(module), attribute)
     if callable(found):
         found = found()
     if isinstance(found, Space):
@@ -170,6 +196,22 @@ def _own_space(module: str, attribute: str) -> Space:
     if len(architectures) > MOST:
         raise UserError(f"{module}:{attribute} has more than {MOST} architectures")
     return Space(architectures)
+
+
+def _imported(module: str) -> ModuleType:
+    """A module by name, or from its file; modules beside the file can be imported too."""
+    if not module.endswith(".py"):
+        return importlib.import_module(module)
+    file = user_path(Path(module), "--space").absolute()
+    if not is_file(file):
+        raise UserError(f"no such file: {module}; --space is FILE.py:NAME or MODULE:NAME")
+    sys.path.insert(0, str(file.parent))
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None
+    assert spec.loader is not None
+    found = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
 
 
 def _said(error: BaseException) -> str:
@@ -190,29 +232,34 @@ def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
     Args:
         factors: for each factor, the level of every index.
     """
-    import numpy as np
 
     from condense import generator
 
+    # A level that only one index has never occurred before: such a factor decides nothing.
     columns = [np.unique(np.array(factor), return_inverse=True)[1] for factor in factors]
+    columns = [column for column in columns if column.max() + 1 < len(column)]
     pairs = [a * (b.max() + 1) + b for a, b in combinations(columns, 2)]
-    count = len(columns[0])
+    count = len(factors[0])
     random = np.random.default_rng(generator(0, "stratified order").initial_seed())
-    tie_break = random.permutation(count)
-    seen = [[np.zeros(c.max() + 1, np.int64) for c in group] for group in (columns, pairs)]
-    left = np.ones(count, bool)
+    by_tie_break = np.argsort(random.permutation(count))
+    weighted = [[(c.max() + 1, _members(c[by_tie_break])) for c in g] for g in (columns, pairs)]
+    # How often the levels of each index have occurred, and its pairs of levels.
+    single, paired = occurred = np.zeros((2, count), np.int64)
     order: list[int] = []
     for _ in range(count):
-        # Weighted by the number of levels: with more levels, each one is due less often.
-        single, paired = (
-            sum((len(n) * n[c] for c, n in zip(group, counts, strict=True)), np.zeros(count))
-            for group, counts in zip((columns, pairs), seen, strict=True)
-        )
-        ranked = np.lexsort((tie_break, paired, single, ~left))
-        chosen = int(ranked[0])
-        order.append(chosen)
-        left[chosen] = False
-        for group, counts in zip((columns, pairs), seen, strict=True):
-            for column, n in zip(group, counts, strict=True):
-                n[column[chosen]] += 1
+        least = np.flatnonzero(single == single.min())
+        selected = int(least[paired[least].argmin()])
+        order.append(int(by_tie_break[selected]))
+        for totals, group in zip(occurred, weighted, strict=True):
+            # Weighted by the number of levels: with more levels, each one is due less often.
+            for levels, members in group:
+                totals[members[selected]] += levels
+        single[selected] = 2**62
     return order
+
+
+def _members(column: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """For each position of a column, the positions with the same level."""
+    _, level, counts = np.unique(column, return_inverse=True, return_counts=True)
+    of_level = np.split(np.argsort(level, kind="stable"), counts.cumsum()[:-1])
+    return [of_level[number] for number in level]

@@ -1,36 +1,41 @@
 """One Optuna study shared by several workers: no architecture is trained twice or lost.
 
 Each architecture is an enqueued trial that one worker takes. If the worker dies, the trial is set
-to FAIL and its architecture is enqueued again. If two processes enqueue the same architecture at
-the same time, the trial with the lower number counts; the other is set to FAIL when a worker takes
-it. So any process may enqueue a missing architecture without coordination.
+to FAIL and its architecture is enqueued again. One process at a time enqueues.
+
+Taking a trial and storing its result costs the same for any number of trials: a worker takes
+trials from a list that it reads anew at most every `READ_SECONDS`, and otherwise when it is empty.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
-from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from nas.database import Database
 from nas.liveness import HeartbeatLiveness, Liveness, LockLiveness
 from nas.objective import TrialResult
 from nas.space import Space
 from nas.storage import JOURNAL, database_storage, journal_storage
+from nas.trials import Trials, attributes_of, counts, index_of, result_of
 
 ATTEMPTS = 5
 """An architecture on which this many workers have died is not tried again."""
-
-_RESULT_FIELDS = ("parameters", "score", "steps", "seconds", "reason")
+GIVEN_UP = f"killed: {ATTEMPTS} workers died while they trained it, maybe out of memory"
+READ_SECONDS = 2.0
+"""Trials of other workers are read again after this long."""
+MISSES = 4
+"""A worker reads the waiting trials again when so many in a row were taken by others."""
 
 
 class SharedStudy:
@@ -42,6 +47,7 @@ class SharedStudy:
         name: the study name; studies with the same name in one storage are the same study.
         folder: the run folder; contains the study if there is no `url`.
         url: a database URL.
+        patience: seconds for which every call is repeated while the database cannot be reached.
         since: when the search was started or last resumed. Workers that died earlier do not count
             for `ATTEMPTS`, so resuming a killed search tries again.
         first_rung: number of steps before the pruner's first decision; None: no pruning.
@@ -58,23 +64,30 @@ class SharedStudy:
         name: str,
         folder: Path,
         url: str | None = None,
+        patience: float = 0.0,
         since: datetime = datetime.min,
         first_rung: int | None = None,
     ) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._space = space
+        self._trials = Trials(space)
         self._place = {index: place for place, index in enumerate(wanted)}
         self._since = since
-        self._storage = database_storage(url) if url else journal_storage(folder / JOURNAL)
+        self._storage = (
+            database_storage(url, patience) if url else journal_storage(folder / JOURNAL)
+        )
         pruner = _pruner(first_rung)
         self._study = self._open(name, pruner)
-        self._living = _Living(name, self._storage, pruner=pruner)
+        self._unfailed = _Unfailed(name, self._storage, pruner=pruner)
         self._id = self._storage.get_study_id_from_name(name)
         self._liveness: Liveness = (
             HeartbeatLiveness(self._storage, self._study)
-            if isinstance(self._storage, RDBStorage)
+            if isinstance(self._storage, Database)
             else LockLiveness(self._storage, folder / ".workers")
         )
+        self._queue: deque[FrozenTrial] = deque()
+        self._results: dict[int, TrialResult] = {}
+        self._seen: set[int] = set()
+        self._read_at = -READ_SECONDS
 
     def fill(self) -> bool:
         """Enqueue every architecture that has no trial, or only trials of dead workers.
@@ -82,31 +95,37 @@ class SharedStudy:
         Returns:
             Whether any architecture is unfinished, including those of other workers.
         """
-        self._liveness.fail_abandoned(self._trials(TrialState.RUNNING))
-        with self._liveness.exclusive():
-            trials = self._trials()
-            cared_for = {_index(trial) for trial in trials if _counts(trial)}
-            died = Counter(_index(trial) for trial in trials if self._has_died(trial))
-            for index in self._place:
-                if index not in cared_for:
-                    self._enqueue(index, given_up=died[index] >= ATTEMPTS)
-        return len(self.done()) < len(self._place)
+        trials = self._read()
+        running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+        if running:
+            self._liveness.fail_abandoned(running)
+            trials = self._read()
+        if self._missing(trials):
+            self._storage.enqueue(
+                self._id, lambda known: (self._template(i, n) for i, n in self._missing(known))
+            )
+            self._read()
+        return len(self._results) < len(self._place)
 
     def ask(self) -> FrozenTrial | None:
         """Take the first waiting trial for this worker; None if there is none."""
-        with self._liveness.exclusive():
-            for trial in self._waiting():
-                if self._take(trial):
+        if not self._queue or time.monotonic() - self._read_at > READ_SECONDS:
+            self._read()
+        while self._queue:
+            for _ in range(min(MISSES, len(self._queue))):
+                trial = self._queue.popleft()
+                if self._liveness.take(trial):
                     return trial
+            self._read()
         return None
 
-    def waiting(self) -> bool:
-        """Whether a trial is waiting."""
-        return bool(self._waiting())
+    def waiting(self) -> int:
+        """How many trials were waiting when they were last read."""
+        return len(self._queue)
 
     def index(self, trial: FrozenTrial) -> int:
         """The index of the trial's architecture."""
-        return _index(trial)
+        return index_of(trial)
 
     def holding(self, trial: FrozenTrial) -> Any:
         """A context in which the trial counts as alive."""
@@ -114,39 +133,36 @@ class SharedStudy:
 
     def report(self, trial: FrozenTrial, steps: int, accuracy: float) -> bool:
         """Report a point of the training curve. Returns whether to prune the trial."""
-        live = optuna.trial.Trial(self._living, trial._trial_id)
+        live = optuna.trial.Trial(self._unfailed, trial._trial_id)
         live.report(accuracy, steps)
         return live.should_prune()
 
     def tell(self, trial: FrozenTrial, result: TrialResult) -> None:
         """Store the result, unless the trial was already set to FAIL as that of a dead worker."""
+        attrs = attributes_of(result)
         with suppress(UpdateFinishedTrialError):
-            for key in _RESULT_FIELDS:
-                if getattr(result, key) is not None:
-                    self._storage.set_trial_user_attr(trial._trial_id, key, getattr(result, key))
-            if result.score is not None:
-                self._storage.set_trial_state_values(
-                    trial._trial_id, TrialState.COMPLETE, [result.score]
-                )
+            if result.pruned:
+                for key, value in attrs.items():
+                    self._storage.set_trial_user_attr(trial._trial_id, key, value)
+                # Gives the trial its last intermediate value, as dashboards expect.
+                self._study.tell(trial.number, state=TrialState.PRUNED)
             else:
-                state = TrialState.PRUNED if result.pruned else TrialState.FAIL
-                self._storage.set_trial_state_values(trial._trial_id, state)
+                values = None if result.score is None else [result.score]
+                state = TrialState.FAIL if values is None else TrialState.COMPLETE
+                self._storage.finish(trial._trial_id, state, values, attrs)
+            self._seen.add(trial._trial_id)
+            self._results[index_of(trial)] = result
+
+    def known(self) -> dict[int, TrialResult]:
+        """As `done`, but those of other workers may be missing for `READ_SECONDS`."""
+        if time.monotonic() - self._read_at > READ_SECONDS:
+            self._read()
+        return self._results
 
     def done(self) -> dict[int, TrialResult]:
-        """The results of the finished architectures, by index, the earliest first."""
-        finished = [
-            trial
-            for trial in self._trials()
-            if trial.state.is_finished() and _counts(trial) and _index(trial) in self._place
-        ]
-        results: dict[int, TrialResult] = {}
-        for trial in sorted(finished, key=lambda t: (t.datetime_complete, t.number)):
-            found = {key: trial.user_attrs.get(key) for key in _RESULT_FIELDS}
-            kept = {key: value for key, value in found.items() if value is not None}
-            kept.setdefault("parameters", 0)
-            pruned = trial.state == TrialState.PRUNED
-            results.setdefault(_index(trial), TrialResult(**kept, pruned=pruned))
-        return results
+        """The results of the finished architectures, by index, in the order they became known."""
+        self._read()
+        return dict(self._results)
 
     def close(self) -> None:
         """Release the resources of this worker."""
@@ -163,56 +179,36 @@ class SharedStudy:
         except DuplicatedStudyError:
             return optuna.load_study(study_name=name, **more)
 
-    def _waiting(self) -> list[FrozenTrial]:
-        """The waiting trials in the order of `wanted`, also those that were enqueued again."""
-        mine = [t for t in self._trials(TrialState.WAITING) if _index(t) in self._place]
-        return sorted(mine, key=lambda trial: (self._place[_index(trial)], trial.number))
+    def _read(self) -> list[FrozenTrial]:
+        """All trials; notes the results and the waiting trials."""
+        trials = self._storage.get_all_trials(self._id, deepcopy=False)
+        self._read_at = time.monotonic()
+        ended = [t for t in trials if t._trial_id not in self._seen and t.state.is_finished()]
+        for trial in sorted(ended, key=lambda t: (t.datetime_complete, t.number)):
+            self._seen.add(trial._trial_id)
+            if counts(trial) and index_of(trial) in self._place:
+                self._results.setdefault(index_of(trial), result_of(trial))
+        waiting = {index_of(trial): trial for trial in trials if trial.state == TrialState.WAITING}
+        mine = [index for index in waiting if index in self._place and index not in self._results]
+        self._queue = deque(waiting[index] for index in sorted(mine, key=self._place.__getitem__))
+        return trials
 
-    def _has_died(self, trial: FrozenTrial) -> bool:
-        abandoned = not _counts(trial) and "passed_over" not in trial.user_attrs
-        started = trial.datetime_start
-        return abandoned and started is not None and started >= self._since
-
-    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
-        return self._storage.get_all_trials(self._id, deepcopy=False, states=states or None)
-
-    def _enqueue(self, index: int, given_up: bool) -> None:
-        names = self._space.factors
-        distributions: dict[str, BaseDistribution] = {
-            name: CategoricalDistribution(tuple(dict.fromkeys(column)))
-            for name, column in names.items()
-        }
-        about: dict[str, Any] = {"index": index, "architecture": self._space.names[index]}
-        if given_up:
-            about["reason"] = (
-                f"killed: {ATTEMPTS} workers died while they trained it, maybe out of memory"
-            )
-        trial = optuna.trial.create_trial(
-            state=TrialState.FAIL if given_up else TrialState.WAITING,
-            params={name: column[index] for name, column in names.items()},
-            distributions=distributions,
-            user_attrs=about,
+    def _missing(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, int]]:
+        """The architectures to enqueue, and how many workers have died on each."""
+        abandoned = [trial for trial in trials if not counts(trial)]
+        cared_for = {index_of(trial) for trial in trials if counts(trial)}
+        died = Counter(
+            index_of(trial)
+            for trial in abandoned
+            if trial.datetime_start is not None and trial.datetime_start >= self._since
         )
-        self._study.add_trial(trial)
+        return [(index, died[index]) for index in self._place if index not in cared_for]
 
-    def _take(self, trial: FrozenTrial) -> bool:
-        try:
-            self._liveness.sign(trial)
-            if not self._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING):
-                return False
-        except UpdateFinishedTrialError:
-            return False
-        if any(
-            _index(other) == _index(trial) and other.number < trial.number and _counts(other)
-            for other in self._trials()
-        ):
-            self._storage.set_trial_user_attr(trial._trial_id, "passed_over", True)
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            return False
-        return True
+    def _template(self, index: int, died: int) -> FrozenTrial:
+        return self._trials.waiting(index, GIVEN_UP if died >= ATTEMPTS else None)
 
 
-class _Living(optuna.Study):
+class _Unfailed(optuna.Study):
     """The study for the pruner, without failed trials: a retry reports the same points again."""
 
     def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
@@ -225,12 +221,3 @@ def _pruner(first_rung: int | None) -> BasePruner:
     if first_rung is None:
         return NopPruner()
     return SuccessiveHalvingPruner(min_resource=first_rung, reduction_factor=2)
-
-
-def _index(trial: FrozenTrial) -> int:
-    return int(trial.user_attrs["index"])
-
-
-def _counts(trial: FrozenTrial) -> bool:
-    """Whether the trial counts for its architecture: not if it failed without a reason."""
-    return trial.state != TrialState.FAIL or "reason" in trial.user_attrs

@@ -8,21 +8,35 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Thread
 
+from nas.schedule import Plan
 from nas.settings import Search
 
 
-def start(
-    settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
-) -> None:
-    """Run a worker until no trial is left or the parent has exited."""
+@dataclass(frozen=True)
+class Task:
+    """What a worker process needs: `settings` of the search, with the device of this worker."""
+
+    settings: Search
+    folder: Path
+    """The run folder."""
+    begun: datetime
+    """When the search was started or last resumed."""
+    plan: Plan
+    deadline: float | None
+    """`time.time()` after which no trial is started."""
+
+
+def start(task: Task) -> None:
+    """Run a worker until no trial is waiting or the parent has exited."""
     Thread(target=_end_with_parent, daemon=True).start()
     from nas.workers import run_worker
 
-    run_worker(settings, folder, begun, count, deadline)
+    run_worker(task)
 
 
 def _end_with_parent() -> None:

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import dataclasses
+import multiprocessing.connection
 import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from datetime import datetime
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 
 import torch
 
 from condense import UserError, keep_freed_memory
-from condense.cli.device import set_determinism
+from condense.cli.device import choose_device, set_determinism
 from nas import worker_process
 from nas.experiment import Experiment
+from nas.schedule import Plan
 from nas.settings import Search
 from nas.storage import reaching
 from nas.study import SharedStudy
 
-POLL_SECONDS = 0.5
+POLL_SECONDS = 2.0
 DEATHS_IN_A_ROW = 20
 """The search stops if more workers than this die without a result in between."""
 
@@ -33,31 +33,41 @@ def work(
     deadline: float | None = None,
     on_result: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train one architecture after another until none is left or the deadline has passed.
+    """Train one architecture after another until all are done or the deadline has passed.
 
     Args:
         experiment: trains the architectures.
         study: supplies the trials.
         deadline: `time.time()` after which no trial is started, once there is a result.
-        on_result: called after every result, and while waiting for other workers.
+        on_result: called after every result, and while waiting for other machines.
     """
     while True:
-        if deadline is not None and time.time() > deadline and study.done():
+        train_waiting(experiment, study, deadline, on_result)
+        if not study.fill() or _is_over(study, deadline):
             return
-        trial = study.ask()
-        if trial is not None:
-            with study.holding(trial):
-                result = experiment.train(study, trial)
-            study.tell(trial, result)
-            on_result()
-        elif study.fill():
-            # No trial is waiting, but trials of other workers may be enqueued again.
-            if study.waiting():
-                continue
+        if not study.waiting():  # but trials of other machines may be enqueued again
             on_result()
             time.sleep(POLL_SECONDS)
-        else:
+
+
+def train_waiting(
+    experiment: Experiment,
+    study: SharedStudy,
+    deadline: float | None,
+    on_result: Callable[[], None] = lambda: None,
+) -> None:
+    """Train one architecture after another until none is waiting or the deadline has passed."""
+    while not _is_over(study, deadline):
+        trial = study.ask()
+        if trial is None:
             return
+        with study.holding(trial):
+            study.tell(trial, experiment.train(study, trial))
+        on_result()
+
+
+def _is_over(study: SharedStudy, deadline: float | None) -> bool:
+    return deadline is not None and time.time() > deadline and bool(study.known())
 
 
 def work_together(
@@ -68,45 +78,107 @@ def work_together(
 ) -> None:
     """Train with `workers` processes, and replace those that are killed.
 
+    A worker ends when no trial is waiting; others follow if a trial is enqueued again, because a
+    worker of any machine was killed.
+
     Raises:
         UserError: workers die repeatedly, or a worker raised a `UserError`.
     """
-    count = min(experiment.settings.workers, len(experiment.wanted))
-    crew: list[BaseProcess] = []
-    died, done = 0, 0
+    crew = Crew(experiment, deadline)
     try:
-        for _ in range(count):
-            crew.append(_hire(experiment, count, deadline))
-        while any(worker.is_alive() for worker in crew):
-            time.sleep(POLL_SECONDS)
+        while study.fill():
+            over = _is_over(study, deadline)
+            if over and not crew.working:
+                return
+            crew.hire(0 if over else study.waiting())
+            crew.wait(POLL_SECONDS)
             on_result()
-            for place, worker in enumerate(crew):
-                if not worker.exitcode:
-                    continue
-                _require_killed(worker)
-                now_done = len(study.done())
-                died, done = (1, now_done) if now_done > done else (died + 1, done)
-                if died > DEATHS_IN_A_ROW:
-                    raise UserError(
-                        "workers are killed repeatedly: use fewer of them, "
-                        f"with --resume {experiment.folder} --workers {max(1, count // 2)}"
-                    )
-                crew[place] = _hire(experiment, count, deadline)
+            crew.dismiss(lambda: len(study.known()))
     finally:
-        for worker in crew:
+        crew.close()
+
+
+class Crew:
+    """The worker processes of a search.
+
+    Args:
+        experiment: the search.
+        deadline: as in `work`.
+    """
+
+    def __init__(self, experiment: Experiment, deadline: float | None) -> None:
+        settings, order = experiment.settings, experiment.plan.order
+        self._count = min(settings.workers, len(order))
+        self._folder = experiment.folder
+        share = max(1, torch.get_num_threads() // self._count)
+        plan = Plan(order, experiment.plan.threads or dict.fromkeys(order, share))
+        self._tasks = [
+            worker_process.Task(
+                on_device(settings, number), experiment.folder, experiment.begun, plan, deadline
+            )
+            for number in range(self._count)
+        ]
+        self.working: dict[int, BaseProcess] = {}
+        self._died, self._done = 0, 0
+
+    def hire(self, waiting: int) -> None:
+        """Start workers, so that there is one for every waiting trial, but not more than agreed."""
+        idle = [number for number in range(self._count) if number not in self.working]
+        for number in idle[:waiting]:
+            self.working[number] = multiprocessing.get_context("spawn").Process(
+                target=worker_process.start, args=(self._tasks[number],), daemon=True
+            )
+            self.working[number].start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until a worker ends, at most for this time."""
+        if self.working:
+            multiprocessing.connection.wait(
+                [worker.sentinel for worker in self.working.values()], seconds
+            )
+        else:
+            time.sleep(seconds)
+
+    def dismiss(self, done: Callable[[], int]) -> None:
+        """Forget the workers that have ended.
+
+        Args:
+            done: the number of results so far.
+
+        Raises:
+            UserError: workers are killed again and again, or one raised a `UserError`.
+        """
+        for number, worker in list(self.working.items()):
+            if worker.is_alive():
+                continue
+            del self.working[number]
+            if worker.exitcode:
+                _require_killed(worker)
+                self._count_death(done())
+
+    def _count_death(self, done: int) -> None:
+        self._died, self._done = (1, done) if done > self._done else (self._died + 1, self._done)
+        if self._died > DEATHS_IN_A_ROW:
+            raise UserError(
+                "workers are killed repeatedly: use fewer of them, "
+                f"with --resume {self._folder} --workers {max(1, self._count // 2)}"
+            )
+
+    def close(self) -> None:
+        """End all workers."""
+        for worker in self.working.values():
             worker.terminate()
-        for worker in crew:
+        for worker in self.working.values():
             worker.join()
 
 
-def _hire(experiment: Experiment, count: int, deadline: float | None) -> BaseProcess:
-    worker = multiprocessing.get_context("spawn").Process(
-        target=worker_process.start,
-        args=(experiment.settings, experiment.folder, experiment.begun, count, deadline),
-        daemon=True,
-    )
-    worker.start()
-    return worker
+def on_device(settings: Search, worker: int) -> Search:
+    """The settings of a worker: with several GPUs, worker i uses GPU i mod their number."""
+    name, count = settings.common.device, torch.cuda.device_count()
+    if count < 2 or name not in ("auto", "cuda"):
+        return settings
+    common = dataclasses.replace(settings.common, device=f"cuda:{worker % count}")
+    return dataclasses.replace(settings, common=common)
 
 
 def _require_killed(worker: BaseProcess) -> None:
@@ -118,9 +190,7 @@ def _require_killed(worker: BaseProcess) -> None:
         raise RuntimeError(f"a worker failed with exit code {worker.exitcode}, see above")
 
 
-def run_worker(
-    settings: Search, folder: Path, begun: datetime, count: int, deadline: float | None
-) -> None:
+def run_worker(task: worker_process.Task) -> None:
     """The main function of a worker process.
 
     SIGTERM and SIGHUP keep their default action and end it at once: there is nothing to clean up,
@@ -128,12 +198,15 @@ def run_worker(
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     keep_freed_memory()
-    set_determinism(settings.common)
-    torch.set_num_threads(max(1, torch.get_num_threads() // count))
+    common = task.settings.common
+    set_determinism(common)
+    device = choose_device(common.device)
+    if device.index is not None:
+        torch.cuda.set_device(device)  # for networks of the user that do not name a device
     try:
-        experiment = Experiment.in_worker(settings, folder, begun)
+        experiment = Experiment.in_worker(task.settings, task.folder, task.begun, task.plan)
         with reaching(), closing(experiment.study()) as study:
-            work(experiment, study, deadline)
+            train_waiting(experiment, study, task.deadline)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

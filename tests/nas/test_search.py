@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pandas
 import pytest
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 
 from condense import (
@@ -185,6 +186,62 @@ def test_two_machines_share_a_database() -> None:
     assert not Path("one/study.log").exists()
 
 
+def test_a_database_is_found_again_from_another_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "3")
+    run(*own, "--storage", "sqlite:///study.db", "--timeout", "0.001", "--out", "run")
+    assert summary("run")["n_remaining"] == 2
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    search.run(["--resume", "../run", "--timeout", "600", "--quiet"])
+    assert summary("../run")["n_complete"] == 3
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_space_in_a_file_with_several_workers() -> None:
+    """Costly networks first; the workers get the order, and the file is theirs too."""
+    Path("my_nets.py").write_text(
+        OWN.replace('["relu", "tanh"]', '["relu", "relu "]').replace(
+            "[activation]", "[activation.strip()]"
+        )
+    )
+    run("--space", "my_nets.py:space", "--proxy", "random", "--workers", "2", "--out", "run")
+    rows = pandas.read_csv("run/architectures.csv")
+    assert list(rows["status"]) == ["complete", "complete"]
+
+
+def test_pruned_trials_have_a_value() -> None:
+    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "8")
+    longer = ("--training.steps", "16", "--storage", "sqlite:///study.db")
+    run(*own, *longer, "--prune", "--out", "run")
+    (study,) = optuna.get_all_study_names("sqlite:///study.db")
+    trials = optuna.load_study(study_name=study, storage="sqlite:///study.db").trials
+    pruned = [trial for trial in trials if trial.state == TrialState.PRUNED]
+    assert len(pruned) == summary("run")["pruned"] > 0
+    for trial in pruned:
+        assert trial.value == trial.intermediate_values[max(trial.intermediate_values)]
+
+
+def test_the_order_of_training() -> None:
+    """Costly first only where that is worth something and nobody looks at a beginning."""
+    settings = replace(search.defaults("smoke", "random"), dataset="digits", n_trials=None)
+    data, space = load("digits"), Space([Network(depth=depth, width=8) for depth in (1, 3, 2)])
+
+    def order(**changes: Any) -> list[int]:
+        return list(Experiment(replace(settings, **changes), data, space, Path()).plan.order)
+
+    stratified = space.order()
+    assert order(workers=2) == order(storage="sqlite:///x.db") == [1, 2, 0] != stratified
+    for changes in (
+        {"workers": 1},
+        {"workers": 2, "prune": True},
+        {"workers": 2, "timeout": 9.0},
+        {"workers": 2, "proxy": "parameters", "condensing": None},
+    ):
+        assert order(**changes) == stratified
+
+
 def test_a_condensed_set_from_a_file() -> None:
     run("--space", "own_space:quick", "--proxy", "herding", "--n-trials", "3", "--out", "made")
     shutil.copy("made/condensed.safetensors", "mine.safetensors")
@@ -249,7 +306,7 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
             pass
 
     class Study:
-        def done(self) -> dict[int, TrialResult]:
+        def known(self) -> dict[int, TrialResult]:
             return found
 
     reporter = search.Reporter(Study(), Kept(), 3, None)  # type: ignore[arg-type]
@@ -267,14 +324,14 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
 def test_a_password_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
     monkeypatch.setattr("nas.storage.database_storage", opened.append)
-    monkeypatch.setattr("nas.study.database_storage", lambda _: database_storage("sqlite:///s.db"))
+    monkeypatch.setattr("nas.study.database_storage", lambda *_: database_storage("sqlite:///s.db"))
     url = "postgresql://me:secret@host/study?sslpassword=secret&user=me"
     run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--storage", url,
         "--out", "run")  # fmt: skip
     assert opened == [url]
     config = Path("run/config.json").read_text()
     assert "secret" not in config
-    assert json.loads(config)["settings"]["storage"] == "postgresql://me@host/study?…"
+    assert json.loads(config)["settings"]["storage"] == "postgresql://me:…@host/study?…"
     with pytest.raises(UserError, match="give --storage again"):
         database_storage(json.loads(config)["settings"]["storage"])
 
@@ -337,6 +394,8 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
             "^--storage contains bytes that are not UTF-8: choose another name$",
         ),
         (["--storage", "x" * 3000], "cannot be reached"),
+        (["--storage-timeout", "-1"], "storage-timeout must be at least 0"),
+        (["--space", "my_nets.py:space"], "no such file: my_nets.py"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:

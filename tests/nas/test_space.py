@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from functools import partial
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -92,6 +95,114 @@ def test_every_beginning_of_the_order_has_the_levels_evenly() -> None:
 def test_any_space_has_an_order(levels: list[tuple[int, str]]) -> None:
     order = stratified_order([[a for a, _ in levels], [b for _, b in levels]])
     assert sorted(order) == list(range(len(levels)))
+
+
+def reference_order(factors: list[list[str]]) -> list[int]:
+    """The definition, step by step."""
+    count = len(factors[0])
+    random = np.random.default_rng(generator(0, "stratified order").initial_seed())
+    tie_break = random.permutation(count)
+    pairs = [list(zip(a, b, strict=True)) for a, b in combinations(factors, 2)]
+    # As many as the product of the levels, less those of the last that do not occur.
+    levels = [len(set(factor)) for factor in factors]
+    sizes = []
+    for (a, b), pair in zip(combinations(factors, 2), pairs, strict=True):
+        first, second = sorted(set(a)), sorted(set(b))
+        largest = max(pair)
+        sizes.append(first.index(largest[0]) * len(second) + second.index(largest[1]) + 1)
+    order: list[int] = []
+    for _ in range(count):
+
+        def due(index: int) -> tuple[int, int, int]:
+            single = sum(
+                size * sum(factor[other] == factor[index] for other in order)
+                for size, factor in zip(levels, factors, strict=True)
+            )
+            paired = sum(
+                size * sum(pair[other] == pair[index] for other in order)
+                for size, pair in zip(sizes, pairs, strict=True)
+            )
+            return single, paired, int(tie_break[index])
+
+        order.append(min((i for i in range(count) if i not in order), key=due))
+    return order
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(*[st.sampled_from("abc")] * 3), min_size=1, max_size=14))
+def test_the_order_is_the_one_of_the_definition(levels: list[tuple[str, str, str]]) -> None:
+    factors = [[level[place] for level in levels] for place in range(3)]
+    factors.append([f"unique {number}" for number in range(len(levels))])
+    assert stratified_order(factors) == reference_order(factors)
+
+
+def test_the_order_of_many_takes_one_look_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names alone decide nothing: their order is that of the random numbers."""
+    names = [f"network {number}" for number in range(10_000)]
+    assert sorted(stratified_order([names])) == list(range(10_000))
+
+
+OWN = """
+from torch import nn
+from nas import Space
+from my_layers import width
+
+def build(hidden, shape, classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Linear(hidden, classes))
+
+space = Space(["4", "16"], build=build)
+"""
+
+
+def test_a_space_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "nets"
+    folder.mkdir()
+    (folder / "my_nets_in_a_file.py").write_text(OWN)
+    (folder / "my_layers.py").write_text("width = 3")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    for path in ("nets/my_nets_in_a_file.py", folder / "my_nets_in_a_file.py"):
+        assert space_named(f"{path}:space").names == ("4", "16")
+    with pytest.raises(UserError, match=r"no such file: nets/none.py; --space is FILE.py:NAME"):
+        space_named("nets/none.py:space")
+    with pytest.raises(UserError, match="has no attribute 'spaces'"):
+        space_named("nets/my_nets_in_a_file.py:spaces")
+
+
+def fingerprint_of(source: str, folder: Path, version: str | None = None) -> str:
+    path = folder / "edited_nets.py"
+    path.write_text(source)
+    found = space_named(f"{path}:space")
+    return Space(found.architectures, found.build, version).fingerprint
+
+
+def test_an_edited_build_is_another_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a search would go on with the results of the old networks."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "my_layers.py").write_text("width = 3")
+    edited = OWN.replace("nn.Linear(64, hidden), ", "nn.Linear(64, hidden), nn.ReLU(), ")
+    one, other = fingerprint_of(OWN, tmp_path), fingerprint_of(edited, tmp_path)
+    assert one != other
+    assert fingerprint_of(OWN, tmp_path) == one
+    versions = [fingerprint_of(OWN, tmp_path, version) for version in ("1", "2")]
+    assert versions[0] == fingerprint_of(edited, tmp_path, "1") != versions[1]
+
+
+def test_the_source_of_a_build_of_any_kind() -> None:
+    class Builder:
+        def __call__(self, *_: object) -> torch.nn.Module:
+            return torch.nn.Identity()
+
+    def build(*_: object) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+    here = {Space(["a"], made).fingerprint for made in (build, partial(build, 1), Builder())}
+    assert len(here) == 1
+    assert Space(["a"], print).fingerprint not in here
+    assert (
+        Space([Network()]).fingerprint
+        == sha256(b"layer norm by element\nd3-w128-relu-instance-avg").hexdigest()
+    ), "of condense.Network only the names count, as ever"
 
 
 def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

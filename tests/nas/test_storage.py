@@ -13,7 +13,8 @@ import nas.chained_journal
 import nas.storage
 from condense import UserError
 from nas.chained_journal import ChainedJournal
-from nas.storage import JOURNAL, database_storage, without_secrets
+from nas.storage import JOURNAL, database_storage
+from nas.urls import without_secrets
 from tests.helpers.tiny_studies import result, shared
 
 
@@ -182,8 +183,8 @@ def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
     [
         ("sqlite:///study.db", "sqlite:///study.db"),
         ("sqlite:////home/me/a study.db", "sqlite:////home/me/a study.db"),
-        ("postgresql://me:secret@host:5432/study", "postgresql://me@host:5432/study"),
-        ("mysql+pymysql://me:sec%2Fret@[::1]:5/db", "mysql+pymysql://me@[::1]:5/db"),
+        ("postgresql://me:secret@host:5432/study", "postgresql://me:…@host:5432/study"),
+        ("mysql+pymysql://me:sec%2Fret@[::1]:5/db", "mysql+pymysql://me:…@[::1]:5/db"),
         ("postgresql:///db?user=me&password=secret", "postgresql:///db?…"),
         ("postgresql://host/db?sslpassword=secret", "postgresql://host/db?…"),
         ("postgresql://host/db?secret", "postgresql://host/db?…"),
@@ -204,7 +205,7 @@ def test_secrets_of_a_storage_are_not_shown(
 ) -> None:
     assert without_secrets(url) == shown
 
-    def failing(_: str) -> Any:
+    def failing(*_: object) -> Any:
         raise RuntimeError(f"connection to {url} failed, SECRET is no password of me\n")
 
     monkeypatch.setattr(nas.storage, "_open_database", failing)
@@ -217,7 +218,7 @@ def test_secrets_of_a_storage_are_not_shown(
 def test_what_a_driver_says_is_shown_where_it_tells_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def failing(_: str) -> Any:
+    def failing(*_: object) -> Any:
         raise RuntimeError("connection refused\nby the host")
 
     monkeypatch.setattr(nas.storage, "_open_database", failing)

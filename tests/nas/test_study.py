@@ -16,12 +16,17 @@ import nas.liveness
 from nas import TrialResult
 from nas.storage import JOURNAL
 from nas.study import ATTEMPTS
+from tests.helpers.postgres import server
 from tests.helpers.processes import HANGS, wait_until
 from tests.helpers.tiny_studies import result, shared
 
+POSTGRES = pytest.param("postgres", marks=pytest.mark.xdist_group("postgres"))
 
-@pytest.fixture(params=["journal", "sqlite"])
+
+@pytest.fixture(params=["journal", "sqlite", POSTGRES])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str | None:
+    if request.param == "postgres":
+        return server().new_database(tmp_path.name)
     return None if request.param == "journal" else f"sqlite:///{tmp_path / 'study.db'}"
 
 
@@ -39,7 +44,7 @@ def test_each_is_trained_once_in_the_order_wanted(tmp_path: Path, url: str | Non
     assert one.ask() is None
     assert not other.fill()
     assert one.done() == {index: result(index / 10) for index in taken}
-    assert list(one.done()) == taken
+    assert list(shared(tmp_path, url).done()) == taken
 
 
 def test_many_threads_ask_each_once(tmp_path: Path, url: str | None) -> None:
@@ -59,9 +64,11 @@ def test_many_threads_ask_each_once(tmp_path: Path, url: str | None) -> None:
 
 def test_one_ask_at_a_time(tmp_path: Path, url: str | None) -> None:
     """SQLite would let two read that a trial waits before either writes that it runs."""
+    if url is not None and not url.startswith("sqlite"):
+        pytest.skip("the server locks the rows")
     study = shared(tmp_path, url)
-    lock = tmp_path / (".workers/exclusive" if url is None else "study.db.lock")
-    with study._liveness.exclusive(), pytest.raises(Timeout):
+    lock = tmp_path / (".study.log.lock" if url is None else "study.db.lock")
+    with study._storage.exclusive(), pytest.raises(Timeout):
         FileLock(lock, timeout=0).acquire()
     FileLock(lock, timeout=0).acquire().lock.release()
 
@@ -171,20 +178,6 @@ def test_an_architecture_that_kills_its_workers_is_given_up(tmp_path: Path) -> N
     assert found.score is None
     assert found.reason is not None
     assert found.reason.startswith("killed: 5 workers died")
-
-
-def test_of_two_enqueued_at_once_the_first_counts(tmp_path: Path, url: str | None) -> None:
-    study = shared(tmp_path, url, (1, 2))
-    study.fill()
-    for index in (2, 1, 2):
-        study._enqueue(index, given_up=False)
-    trials = [study.ask() for _ in range(2)]
-    assert study.ask() is None
-    for trial in trials:
-        assert trial is not None
-        study.tell(trial, result(0.3))
-    assert not study.fill()
-    assert sorted(study.done()) == [1, 2]
 
 
 def test_failures_and_prunings_are_done_with(tmp_path: Path, url: str | None) -> None:

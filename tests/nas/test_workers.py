@@ -7,14 +7,19 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from nas import space_named
+from nas.search import defaults
+from nas.workers import on_device, train_waiting, work
 from tests.helpers.processes import wait_until, workers_of
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
@@ -90,3 +95,49 @@ def test_workers_end_with_a_parent_that_is_killed(moment: str) -> None:
         searching.kill()
         for worker in filter(is_alive, workers):
             os.kill(worker, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("device", "count", "expected"),
+    [
+        ("auto", 3, ["cuda:0", "cuda:1", "cuda:2", "cuda:0"]),
+        ("cuda", 2, ["cuda:0", "cuda:1", "cuda:0", "cuda:1"]),
+        ("cuda:1", 3, ["cuda:1"] * 4),
+        ("cpu", 3, ["cpu"] * 4),
+        ("auto", 1, ["auto"] * 4),
+        ("auto", 0, ["auto"] * 4),
+    ],
+)
+def test_worker_i_uses_device_i(
+    device: str, count: int, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    settings = defaults("smoke", "random")
+    settings = replace(settings, common=replace(settings.common, device=device))
+    assert [on_device(settings, worker).common.device for worker in range(4)] == expected
+
+
+class Waiting:
+    """A study whose last trial is run by another machine."""
+
+    def __init__(self) -> None:
+        self.polls = 0
+
+    def ask(self) -> None:
+        return None
+
+    def fill(self) -> bool:
+        self.polls += 1
+        return self.polls < 3
+
+    def waiting(self) -> int:
+        return 0
+
+
+def test_a_worker_ends_when_no_trial_is_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.workers.POLL_SECONDS", 0)
+    study: Any = Waiting()
+    train_waiting(None, study, None)  # type: ignore[arg-type]
+    assert study.polls == 0
+    work(None, study)  # type: ignore[arg-type]
+    assert study.polls == 3, "the main process waits for the results of others"
