@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.continual.main_job import CONDENSING, REPLAYS
 from benchmarks.rows import RESULTS
 from condense import GradientMatching
+from condense.config.network import LEAST_DEPTH
 from condense.config.presets import preset
 from condense.runs.io import read_json
 from continual.settings import EEIL_REPLAY, SELECTION_METHODS, ReplayConfig, condensing_preset
@@ -69,6 +70,8 @@ def changes(condensing: dict[str, Any]) -> dict[str, Any]:
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings, with those of the network named as on the command line (`network.depth`)."""
     network = {f"network.{name}": value for name, value in settings.get("network", {}).items()}
+    if network:
+        network["network.depth"] = network["network.depth"] or LEAST_DEPTH  # of 32 pixels
     return {**settings, **network}
 
 
