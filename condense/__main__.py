@@ -355,7 +355,7 @@ def _tested(
     folder: RunFolder, settings: Run | Evaluate, condensed: CondensedSet, data: ImageData
 ) -> Tested:
     """The accuracy of the set and of its baselines; the seconds of the test of the set."""
-    from condense.baselines import Protocol, compared
+    from condense.baselines import Protocol, accuracies, selected
     from condense.evaluation import evaluate
     from condense.run_report import Tested
     from condense.runs.cache import Cache
@@ -367,15 +367,15 @@ def _tested(
         bar = _bar(f"testing {baseline or 'the set'}", common)
         return folder.checkpointer(name, history=False, show=bar)
 
+    baselines = selected(condensed, data, settings.compare, common.preset)
     with tests() as checkpointer:
         accuracy = evaluate(
             condensed, data, evaluation, seed=common.seed, checkpointer=checkpointer
         )
         seconds = checkpointer.seconds
     cache = Cache() if common.cache else None
-    protocol = Protocol(evaluation, common.preset, common.seed, cache, tests)
-    baselines = compared(condensed, data, settings.compare, protocol)
-    return Tested(accuracy, baselines, seconds)
+    protocol = Protocol(evaluation, common.seed, cache, tests)
+    return Tested(accuracy, accuracies(baselines, data, protocol), seconds)
 
 
 COMMANDS = {

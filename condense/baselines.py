@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from condense.config.methods import Coreset, MethodSettings
 from condense.config.presets import preset
 from condense.config.serialization import rebuild
 from condense.data.image_data import ImageData
+from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
 from condense.methods.selection import smallest_class
 from condense.runs.cache import Cache
@@ -35,34 +36,41 @@ class Protocol:
 
     Attributes:
         evaluation: the settings of the evaluation.
-        preset: gives the settings of the selection.
         seed: of the selection and the evaluation.
         cache: where selected sets are kept; None: nowhere.
         checkpointer: opens a checkpointer for the test of the baseline with this name.
     """
 
     evaluation: Evaluation
-    preset: str
     seed: int
     cache: Cache | None
     checkpointer: Callable[[str], AbstractContextManager[Checkpointer]]
 
 
-def compared(
-    condensed: CondensedSet, data: ImageData, compare: Compare, protocol: Protocol
-) -> dict[str, Accuracy]:
-    """The accuracies of the baselines of a set, tested as the set.
+def selected(
+    condensed: CondensedSet, data: ImageData, compare: Compare, preset_name: str
+) -> dict[str, Coreset]:
+    """The baselines of a set by method, with their settings.
 
     The method of the set itself is not among them. There are none if a class has fewer images
     than the set has bytes for.
+
+    Raises:
+        UserError: the settings recorded in the set are invalid.
     """
-    settings = coreset_settings(condensed, protocol.preset)
-    if settings.ipc > smallest_class(data):
+    names = [name for name in BASELINES[compare] if name != condensed.provenance.get("method")]
+    if not names:
         return {}
+    settings = coreset_settings(condensed, preset_name)
+    return dict.fromkeys(names, settings) if settings.ipc <= smallest_class(data) else {}
+
+
+def accuracies(
+    baselines: Mapping[str, Coreset], data: ImageData, protocol: Protocol
+) -> dict[str, Accuracy]:
+    """The accuracy of each baseline, tested as the set."""
     found = {}
-    for name in BASELINES[compare]:
-        if name == condensed.provenance.get("method"):
-            continue
+    for name, settings in baselines.items():
         baseline = condense(data, name, settings, seed=protocol.seed, cache=protocol.cache)
         with protocol.checkpointer(name) as checkpointer:
             found[name] = evaluate(
@@ -94,4 +102,7 @@ def coreset_settings(condensed: CondensedSet, preset_name: str) -> Coreset:
         whole = condensed.classes * math.prod(condensed.shape)
         kept = {"ipc": max(1, round(condensed.bytes / whole)), "storage": about["storage"]}
         kept["factor"] = int(about.get("factor", "1"))
-    return rebuild(like, kept, Path("the provenance of the set"))
+    try:
+        return rebuild(like, kept, Path("the provenance of the set"))
+    except UserError as error:
+        raise UserError(f"{error}: use --compare none") from error

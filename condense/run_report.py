@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +12,7 @@ from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.evaluation import Accuracy
-from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Text, write
+from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, write
 from condense.runs.io import is_file
 from condense.runs.plots import plot_history
 from condense.runs.report import list_files
@@ -21,7 +23,7 @@ from condense.strips import strips
 CURVE = "history.png"
 LOAD = """from condense import CondensedSet
 
-small = CondensedSet.load("{file}")
+small = CondensedSet.load({file})
 small.images, small.labels   # pixels from 0 to 1, [n, c, h, w]
 for images, labels in small.loader(batch_size=64):
     ...                      # normalised with small.mean and small.std"""
@@ -60,8 +62,6 @@ def finish(
         differing: the settings that differ from the preset.
         more: further entries of the summary.
     """
-    if is_file(folder.path / HISTORY):
-        plot_history(folder.path / CURVE, folder.path / HISTORY)
     write(folder.path, _report(folder, condensed, evaluation, tested, differing))
     folder.write_summary({**_summary(folder, condensed, tested), **more})
     for name in ("checkpoint", "evaluation", *(f"evaluation-{name}" for name in tested.baselines)):
@@ -141,14 +141,18 @@ def _report(
 ) -> Report:
     accuracy = tested.accuracy
     made_here = is_file(folder.path / CONDENSED)
-    file = CONDENSED if made_here else str(folder.config["settings"]["set"])
+    kept = folder.config["settings"]
+    file = CONDENSED if made_here else str(kept["set"])
+    tests = shlex.quote(file)
+    if not made_here and kept["dataset"]:
+        tests += f" --dataset {shlex.quote(kept['dataset'])}"
     sections = [Section("The images", [strips(condensed)])]
-    if is_file(folder.path / CURVE):
+    if plot_history(folder.path / CURVE, folder.path / HISTORY):
         caption = f"The values of {HISTORY} while the images were learnt."
         sections.append(Section("Curve", [Picture(folder.path / CURVE, caption)]))
     sections += [
         Section("Use the set", _use(file, made_here)),
-        Section("What to run next", _next(file, tested)),
+        Section("What to run next", _next(file, tests, tested)),
         settings_section(folder.config, differing),
         provenance_section(folder.config),
     ]
@@ -156,11 +160,9 @@ def _report(
         title=_title(condensed),
         command=folder.config["command"],
         figure=_per_cent(accuracy) if accuracy else f"{len(condensed.images)} images",
-        about=_protocol(evaluation, len(accuracy.values))
-        if accuracy
-        else "The set was not tested.",
+        about=_protocol(evaluation, condensed, accuracy),
         bars=_bars(condensed, tested) if accuracy else (),
-        note=_note(tested) if accuracy else "",
+        note=_note(condensed, tested) if accuracy else "",
         sections=sections,
     )
 
@@ -169,13 +171,18 @@ def _per_cent(accuracy: Accuracy) -> str:
     return str(accuracy).partition(" (")[0]
 
 
-def _protocol(evaluation: Evaluation, networks: int) -> str:
+def _protocol(evaluation: Evaluation, condensed: CondensedSet, accuracy: Accuracy | None) -> str:
     """How the accuracy was measured, in a sentence."""
-    augmented = "without" if evaluation.augment == "none" else "with"
+    if accuracy is None:
+        return "The set was not tested."
+    trained = f"{'without' if evaluation.augment == 'none' else 'with'} augmentation"
+    if condensed.distill_lrs is not None:
+        trained = "with its own learning rates"
+    networks = len(accuracy.values)
     several = f"{networks} new networks" if networks > 1 else "one new network"
     return (
         f"Accuracy on the real test images of {several} ({evaluation.network}), trained on these "
-        f"images alone, {augmented} augmentation."
+        f"images alone, {trained}."
     )
 
 
@@ -188,7 +195,7 @@ def _bars(condensed: CondensedSet, tested: Tested) -> list[Bar]:
     return [*bars, Bar("guessing", chance, f"{100 * chance:.1f} %")]
 
 
-def _note(tested: Tested) -> str:
+def _note(condensed: CondensedSet, tested: Tested) -> str:
     """What the baselines are, and which is missing."""
     if not tested.baselines:
         return "No baseline was measured: --compare both adds random and herded images."
@@ -197,28 +204,31 @@ def _note(tested: Tested) -> str:
         for name, baseline in tested.baselines.items()
     )
     missing = "" if "herding" in tested.baselines else " --compare both adds herded images."
-    return f"All have the same bytes, storage and training: {gains}.{missing}"
+    shared = "bytes, storage and training" if condensed.distill_lrs is None else "bytes"
+    return f"All have the same {shared}: {gains}.{missing}"
 
 
 def _use(file: str, made_here: bool) -> list[Block]:
     where = "In the folder of this report:" if made_here else "Where the command was run:"
     commands = "\n".join(
-        f"python -m condense export {file} --to {kind}" for kind in ("folder", "npz", "parquet")
+        f"python -m condense export {shlex.quote(file)} --to {kind}"
+        for kind in ("folder", "npz", "parquet")
     )
     return [
-        Code(f"{where}", LOAD.format(file=file)),
+        Code(where, LOAD.format(file=json.dumps(file, ensure_ascii=False))),
         Code("As files for other programs:", commands),
     ]
 
 
-def _next(file: str, tested: Tested) -> list[Block]:
-    evaluate = f"python -m condense evaluate {file}"
+def _next(file: str, tests: str, tested: Tested) -> list[Block]:
+    """Commands for the set in `file`; `tests`: what `condense evaluate` is given."""
+    evaluate = f"python -m condense evaluate {tests}"
     commands = [f"{evaluate} --num-eval 20"] if tested.accuracy else [evaluate]
     if "herding" not in tested.baselines:
         commands.append(f"{evaluate} --compare both")
     commands += [
         f"{evaluate} --network.architecture resnet18",
-        f"python -m nas.search --proxy {file}",
+        f"python -m nas.search --proxy {shlex.quote(file)}",
     ]
-    text = Text("More networks, the baselines, another architecture, a search on this set:")
-    return [text, Code("", "\n".join(commands))]
+    about = "More networks, the baselines, another architecture, a search on this set:"
+    return [Code(about, "\n".join(commands))]

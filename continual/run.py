@@ -14,9 +14,7 @@ from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
 from condense.config.serialization import differences
-from condense.runs.plots import plot_history
 from condense.runs.report import list_files
-from condense.runs.run_dir import HISTORY
 from continual.own_streams import is_own, own_spec
 from continual.settings import (
     EEIL_REPLAY,
@@ -139,7 +137,6 @@ def finish(
     report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
     found = {**summary(settings, stream, tasks, results), **about}
-    plot_history(folder.path / "history.png", folder.path / HISTORY, ("seed", "task", "stage"))
     base = replace(defaults(settings.common.preset, settings.memory, stream), head=settings.head)
     differing = differences(settings, base, without=("common", "stream", "memory"))
     write_report(folder, settings, names, found, differing)

@@ -20,8 +20,9 @@ from condense.runs.html_report import (
     Text,
     write,
 )
+from condense.runs.plots import plot_history
 from condense.runs.report_sections import as_flags, provenance_section, settings_section
-from condense.runs.run_dir import RunFolder
+from condense.runs.run_dir import HISTORY, RunFolder
 from condense.strips import NUMBERS, strips
 from continual.report import Matrix
 from continual.settings import SELECTION_METHODS, ContinualConfig
@@ -54,7 +55,7 @@ def write_report(
         Section("Accuracy matrix", _matrix(names, summary["accuracy_matrix"])),
         Section("After each task", [_stages(folder.path)]),
         Section("The exemplars", _exemplars(folder.path, names)),
-        Section("Curve", [_curve(folder.path)]),
+        *_curve(folder.path),
         Section("Use the exemplars", [Code("In the folder of this report:", LOAD)]),
         Section("What to run next", _next(settings, summary["stream"], differing)),
         settings_section(folder.config, differing),
@@ -128,8 +129,13 @@ def _stages(folder: Path) -> Picture:
     return Picture(folder / "stages.png", "Mean over the tasks so far, with the spread over seeds.")
 
 
-def _curve(folder: Path) -> Picture:
-    return Picture(folder / "history.png", "Loss and learning rate of each epoch, both stages.")
+def _curve(folder: Path) -> list[Section]:
+    """The history, if there is one."""
+    path = folder / "history.png"
+    if not plot_history(path, folder / HISTORY, ("seed", "task", "stage")):
+        return []
+    caption = "Loss and learning rate of each epoch, both stages."
+    return [Section("Curve", [Picture(path, caption)])]
 
 
 def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:

@@ -43,7 +43,6 @@ class Common:
     """On a GPU: bit-identical results in every run, a little slower. A CPU always gives them."""
     cache: bool = True
     """Look up condensed sets in the cache folder before condensing, and store them there."""
-
     tensorboard: bool = False
     """Write metrics and pictures for TensorBoard: tensorboard --logdir RUN/tensorboard."""
 

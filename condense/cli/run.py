@@ -42,6 +42,8 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
         if folder.finished:
             raise UserError(f"{folder.path} is finished: its results are in {SUMMARY}")
         folder.require(**entries)
+        # As they were checked: an older or damaged file may lack some.
+        folder.config["settings"] = record(settings, without=_NOT_KEPT)
         folder.log.write(f"resumed: version {version()}")
     except BaseException:
         folder.close()

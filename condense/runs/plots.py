@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from condense.errors import UserError
 from condense.runs.io import atomic_write, plain, read_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_MOST_CURVES = 6
+_LARGEST = 1e30
+"""Larger values, which only a damaged file has, are not drawn."""
 
 
 def new_figure(width: float, height: float, dpi: float | None = None) -> Figure:
@@ -45,24 +51,43 @@ def save(figure: Figure, path: str | os.PathLike[str], about: object = None) -> 
         FigureCanvasAgg(figure).print_png(str(temporary), metadata=metadata)
 
 
-def plot_history(path: Path, history: Path, without: Collection[str] = ()) -> None:
+def plot_history(path: Path, history: Path, without: Collection[str] = ()) -> bool:
     """Plot the columns of a history over the steps, one below the other, to a PNG file.
 
     Args:
         path: of the PNG file.
-        history: history.csv of a run.
+        history: history.csv of a run; it may be missing or damaged.
         without: columns that are not shown.
 
+    Returns:
+        Whether there was something to plot.
+
     Raises:
-        UserError: the file cannot be read or written.
+        UserError: the PNG file cannot be written.
     """
-    rows = list(csv.DictReader(io.StringIO(read_text(history))))
-    names = [name for name in rows[0] if name not in ("step", *without)]
-    steps = [int(row["step"]) for row in rows]
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_text(history))))
+    except (UserError, csv.Error):
+        return False
+    names = [name for name in (rows[0] if rows else ()) if name not in (None, "step", *without)]
+    names = names[:_MOST_CURVES]
+    if not names:
+        return False
+    steps = [_number(row.get("step")) for row in rows]
     figure = new_figure(7, 0.6 + 2.2 * len(names), dpi=130)
     for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
-        axes.plot(steps, [float(row[name] or "nan") for row in rows], linewidth=1.2)
-        axes.set_ylabel(name)
+        axes.plot(steps, [_number(row[name]) for row in rows], linewidth=1.2)
+        axes.set_ylabel(name.replace("$", r"\$"))
         axes.grid(alpha=0.3)
     axes.set_xlabel("step")
     save(figure, path)
+    return True
+
+
+def _number(cell: str | None) -> float:
+    """A cell of a history; NaN if it is not a finite number."""
+    try:
+        value = float(cell or "nan")
+    except ValueError:
+        return math.nan
+    return value if abs(value) < _LARGEST else math.nan

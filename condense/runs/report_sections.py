@@ -44,7 +44,7 @@ def provenance_section(config: Mapping[str, Any]) -> Section:
     """What the run was made from: code, images, device, seed."""
     common = config["settings"]["common"]
     rows = [("command", shown(config.get("command"))), ("version", shown(config.get("version")))]
-    rows += [("commit", config["commit"])] if config.get("commit") else []
+    rows += [("commit", shown(config["commit"]))] if config.get("commit") else []
     rows += [(key, shown(common[key])) for key in _ABOUT_THE_RUN if key in common]
     rows.append(("device", shown(config.get("device"))))
     data = config["data"]
@@ -68,7 +68,9 @@ def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
         if isinstance(value, bool):
             flags.append(f"--{'' if value else 'no-'}{flag(name)}")
         else:
-            flags.append(f"--{flag(name)} {'None' if value is None else shlex.quote(shown(value))}")
+            several = isinstance(value, (list, tuple))
+            values = " ".join(shlex.quote(str(each)) for each in (value if several else [value]))
+            flags.append(f"--{flag(name)} {values}".rstrip())
     return flags
 
 

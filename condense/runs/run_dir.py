@@ -90,15 +90,15 @@ class RunFolder(Closing):
             remove_temporaries(path)
             full = plain({**config, **provenance()})
             write_json(path / CONFIG, full)
+            made = cls(path, lock, full)
+            made._new = True
+            made.log.write(f"started: {full.get('command')}, version {full['version']}")
+            return made
         except BaseException:
             if new:
                 _remove_if_empty(path)
             lock.release()
             raise
-        made = cls(path, lock, full)
-        made._new = True
-        made.log.write(f"started: {full.get('command')}, version {full['version']}")
-        return made
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from condense import CondensedSet, Evaluation, Network, UserError, condense, evaluate, load
-from condense.baselines import Protocol, compared, coreset_settings
+from condense.baselines import Protocol, accuracies, coreset_settings, selected
 from condense.runs.checkpointer import Checkpointer
 
 QUICK = Evaluation(num_eval=2, epoch_eval_train=2, network=Network(width=4, depth=1))
 
 
 def protocol() -> Protocol:
-    return Protocol(QUICK, "smoke", 3, None, lambda name: Checkpointer())
+    return Protocol(QUICK, 3, None, lambda name: Checkpointer())
 
 
 @pytest.mark.parametrize("storage", [{}, {"storage": "pixels", "factor": 2}, {"storage": "dct"}])
@@ -24,7 +24,7 @@ def test_random_images_are_those_of_the_method_random(storage) -> None:
     settings = coreset_settings(made, "smoke")
     baseline = condense(data, "random", settings, seed=3)
     assert (baseline.bytes, len(baseline.images)) == (made.bytes, len(made.images))
-    found = compared(made, data, "both", protocol())
+    found = accuracies(selected(made, data, "both", "smoke"), data, protocol())
     assert set(found) == {"random", "herding"}
     assert found["random"] == evaluate(baseline, data, QUICK, seed=3)
 
@@ -32,9 +32,9 @@ def test_random_images_are_those_of_the_method_random(storage) -> None:
 def test_what_is_compared() -> None:
     data = load("digits")
     made = condense(data, "random", preset="smoke", ipc=1)
-    assert compared(made, data, "random", protocol()) == {}
-    assert set(compared(made, data, "both", protocol())) == {"herding"}
-    assert compared(made, data, "none", protocol()) == {}
+    assert selected(made, data, "random", "smoke") == {}
+    assert set(selected(made, data, "both", "smoke")) == {"herding"}
+    assert selected(made, data, "none", "smoke") == {}
 
 
 def test_a_set_without_recorded_settings_counts_its_bytes() -> None:
@@ -54,11 +54,13 @@ def test_a_class_with_fewer_images_is_not_compared() -> None:
     data = load("digits")
     made: CondensedSet = condense(data, "dm", preset="smoke", ipc=2)
     few = data.train_subset(data.y_train.argsort(stable=True)[-180:])
-    assert compared(made, few, "both", protocol()) == {}
+    assert selected(made, few, "both", "smoke") == {}
 
 
 def test_invalid_settings_are_one_line() -> None:
     made = condense(load("digits"), "random", preset="smoke", ipc=2)
     damaged = made.with_provenance(settings={"ipc": "many"})
-    with pytest.raises(UserError, match="the provenance of the set: ipc cannot be 'many'"):
+    with pytest.raises(
+        UserError, match="the provenance of the set: ipc cannot be 'many': use --compare none"
+    ):
         coreset_settings(damaged, "smoke")

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from condense.errors import UserError
-from condense.runs.plots import new_figure, save
+from condense.runs.plots import new_figure, plot_history, save
 from tests.helpers.processes import python
 
 
@@ -45,3 +45,29 @@ def test_reports_do_without_matplotlib_until_they_plot() -> None:
         "import sys, continual.report, nas.report, condense.runs.plots; print(*sys.modules)"
     )
     assert "matplotlib" not in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("text", "plotted"),
+    [
+        ("step,loss,seed\n1,0.5,0\n2,0.25,0\n", True),
+        ("step,a,b\n1,,x\n2,1e300,$^$\n", True),
+        ("step,$^$\n1,2\n", True),
+        ("step,loss\n", False),
+        ("step,seed\n1,0\n", False),
+        ("", False),
+        ("step,loss\n1,2,3,4\n5\n", True),
+    ],
+)
+def test_a_history_is_plotted_even_if_it_is_damaged(
+    text: str, plotted: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "history.csv").write_text(text)
+    assert plot_history(tmp_path / "a.png", tmp_path / "history.csv", ("seed",)) == plotted
+    assert (tmp_path / "a.png").exists() == plotted
+
+
+def test_without_a_history_nothing_is_plotted(tmp_path: Path) -> None:
+    assert not plot_history(tmp_path / "a.png", tmp_path / "none.csv")
+    (tmp_path / "history.csv").write_bytes(b"step,loss\n\xff\n")
+    assert not plot_history(tmp_path / "a.png", tmp_path / "history.csv")
