@@ -130,7 +130,12 @@ class Database(RDBStorage):
             self.check_trial_is_updatable(trial_id, trial.state)  # type: ignore[arg-type]
             session.add_all(_attributes(attrs, trial_id=trial_id))
             for objective, value in enumerate(values or ()):
-                self._set_trial_value_without_commit(session, trial, objective, value)
+                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
+                session.add(
+                    models.TrialValueModel(
+                        trial_id=trial_id, objective=objective, value=stored, value_type=kind
+                    )
+                )
             trial.state, trial.datetime_complete = state, datetime.now()
 
     def _get_trials(
@@ -154,7 +159,8 @@ class Database(RDBStorage):
             wanted = [
                 (trial_id, state)
                 for trial_id, state in session.execute(states_only.order_by(model.trial_id))
-                if (trial_id > after or trial_id in included) and (not states or state in states)
+                if (trial_id > after or trial_id in included)
+                and (states is None or state in states)
             ]
             found = {
                 trial_id: self._settled[trial_id]
