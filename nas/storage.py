@@ -20,8 +20,8 @@ from nas.urls import HIDDEN, what_it_says, without_secrets
 
 JOURNAL = "study.log"
 TRIES = 5
-DRIVERS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql"}
-"""The extra of this package that installs a driver, by the beginning of the URL."""
+DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "pymysql", "mariadb": "pymysql"}
+"""The package of a driver, by the beginning of the URL; `pyproject.toml` has extras of them."""
 
 
 class SearchJournal(JournalStorage):
@@ -113,9 +113,9 @@ def _unreachable(url: str, error: Exception) -> UserError:
     if isinstance(error, StorageFailedError):
         return UserError(str(error))
     reason, mend = what_it_says(error, url), "give a database URL, such as sqlite:///study.db"
-    extra = next((DRIVERS[name] for name in DRIVERS if url.startswith(name)), None)
-    if isinstance(error, ImportError) and extra:
-        reason, mend = "its driver is not installed", f"pip install 'condense[{extra}]'"
+    driver = next((DRIVERS[name] for name in DRIVERS if url.startswith(name)), None)
+    if isinstance(error, ImportError) and driver:
+        reason, mend = "its driver is not installed", f"pip install '{driver}'"
     elif is_temporary(error):
         mend = "check that it is running, and give its whole URL with --storage"
     return UserError(f"the storage {without_secrets(url)} cannot be reached: {reason}; {mend}")

@@ -199,16 +199,14 @@ def test_a_database_is_found_again_from_another_folder(
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_a_space_in_a_file_with_several_workers() -> None:
+def test_the_space_of_the_documents_with_several_workers() -> None:
     """Costly networks first; the workers get the order, and the file is theirs too."""
-    Path("my_nets.py").write_text(
-        OWN.replace('["relu", "tanh"]', '["relu", "relu "]').replace(
-            "[activation]", "[activation.strip()]"
-        )
-    )
+    page = (ROOT / "docs/searches.md").read_text(encoding="utf-8")
+    Path("my_nets.py").write_text(page.partition("```python\n")[2].partition("```")[0])
     run("--space", "my_nets.py:space", "--proxy", "random", "--workers", "2", "--out", "run")
     rows = pandas.read_csv("run/architectures.csv")
-    assert list(rows["status"]) == ["complete", "complete"]
+    assert list(rows["architecture"]) == [8, 16, 32, 64]
+    assert list(rows["status"]) == ["complete"] * 4
 
 
 def test_pruned_trials_have_a_value() -> None:

@@ -136,8 +136,7 @@ def test_the_order_is_the_one_of_the_definition(levels: list[tuple[str, str, str
     assert stratified_order(factors) == reference_order(factors)
 
 
-def test_the_order_of_many_takes_one_look_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names alone decide nothing: their order is that of the random numbers."""
+def test_names_alone_have_a_random_order() -> None:
     names = [f"network {number}" for number in range(10_000)]
     assert sorted(stratified_order([names])) == list(range(10_000))
 

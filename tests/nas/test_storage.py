@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 import nas.chained_journal
 import nas.storage
@@ -231,3 +233,33 @@ def test_what_a_driver_says_is_shown_where_it_tells_nothing(
 def test_a_url_that_was_not_kept_whole_has_to_be_given_again() -> None:
     with pytest.raises(UserError, match="give --storage again"):
         database_storage(without_secrets("sqlite:///x.db?timeout=5"))
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for driver in ("psycopg", "pymysql"):
+        monkeypatch.setitem(sys.modules, driver, None)
+    for url, extra in (
+        ("postgresql+psycopg://host/db", "postgres"),
+        ("mysql+pymysql://host/db", "mysql"),
+    ):
+        with pytest.raises(
+            UserError, match=rf"its driver is not installed; pip install 'condense\[{extra}\]'"
+        ):
+            database_storage(url)
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> Any:
+        raise OperationalError("SELECT 1", {}, Exception("fe_sendauth: no password supplied"))
+
+    monkeypatch.setattr(nas.storage, "_open_database", failing)
+    with pytest.raises(
+        UserError, match="no password supplied; check that it is running, and give its whole URL"
+    ):
+        database_storage("postgresql://me@host/db")
+
+
+def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("no database" * 100)
+    with pytest.raises(UserError, match="file is not a database"):
+        database_storage(f"sqlite:///{tmp_path / 'study.db'}")
