@@ -235,16 +235,14 @@ def test_a_url_that_was_not_kept_whole_has_to_be_given_again() -> None:
         database_storage(without_secrets("sqlite:///x.db?timeout=5"))
 
 
-def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     for driver in ("psycopg", "pymysql"):
         monkeypatch.setitem(sys.modules, driver, None)
-    for url, extra in (
-        ("postgresql+psycopg://host/db", "postgres"),
-        ("mysql+pymysql://host/db", "mysql"),
+    for url, package in (
+        ("postgresql+psycopg://host/db", r"psycopg\[binary\]"),
+        ("mysql+pymysql://host/db", "pymysql"),
     ):
-        with pytest.raises(
-            UserError, match=rf"its driver is not installed; pip install 'condense\[{extra}\]'"
-        ):
+        with pytest.raises(UserError, match=f"driver is not installed; pip install '{package}'"):
             database_storage(url)
 
 
