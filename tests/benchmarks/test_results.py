@@ -43,6 +43,7 @@ NUMBERS = {
     "images_stored steps steps_saved ground_truth_steps ground_truth_architectures image_size "
     "train seed threads",
     "table6-architectures.csv": "parameters ground_truth",
+    "storages.csv": "trials fill_seconds cpu_ms cpu_ms_min cpu_ms_max threads",
     "time_to_accuracy.csv": "ipc reference_iterations width num_eval epoch_eval_train held_out "
     "seed threads iterations seconds train",
 }
