@@ -142,6 +142,7 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
         study.fill()
         together = work_together if settings.workers > 1 else work
         together(experiment, study, deadline, reporter)
+        study.done()  # reads what other workers have just stored
         reporter()
         return checkpointer.seconds
 
