@@ -128,7 +128,7 @@ def _run(settings: Run) -> None:
     data = _load(settings.dataset, common)
     if world_size() > data.classes:
         print(
-            f"{world_size()} processes: with {data.classes} classes the others match nothing",
+            f"note: {world_size()} processes: with {data.classes} classes the others match nothing",
             file=sys.stderr,
         )
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"

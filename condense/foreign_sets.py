@@ -103,7 +103,7 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
     if found.lr is not None:
         notes.append(f"it has a learnt learning rate; to train with it: --lr {found.lr:.4g}")
     for note in notes:
-        print(printable(f"{path.name}: {note}"), file=sys.stderr)
+        print(printable(f"note: {path.name}: {note}"), file=sys.stderr)
     return made
 
 

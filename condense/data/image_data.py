@@ -164,7 +164,7 @@ class ImageData:
     def of(cls, arrays: ImageArrays, name: str, hflip: bool = True) -> ImageData:
         """The images of `arrays`; prints their notes on stderr."""
         for note in arrays.notes:
-            print(printable(f"{name}: {note}"), file=sys.stderr)
+            print(printable(f"note: {name}: {note}"), file=sys.stderr)
         arrays = with_statistics(arrays)
         assert arrays.mean is not None
         assert arrays.std is not None

@@ -103,8 +103,7 @@ def test_both_backends_compute_the_same():
 
 
 def test_a_comparison_is_printed_and_kept(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
-    settings = replace(TINY, parts=("class sweep", "inner loop"))
+    settings = replace(TINY, parts=("class sweep", "inner loop"), results=tmp_path)
     found = speed.alternate(settings)
     monkeypatch.setattr(speed, "alternate", lambda _: found)
     for _ in range(2):
@@ -118,9 +117,8 @@ def test_a_comparison_is_printed_and_kept(tmp_path, monkeypatch, capsys):
 
 
 def test_growth_is_measured_while_there_is_time_and_drawn(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(speed, "RESULTS", tmp_path)
     monkeypatch.setattr(speed, "step", lambda backend, case: (case.ipc * case.width / 100, 1e6))
-    speed.scale(replace(TINY, minutes=1))
+    speed.scale(replace(TINY, minutes=1, results=tmp_path))
     table = pd.read_csv(tmp_path / "scaling-cpu.csv")
     assert len(table) == 2 * sum(len(values) for _, values in scaling.AXES.values())
     assert (tmp_path / "scaling-cpu.png").stat().st_size > 10_000

@@ -38,12 +38,14 @@ def fault(ended: Ended) -> str | None:
 
 
 def message(err: str) -> list[str]:
-    """The lines of stderr that are neither warnings nor progress bars."""
+    """The lines of stderr that are neither warnings nor notes nor progress bars."""
     lines = [line for part in err.split("\n") for line in part.split("\r")]
     return [
         line
         for line in lines
-        if line.strip() and not line.lower().startswith("warning:") and not _BAR.search(line)
+        if line.strip()
+        and not line.lower().startswith(("warning:", "note:"))
+        and not _BAR.search(line)
     ]
 
 

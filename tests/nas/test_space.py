@@ -199,7 +199,7 @@ def test_the_source_of_a_build_of_any_kind() -> None:
     assert len(here) == 1
     assert Space(["a"], print).fingerprint not in here
     assert (
-        Space([Network()]).fingerprint
+        Space([Network(depth=3)]).fingerprint
         == sha256(b"layer norm by element\nd3-w128-relu-instance-avg").hexdigest()
     ), "of condense.Network only the names count, as ever"
 
