@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="forks"),
     pytest.mark.xdist_group("fuzz"),
 ]
-CASES = {"files": 280, "runs": 40, "lines": 180}
+CASES = {"files": 150, "runs": 40, "lines": 110}
 
 
 @pytest.fixture(scope="module")

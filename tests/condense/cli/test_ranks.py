@@ -17,7 +17,7 @@ from tests.helpers.processes import HANGS, default_signals, wait_until
 from tests.helpers.results import checkpoints, differences, results, rows
 
 QUIET = ("--preset", "smoke", "--dataset", "digits", "--no-cache", "--quiet")
-RUN = ("condense", "run", *QUIET, "--method", "dsa", "--ipc", "2", "--iterations", "20")
+RUN = ("condense", "run", *QUIET, "--method", "dsa", "--ipc", "2", "--iterations", "12")
 TESTS = ("--evaluation.num-eval", "3", "--evaluation.epoch-eval-train", "3")
 
 
@@ -47,14 +47,14 @@ def torchrun(folder: Path, processes: int, *arguments: str) -> Iterator[subproce
 def test_a_killed_run_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
     """And ends with the bytes of one process."""
     run = tmp_path / "run"
-    with torchrun(tmp_path, 2, *RUN, *TESTS, "--out", "run") as process:
+    with torchrun(tmp_path, 3, *RUN, *TESTS, "--out", "run") as process:
         wait_until(lambda: rows(run) > 1 or process.poll() is not None)
-        os.kill(rank_of(process.pid, 1), signal.SIGKILL)
+        os.kill(rank_of(process.pid, 2), signal.SIGKILL)
         _, errors = process.communicate(timeout=HANGS)
     assert process.returncode, errors
     assert checkpoints(run), errors
     assert not (run / "summary.json").exists()
-    with torchrun(tmp_path, 3, "condense", "run", "--resume", "run", "--quiet") as process:
+    with torchrun(tmp_path, 2, "condense", "run", "--resume", "run", "--quiet") as process:
         said, errors = process.communicate(timeout=HANGS)
     assert process.returncode == 0, errors
     assert said.count("digits, dsa") == 1  # only the first process prints
