@@ -8,7 +8,6 @@ folder does only what is missing and goes on with DSA from its checkpoint.
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -32,6 +31,8 @@ SHARE = 0.25
 """Of the time that is left, the most for one of the parts before DSA."""
 FLUSH_SECONDS = 30.0
 """After the signal that ends a part, for its checkpoint."""
+IPCS, ITERATIONS = (1, 10, 50), 2
+"""Images per class, and iterations, of the outer iterations that are timed."""
 TINY = "--width 8 --ipc 2 --batch-real 8 --num-eval 2 --size 16"
 
 
@@ -90,10 +91,10 @@ def commands(settings: Gpu) -> Iterator[tuple[str, str]]:
     for name, flags in speeds(settings):
         size = TINY if settings.preset == "smoke" else ""
         yield f"speed-{name}", f"{speed} 0.25 {size} {flags}"
-    for ipc in (1, 10, 50):
+    for ipc in IPCS:
         yield (
             f"outer-iterations-{ipc}",
-            f"{dsa(settings, ipc)} --iterations 2 --evaluation.num-eval 0 --out OUT/run",
+            f"{dsa(settings, ipc)} --iterations {ITERATIONS} --evaluation.num-eval 0 --out OUT/run",
         )
 
 
@@ -115,7 +116,7 @@ def run_part(folder: Path, arguments: str, seconds: float) -> dict[str, Any]:
     command = [sys.executable, "-m", *arguments.replace("OUT", str(folder)).split()]
     began = time.monotonic()
     with (folder / "log.txt").open("w+", encoding="utf-8") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
+        process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -178,10 +179,10 @@ def identical(out: Path) -> bool | None:
 
 def iteration_times(out: Path) -> Iterator[str]:
     """Seconds per outer iteration of each finished measurement."""
-    for ipc in (1, 10, 50):
+    for ipc in IPCS:
         summary = out / f"outer-iterations-{ipc}" / "run" / SUMMARY
         if summary.exists():
-            seconds = read_json(summary)["seconds"] / 2
+            seconds = read_json(summary)["seconds"] / ITERATIONS
             yield f"{ipc} per class: {seconds:.2f} s per outer iteration"
 
 

@@ -6,7 +6,6 @@ import hashlib
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -14,8 +13,8 @@ import tyro
 
 from condense.cli.app import dispatch, main
 from condense.cli.common import Common
-from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
+from condense.cli.images import load_images
 from condense.cli.ranks import as_rank
 from condense.cli.run import open_run
 from condense.config.evaluation import Compare, Evaluation
@@ -29,7 +28,7 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
 from condense.runs.progress import Progress
-from condense.runs.report import text_table
+from condense.runs.report import per_cent, text_table
 from condense.runs.run_dir import CONDENSED, RunFolder
 from condense.validation import at_least
 
@@ -125,7 +124,7 @@ def _run(settings: Run) -> None:
     from condense.training.ranks import world_size
 
     common = settings.common
-    data = _load(settings.dataset, common)
+    data = load_images(settings.dataset, common)
     if world_size() > data.classes:
         print(
             f"note: {world_size()} processes: with {data.classes} classes the others match nothing",
@@ -191,7 +190,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
     if is_foreign(path):
         if not asked:
             raise UserError(f"{path} does not say what it was made from: give --dataset")
-        data = _load(asked, common)
+        data = load_images(asked, common)
         return load_set(path, data).with_provenance(dataset=data.name), data
     condensed = CondensedSet.load(path)
     about, source = condensed.provenance, source_of(condensed.provenance)
@@ -204,7 +203,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         raise UserError(
             f"{settings.set} was made from {dataset}, which is not there any more: give --dataset"
         )
-    data = _load(dataset, common)
+    data = load_images(dataset, common)
     if not asked and about.get("fingerprint", data.fingerprint()) != data.fingerprint():
         raise UserError(
             f"{settings.set} was made from other images named {dataset}: give --dataset to test "
@@ -256,10 +255,11 @@ def zoo(argv: list[str]) -> None:
 
 def _zoo_row(about: Mapping[str, Any]) -> tuple[str, str]:
     """The accuracy of a set in the zoo and how it was measured; the network of the set."""
-    accuracy, std, tests = 100 * about["accuracy"], 100 * about["accuracy_std"], about["evaluation"]
+    tests = about["evaluation"]
     augmented = "without augmentation" if tests["augment"] == "none" else "with augmentation"
     tested = f"{tests['num_eval']} networks, {augmented}"
-    return f"{accuracy:.1f} ± {std:.1f} % ({tested})", str(about["network"])
+    accuracy = per_cent(about["accuracy"], about["accuracy_std"])
+    return f"{accuracy} ({tested})", str(about["network"])
 
 
 def _condensed(
@@ -335,16 +335,6 @@ def _evaluation(preset: str, architecture: str, norm: Any, epochs: str | None) -
     changes: dict[str, Any] = {} if epochs is None else {"steps": None}
     changes["network"] = replace(network, architecture=architecture, norm=norm)
     return preset_of(Evaluation, preset, **changes)
-
-
-def _load(dataset: str, common: Common) -> ImageData:
-    from condense.data.loading import load, load_or_embedded
-
-    device = choose_device(common.device)
-    if dataset == "auto":
-        auto = partial(load_or_embedded, ["cifar10"], ["mnist5k"])
-        return auto(common.data_root, size=common.size, fit=common.fit)[0].to(device)
-    return load(dataset, common.data_root, size=common.size, fit=common.fit).to(device)
 
 
 def _bar(description: str, common: Common) -> Progress:

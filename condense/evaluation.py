@@ -25,6 +25,7 @@ from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
+from condense.runs.report import per_cent
 from condense.seeds import generator
 from condense.training.chunking import chunks, max_forward_batch, max_training_batch
 from condense.training.ensembles import max_networks, train_together
@@ -53,7 +54,7 @@ class Accuracy:
     def __str__(self) -> str:
         if not self.values:
             return "not tested"
-        return f"{100 * self.mean:.1f} ± {100 * self.std:.1f} % (n = {len(self.values)})"
+        return f"{per_cent(self.mean, self.std)} (n = {len(self.values)})"
 
 
 def evaluate(

@@ -15,7 +15,7 @@ from condense.evaluation import Accuracy
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, write
 from condense.runs.io import is_file
 from condense.runs.plots import plot_history
-from condense.runs.report import list_files
+from condense.runs.report import list_files, per_cent
 from condense.runs.report_sections import provenance_section, settings_section
 from condense.runs.run_dir import CONDENSED, HISTORY, RunFolder
 from condense.strips import strips
@@ -159,16 +159,14 @@ def _report(
     return Report(
         title=_title(condensed),
         command=folder.config["command"],
-        figure=_per_cent(accuracy) if accuracy else f"{len(condensed.images)} images",
+        figure=per_cent(accuracy.mean, accuracy.std)
+        if accuracy
+        else f"{len(condensed.images)} images",
         about=_protocol(evaluation, condensed, accuracy),
         bars=_bars(condensed, tested) if accuracy else (),
         note=_note(condensed, tested) if accuracy else "",
         sections=sections,
     )
-
-
-def _per_cent(accuracy: Accuracy) -> str:
-    return str(accuracy).partition(" (")[0]
 
 
 def _protocol(evaluation: Evaluation, condensed: CondensedSet, accuracy: Accuracy | None) -> str:
@@ -188,11 +186,16 @@ def _protocol(evaluation: Evaluation, condensed: CondensedSet, accuracy: Accurac
 
 def _bars(condensed: CondensedSet, tested: Tested) -> list[Bar]:
     assert tested.accuracy is not None
-    rows = [("this set", tested.accuracy), *((_named(n), a) for n, a in tested.baselines.items())]
-    bars = [Bar(label, found.mean, _per_cent(found)) for label, found in rows]
-    bars[0] = Bar("this set", tested.accuracy.mean, _per_cent(tested.accuracy), main=True)
-    chance = 1 / condensed.classes
-    return [*bars, Bar("guessing", chance, f"{100 * chance:.1f} %")]
+    ours, chance = tested.accuracy, 1 / condensed.classes
+    baselines = tested.baselines.items()
+    return [
+        Bar("this set", ours.mean, per_cent(ours.mean, ours.std), main=True),
+        *(
+            Bar(_named(name), found.mean, per_cent(found.mean, found.std))
+            for name, found in baselines
+        ),
+        Bar("guessing", chance, per_cent(chance)),
+    ]
 
 
 def _note(condensed: CondensedSet, tested: Tested) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from condense.runs.plots import new_figure, save
-from condense.runs.report import text_table
+from condense.runs.report import per_cent, text_table
 
 Row = Sequence[float | None]
 Matrix = Sequence[Row]
@@ -60,7 +60,7 @@ def short_names(tasks: Sequence[str]) -> list[str]:
 def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> str:
     """Table of the stage averages in percent, one column per stage."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
-    cells = [f"{100 * m:.1f} ± {100 * s:.1f} %" for m, s in zip(mean, std, strict=True)]
+    cells = list(map(per_cent, mean, std))
     return text_table([heads, cells])
 
 

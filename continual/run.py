@@ -127,7 +127,7 @@ def finish(
 ) -> None:
     """Write the figures and the summary; print the results and the paths of the files."""
     from continual import report
-    from continual.run_report import write_report
+    from continual.run_report import title, write_report
 
     names = report.short_names([task.name for task in tasks])
     averages = [report.stage_averages(result.matrix) for result in results]
@@ -142,11 +142,9 @@ def finish(
     write_report(folder, settings, names, found, differing)
     folder.write_summary(found)
     folder.remove_checkpoint()
-    kind = "with" if settings.distill else "without"
     folder.say(
-        f"{stream}, {settings.memory} memory, {settings.head} head, {kind} distillation, "
-        f"{len(results)} seed{'s' if len(results) > 1 else ''}: test accuracy over the tasks so "
-        f"far\n{report.table(names, mean, std)}\n"
+        f"{title(found)}, {len(results)} seed{'s' if len(results) > 1 else ''}: test accuracy over "
+        f"the tasks so far\n{report.table(names, mean, std)}\n"
         f"in {sum(result.seconds for result in results):.0f} s"
     )
     print(list_files(folder.path))

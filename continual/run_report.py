@@ -21,6 +21,7 @@ from condense.runs.html_report import (
     write,
 )
 from condense.runs.plots import plot_history
+from condense.runs.report import per_cent
 from condense.runs.report_sections import as_flags, provenance_section, settings_section
 from condense.runs.run_dir import HISTORY, RunFolder
 from condense.strips import NUMBERS, strips
@@ -62,9 +63,9 @@ def write_report(
         provenance_section(folder.config),
     ]
     final, std = summary["average_accuracy"][-1], summary["average_accuracy_std"][-1]
-    figure = f"{100 * final:.1f} ± {100 * std:.1f} %" if len(summary["seeds"]) > 1 else _pc(final)
+    figure = per_cent(final, std if len(summary["seeds"]) > 1 else None)
     report = Report(
-        title=_title(summary),
+        title=title(summary),
         command=folder.config["command"],
         figure=figure,
         about=_about(summary, names),
@@ -75,7 +76,8 @@ def write_report(
     write(folder.path, report)
 
 
-def _title(summary: dict[str, Any]) -> str:
+def title(summary: dict[str, Any]) -> str:
+    """What was run, in a line."""
     kind = "with" if summary["distill"] else "without"
     return (
         f"{summary['stream']}, {summary['memory']} memory, {summary['head']} head, "
@@ -103,8 +105,8 @@ def _bars(summary: dict[str, Any], figure: str, data: Sequence[dict[str, Any]]) 
     chance = sum(chances) / len(chances)
     return [
         Bar("after the last task", final, figure, main=True),
-        Bar("without forgetting", at_once, _pc(at_once)),
-        Bar("guessing", chance, _pc(chance)),
+        Bar("without forgetting", at_once, per_cent(at_once)),
+        Bar("guessing", chance, per_cent(chance)),
     ]
 
 
@@ -118,7 +120,10 @@ def _baselines(settings: ContinualConfig) -> str:
 
 def _matrix(names: Sequence[str], matrix: Matrix) -> list[Block]:
     rows = [
-        [f"T{stage + 1}", *("–" if value is None else Cell(_pc(value), value) for value in row)]
+        [
+            f"T{stage + 1}",
+            *("–" if value is None else Cell(per_cent(value), value) for value in row),
+        ]
         for stage, row in enumerate(matrix)
     ]
     text = Text("Test accuracy on each task (columns) after each stage of training (rows).")
@@ -165,7 +170,3 @@ def _next(
         Code("Other memories in the same bytes:", compare),
         Code("The spread over seeds:", again),
     ]
-
-
-def _pc(value: float) -> str:
-    return f"{100 * value:.1f} %"

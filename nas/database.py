@@ -31,6 +31,8 @@ from nas.retrying import Retrying
 HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 60
 """A worker without a heartbeat for this long is dead."""
+Missing = Callable[[Sequence[FrozenTrial]], Iterable[FrozenTrial]]
+"""From all trials of a study, those to add."""
 READ_AT_ONCE = 500
 """Trials per query; databases limit the number of values in a query."""
 
@@ -69,9 +71,7 @@ class Database(RDBStorage):
         """A file lock for an SQLite file; database servers lock the rows themselves."""
         return self._lock or nullcontext()
 
-    def enqueue(
-        self, study_id: int, missing: Callable[[Sequence[FrozenTrial]], Iterable[FrozenTrial]]
-    ) -> None:
+    def enqueue(self, study_id: int, missing: Missing) -> None:
         """Add trials, in one transaction and one process at a time.
 
         Args:
@@ -80,9 +80,7 @@ class Database(RDBStorage):
         """
         self.retrying(self._enqueue, study_id, missing)
 
-    def _enqueue(
-        self, study_id: int, missing: Callable[[Sequence[FrozenTrial]], Iterable[FrozenTrial]]
-    ) -> None:
+    def _enqueue(self, study_id: int, missing: Missing) -> None:
         with self.exclusive(), Session(self.engine) as session, session.begin():
             # Optuna locks this row too, for every trial that it adds.
             models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)

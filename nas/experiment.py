@@ -7,14 +7,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from condense import CondensedSet, ImageData, load, load_or_embedded
-from condense.cli.device import choose_device
+from condense import CondensedSet, ImageData
+from condense.cli.images import load_images as load_dataset
 from condense.runs.run_dir import CONDENSED
 from nas.cost import cost
 from nas.objective import (
@@ -41,13 +41,7 @@ def load_images(settings: Search) -> ImageData:
     Raises:
         UserError: as `condense.load`.
     """
-    common = settings.common
-    if settings.dataset == "auto":
-        auto = partial(load_or_embedded, ["cifar10"], ["mnist5k"])
-        data = auto(common.data_root, size=common.size, fit=common.fit)[0]
-    else:
-        data = load(settings.dataset, common.data_root, size=common.size, fit=common.fit)
-    data = data.to(choose_device(common.device))
+    data = load_dataset(settings.dataset, settings.common)
     size = settings.image_size
     return data if size is None or size >= data.shape[1] else data.resized(size, data.shape[0])
 

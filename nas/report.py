@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from condense.runs.plots import new_figure, save
 from condense.runs.report import indented, text_table
+from condense.runs.report import per_cent as shown_per_cent
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
 from nas.table import GroundTruth, Row, Table
 
@@ -89,7 +90,7 @@ def lines(summary: Mapping[str, Any]) -> str:
 
 def per_cent(accuracy: float | None) -> str:
     """An accuracy as text, in per cent."""
-    return "–" if accuracy is None else f"{100 * accuracy:.1f} %"
+    return "–" if accuracy is None else shown_per_cent(accuracy)
 
 
 def _regret(summary: Mapping[str, Any]) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import JournalStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError
 
 from condense import UserError
 from nas.chained_journal import ChainedJournal
-from nas.database import Database
+from nas.database import Database, Missing
 from nas.retrying import Retrying, StorageFailedError, is_temporary
 from nas.urls import HIDDEN, what_it_says, without_secrets
 
@@ -35,9 +35,7 @@ class SearchJournal(JournalStorage):
         """A lock on the file; what is written within the context is written at once."""
         return self._file.exclusive()
 
-    def enqueue(
-        self, study_id: int, missing: Callable[[Sequence[FrozenTrial]], Iterable[FrozenTrial]]
-    ) -> None:
+    def enqueue(self, study_id: int, missing: Missing) -> None:
         """Add trials, one process at a time.
 
         Args:

@@ -9,6 +9,7 @@ from typing import Any
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
 from condense.export.png import clipped, png_images
+from condense.runs.report import per_cent
 from condense.runs.report_sections import flag, shown
 
 DATA = "data/train-00000-of-00001.parquet"
@@ -79,7 +80,7 @@ def _figure(about: Mapping[str, Any]) -> str:
     accuracy, std = about.get("accuracy"), about.get("accuracy_std", 0.0)
     if not (isinstance(accuracy, float) and isinstance(std, float)):
         return ""
-    return f"{100 * accuracy:.1f} ± {100 * std:.1f} %"
+    return per_cent(accuracy, std)
 
 
 def _rows(settings: object, prefix: str = "") -> list[tuple[str, str]]:

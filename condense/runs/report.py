@@ -13,6 +13,16 @@ from pathlib import Path
 from condense.runs.html_report import REPORT
 
 
+def per_cent(mean: float, std: float | None = None) -> str:
+    """A fraction of 1 in per cent with one decimal, with its standard deviation if it is given.
+
+    >>> per_cent(0.485), per_cent(0.485, 0.002)
+    ('48.5 %', '48.5 ± 0.2 %')
+    """
+    spread = "" if std is None else f" ± {100 * std:.1f}"
+    return f"{100 * mean:.1f}{spread} %"
+
+
 def text_table(rows: Iterable[Sequence[str]]) -> str:
     """Rows of equal length as lines, with left-aligned columns two spaces apart."""
     rows = list(rows)

@@ -29,7 +29,7 @@ _device: ContextVar[torch.device | None] = ContextVar("device", default=None)
 """The device of the results in a block of `divided`."""
 
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
-"""Whether this rank computes its part."""
+"""Whether this rank computes its part, in which nothing is divided."""
 
 _joined = False
 
@@ -88,8 +88,8 @@ def divided(device: torch.device) -> Iterator[None]:
     Args:
         device: of the results.
     """
-    inside = _alone.get() or threading.current_thread() is not threading.main_thread()
-    token = _device.set(device if _joined and not inside else None)
+    main = threading.current_thread() is threading.main_thread()
+    token = _device.set(device if _joined and main else None)
     try:
         yield
     finally:
@@ -110,17 +110,16 @@ def share(
         UserError: another rank has ended.
     """
     device = _device.get()
-    if device is None:
+    if device is None or _alone.get():
         return compute(items)
     every = list(items)
     if len(every) < 2:
         return compute(every)
-    tokens = _device.set(None), _alone.set(True)
+    token = _alone.set(True)
     try:
         own = list(compute(every[rank() :: world_size()]))
     finally:
-        _device.reset(tokens[0])
-        _alone.reset(tokens[1])
+        _alone.reset(token)
     parts: list[list[ResultT]] = [[] for _ in range(world_size())]
     with _explained():
         dist.all_gather_object(parts, [_moved(found, torch.device("cpu")) for found in own])

@@ -1,0 +1,30 @@
+"""The images of a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from condense.cli.common import Common
+from condense.cli.device import choose_device
+
+if TYPE_CHECKING:
+    from condense.data.image_data import ImageData
+
+
+def load_images(dataset: str, common: Common) -> ImageData:
+    """The images of `--dataset`, with the size and on the device of the command.
+
+    Args:
+        dataset: a name or a path, as for `load`; auto: cifar10 if it is available, else mnist5k.
+        common: the common settings.
+
+    Raises:
+        UserError: as `load`, or there is no such device.
+    """
+    from condense.data.loading import load, load_or_embedded
+
+    device, root = choose_device(common.device), common.data_root
+    if dataset == "auto":
+        found = load_or_embedded(["cifar10"], ["mnist5k"], root, size=common.size, fit=common.fit)
+        return found[0].to(device)
+    return load(dataset, root, size=common.size, fit=common.fit).to(device)
