@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import sha256
 from condense.errors import UserError, one_line
+from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
 from condense.runs.io import atomic_write, read_tensors, write_tensors
 from condense.seeds import generator
@@ -303,8 +304,7 @@ def _picture(
             continue
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]
-    pixels = (canvas.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
-    picture = Image.fromarray(pixels.squeeze(2).numpy())
+    picture = as_picture(canvas)
     factor = max(1, min(4, longest // max(picture.size)))
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST

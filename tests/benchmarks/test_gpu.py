@@ -35,6 +35,7 @@ def test_all_commands_are_valid(preset: Any, device: str, monkeypatch: pytest.Mo
             assert (parsed.method, parsed.common.device) == ("dsa", device)
 
 
+@pytest.mark.xdist_group("gpu")
 def test_parts_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Gpu(**{**vars(DIGITS), "out": tmp_path})
     some = list(itertools.islice(commands(settings), 1, 3))

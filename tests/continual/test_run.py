@@ -69,12 +69,14 @@ def results(folder: Path) -> dict[str, Any]:
     return {"summary": summary, "history": (folder / "history.csv").read_text(), **kept}
 
 
-@pytest.mark.parametrize("memory", ["dsa", "herding"])
+@pytest.mark.parametrize(
+    ("memory", "moments"), [("dsa", (1, 9, 20)), ("herding", (1, 3, 6, 9, 15, 20))]
+)
 def test_a_run_goes_on_from_any_moment_and_gives_the_same(
-    memory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    memory: str, moments: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is on the disk at some moment is what a kill -9 at that moment would leave."""
-    whole, moments = tmp_path / "whole", (1, 3, 6, 9, 15, 20)
+    whole = tmp_path / "whole"
     seen: list[int] = []
     show = Progress.report
 
@@ -90,7 +92,7 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
     expected = results(whole)
     assert len(expected) == 3 + 2 * len(tasks())
     interrupted = [path for path in tmp_path.iterdir() if path != whole]
-    assert len(interrupted) >= 4
+    assert len(interrupted) >= 3
     for folder in interrupted:
         learn(["--resume", str(folder), "--quiet"])
         assert results(folder) == expected, f"stopped at step {folder.name}"
@@ -225,9 +227,10 @@ def test_an_unknown_stream_is_one_line() -> None:
 @pytest.mark.xdist_group("kills")  # which have a server with Avalanche
 def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    flags = ("--preset", "smoke", "--stream", "synthdigits-mnist5k-digits", "--out", str(out))
+    flags = ("--preset", "smoke", "--stream", "synthdigits-mnist5k-digits")
     places = {"CONDENSE_DATA": str(tmp_path / "data"), "CONDENSE_CACHE": str(tmp_path / "cache")}
-    made = command(*flags, "--quiet", **places)
+    size = ("--images-per-class", "2", "--out", str(out), "--quiet")
+    made = command(*flags, *size, **places)
     assert made.returncode == 0, made.stderr
     assert made.stderr == ""
     assert "T3 (+ digits)" in made.stdout
@@ -236,12 +239,12 @@ def test_the_command_as_a_user_runs_it(tmp_path: Path) -> None:
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 3
     summary = json.loads((out / "summary.json").read_text())
     assert summary["stream"] == "synthdigits-mnist5k-digits"
-    assert (summary["images_per_class"], summary["storage"]) == (10, "dct")
-    assert summary["memory_images"] > 300
-    assert 0.9 * 300 * 3 * 32 * 32 < summary["memory_bytes"] <= 300 * 3 * 32 * 32
+    assert (summary["images_per_class"], summary["storage"]) == (2, "dct")
+    assert summary["memory_images"] > 60
+    assert 0.9 * 60 * 3 * 32 * 32 < summary["memory_bytes"] <= 60 * 3 * 32 * 32
     config = json.loads((out / "config.json").read_text())
     assert [data["name"] for data in config["data"]] == ["synthdigits", "mnist5k", "digits"]
-    again = command(*flags, "--quiet", **places)
+    again = command(*flags, *size, **places)
     assert again.returncode == 2
     assert len(again.stderr.splitlines()) == 1
 

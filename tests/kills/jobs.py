@@ -33,6 +33,7 @@ JOBS = {
         (
             *("run", *_DIGITS, "--no-cache", "--ipc", "2", "--iterations", "30"),
             *("--evaluation.num-eval", "4", "--evaluation.epoch-eval-train", "10"),
+            *("--compare", "none"),
         ),
         ("run",),
     ),
@@ -50,7 +51,7 @@ JOBS = {
     ),
     "searching": Job(
         "nas.search",
-        (*_DIGITS, "--no-cache", "--proxy", "dsa", "--n-trials", "8", "--workers", "2"),
+        (*_DIGITS, "--no-cache", "--proxy", "dsa", "--n-trials", "6", "--workers", "2"),
         (),
         workers=True,
     ),

@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for processes in /proc"),
     pytest.mark.xdist_group("postgres"),
 ]
-TRIALS, KILLS, RESTARTS = 12, 3, (3, 7)
+TRIALS, KILLS, RESTARTS = 10, 3, (2, 5)
 SOON_DEAD = """
 import nas.database, nas.liveness
 nas.database.HEARTBEAT_SECONDS = nas.liveness.HEARTBEAT_SECONDS = 1
@@ -36,7 +36,7 @@ nas.database.GRACE_SECONDS = nas.liveness.GRACE_SECONDS = 5
 
 def searching(out: str, url: str) -> subprocess.Popen[str]:
     flags = ("--space", "own_space:quick", "--proxy", "random", "--n-trials", str(TRIALS))
-    more = ("--workers", "2", "--training.epochs", "20", "--storage", url, "--out", out)
+    more = ("--workers", "2", "--training.epochs", "10", "--storage", url, "--out", out)
     return subprocess.Popen(
         [sys.executable, "-m", "nas.search", *QUICK, *flags, *more],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

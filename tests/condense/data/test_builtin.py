@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from condense.data import synthetic_digits
 from condense.data.arrays import ImageArrays
@@ -38,6 +39,15 @@ def test_digits_are_all_there_in_full_range() -> None:
     levels = np.unique(np.concatenate([arrays.x_train, arrays.x_test]))
     assert levels.tolist() == [round(level * 255 / 16) for level in range(17)]
     assert digest(arrays) == digest(digits())
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    images, labels = load_digits(return_X_y=True)
+    theirs = {(row.tobytes(), label) for row, label in zip(images, labels, strict=True)}
+    arrays = digits()
+    pixels = np.concatenate([arrays.x_train, arrays.x_test]).reshape(-1, 64)
+    ours = np.rint(pixels * (16 / 255)), np.concatenate([arrays.y_train, arrays.y_test])
+    assert {(row.tobytes(), label) for row, label in zip(*ours, strict=True)} == theirs
 
 
 def test_mnist5k_is_balanced() -> None:
