@@ -48,8 +48,8 @@ class FolderImages:
         """The pixels, uint8 [n, h, w, c]. The images are grey if all of them are, else RGB.
 
         Args:
-            progress: receives reports. Each file counts twice, because it is opened twice: for
-                its shape, then for its pixels.
+            progress: receives reports, in files. Each is opened twice, for its shape and then for
+                its pixels, and counts half each time.
 
         Raises:
             UserError: an image cannot be read, sizes differ, or there is not enough memory.
@@ -59,7 +59,7 @@ class FolderImages:
         with warnings.catch_warnings(), ThreadPoolExecutor(torch.get_num_threads()) as pool:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             headers = _each(
-                pool, self._header, count, lambda done: progress.report(done, 2 * count)
+                pool, self._header, count, lambda done: progress.report(done // 2, count)
             )
             shape = self._common_shape(headers)
             self.check_fits((count, *shape))
@@ -69,7 +69,7 @@ class FolderImages:
                 with opened(self.files[number]) as image:
                     pixels[number] = pixels_of(image, self.size, self.fit)  # grey is repeated
 
-            _each(pool, fill, count, lambda done: progress.report(count + done, 2 * count))
+            _each(pool, fill, count, lambda done: progress.report((count + done) // 2, count))
         return pixels
 
     def check_fits(self, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,9 @@ _shown = True
 def note(text: str) -> None:
     """Print `note: TEXT` as one line on stderr, but not in a block of `no_notes`."""
     if _shown:
-        print(printable(f"note: {text}"), file=sys.stderr)
+        from tqdm import tqdm
+
+        tqdm.write(printable(f"note: {text}"), file=sys.stderr)  # not into the line of a bar
 
 
 @contextmanager

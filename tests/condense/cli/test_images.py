@@ -11,6 +11,7 @@ import torch
 from condense.cli.common import Common
 from condense.cli.images import load_images, reading_bar
 from condense.data import folder_cache
+from condense.system.notes import note
 from tests.helpers.folders import write_photos
 
 
@@ -42,4 +43,7 @@ def test_the_bar_is_for_a_terminal(
     with reading_bar(Common(quiet=quiet)) as bar:
         bar.report(12, 24)
         bar.report(24, 24)
-    assert ("reading images: 100%" in capsys.readouterr().err) == shown
+        note("said meanwhile")
+    said = capsys.readouterr().err
+    assert "note: said meanwhile" in said.replace("\r", "\n").splitlines()
+    assert ("reading images: 100%" in said) == shown

@@ -330,7 +330,7 @@ def test_reports_come_while_images_are_decoded_and_else_none(photos: Path, cache
     load(photos, size=16, cache=cache, progress=first)
     load(photos, size=16, cache=cache, progress=second)
     assert first.seen == sorted(first.seen)
-    assert first.seen[-1] == (24, 24)  # each of the twelve is opened twice
+    assert first.seen[-1] == (12, 12)
     assert second.seen == []
 
 
