@@ -1,9 +1,9 @@
 """What we want to know of a GPU, in a given time: `python -m benchmarks.gpu --minutes 9`.
 
 In this order: the device; the fast paths against the slow ones; two deterministic runs; the speed
-comparison; seconds per outer iteration of the paper; then DSA with the published settings for the
-rest of the time. The folder of results is complete after each part, and a second call with the same
-folder does only what is missing and goes on with DSA from its checkpoint.
+comparison; memory formats; seconds per outer iteration of the paper; then DSA with the published
+settings for the rest of the time. The folder of results is complete after each part, and a second
+call with the same folder does only what is missing and goes on with DSA from its checkpoint.
 """
 
 from __future__ import annotations
@@ -91,6 +91,11 @@ def commands(settings: Gpu) -> Iterator[tuple[str, str]]:
     for name, flags in speeds(settings):
         size = TINY if settings.preset == "smoke" else ""
         yield f"speed-{name}", f"{speed} 0.25 {size} {flags}"
+    small = "--width 8 --images 8 --size 16" if settings.preset == "smoke" else ""
+    yield (
+        "memory-formats",
+        f"benchmarks.speed.memory_formats --device {settings.device} --results OUT {small}",
+    )
     for ipc in IPCS:
         yield (
             f"outer-iterations-{ipc}",

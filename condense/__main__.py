@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from condense.runs.io import is_file, plain
 from condense.runs.progress import Progress
 from condense.runs.report import per_cent, text_table
 from condense.runs.run_dir import CONDENSED, RunFolder
+from condense.system.notes import note
 from condense.validation import at_least
 
 if TYPE_CHECKING:
@@ -126,10 +126,7 @@ def _run(settings: Run) -> None:
     common = settings.common
     data = load_images(settings.dataset, common)
     if world_size() > data.classes:
-        print(
-            f"note: {world_size()} processes: with {data.classes} classes the others match nothing",
-            file=sys.stderr,
-        )
+        note(f"{world_size()} processes: with {data.classes} classes the others match nothing")
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
     about = {"device": str(data.device), "data": data.describe()}
     with open_run(f"{PROG} run", settings, what, **about) as folder:

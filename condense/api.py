@@ -45,7 +45,7 @@ def condense(
         seed: determines all random numbers.
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
         cache: the set is looked up in the zoo, then here, and stored here once made. Without a
-            cache, or from a file as `init`, it is always made.
+            cache, or from a file as `init`, it is always made. Also for `load`.
         changes: single settings on top of the preset: `ipc=1, iterations=100`.
 
     >>> from condense import condense, load
@@ -56,7 +56,7 @@ def condense(
     Raises:
         UserError: a method or setting is unknown, a class has too few images, or it diverges.
     """
-    data = as_image_data(data)
+    data = as_image_data(data, cache)
     entry = method_named(method)
     if settings is not None and changes:
         raise UserError("give `settings` or single settings by name, not both")

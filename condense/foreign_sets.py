@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import pickle
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +21,11 @@ from torch import Tensor
 
 from condense.condensed_set import CondensedSet
 from condense.config.methods import SET_SUFFIXES
-from condense.errors import UserError, one_line, printable
+from condense.errors import UserError, one_line
 from condense.runs.io import is_file
 from condense.set_fields import looks_normalised
 from condense.system.memory import check_memory
+from condense.system.notes import note
 
 IMAGE_KEYS = ("images", "image_syn", "data", "x")
 LABEL_KEYS = ("labels", "label_syn", "targets", "y")
@@ -102,8 +102,8 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
         )
     if found.lr is not None:
         notes.append(f"it has a learnt learning rate; to train with it: --lr {found.lr:.4g}")
-    for note in notes:
-        print(printable(f"note: {path.name}: {note}"), file=sys.stderr)
+    for text in notes:
+        note(f"{path.name}: {text}")
     return made
 
 

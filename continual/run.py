@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from condense import RunFolder, UserError, method_named
+from condense import Cache, RunFolder, UserError, method_named
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
+from condense.cli.images import reading_bar
 from condense.cli.run import open_run
 from condense.config.serialization import differences
 from condense.runs.report import list_files
@@ -71,7 +72,11 @@ def run(argv: list[str]) -> None:
     from continual.tasks import load_tasks
 
     common = settings.common
-    stream, tasks = load_tasks(settings.stream, common.data_root, common.size, common.fit)
+    cache = Cache() if common.cache else None
+    with reading_bar(common) as bar:
+        stream, tasks = load_tasks(
+            settings.stream, common.data_root, common.size, common.fit, cache, bar
+        )
     settings = settings.on(own_spec(stream, tasks) if is_own(stream) else STREAMS[stream])
     check_fits(settings, tasks)
     about = {

@@ -7,13 +7,27 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from condense import Fit, ImageData, UserError, load, load_or_embedded, unknown
+from condense import (
+    Cache,
+    Checkpointer,
+    Fit,
+    ImageData,
+    UserError,
+    load,
+    load_or_embedded,
+    unknown,
+)
 from continual.own_streams import PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
 def load_tasks(
-    name: str = "auto", root: Path | None = None, size: int | None = None, fit: Fit = "crop"
+    name: str = "auto",
+    root: Path | None = None,
+    size: int | None = None,
+    fit: Fit = "crop",
+    cache: Cache | None = None,
+    progress: Checkpointer | None = None,
 ) -> tuple[str, list[ImageData]]:
     """The images of each task of a stream, with one shape and one normalisation.
 
@@ -28,6 +42,8 @@ def load_tasks(
         root: folder of the datasets, as for `condense.load`.
         size: side of the images; default: that of the stream.
         fit: how images get this size, as for `condense.load`.
+        cache: keeps the decoded images of folders, as for `condense.load`.
+        progress: receives reports, as for `condense.load`.
 
     Returns:
         The name of the stream and its tasks.
@@ -42,7 +58,7 @@ def load_tasks(
         sets = load_or_embedded(real, embedded, root)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif is_own(name):
-        return name, own_tasks(name, root, size, fit)
+        return name, own_tasks(name, root, size, fit, cache, progress)
     elif name in STREAMS:
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
@@ -68,7 +84,12 @@ def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
 
 
 def own_tasks(
-    name: str, root: Path | None = None, size: int | None = None, fit: Fit = "crop"
+    name: str,
+    root: Path | None = None,
+    size: int | None = None,
+    fit: Fit = "crop",
+    cache: Cache | None = None,
+    progress: Checkpointer | None = None,
 ) -> list[ImageData]:
     """The tasks of a stream in their order, with one shape and the normalisation of the first.
 
@@ -78,11 +99,13 @@ def own_tasks(
         root: folder of the datasets, as for `condense.load`.
         size: side of the images; default: the largest of the data sets.
         fit: how images get this size, as for `condense.load`.
+        cache: as for `load_tasks`.
+        progress: as for `load_tasks`.
 
     Raises:
         UserError: a data set cannot be loaded, or K is not a number of its classes.
     """
-    load_part = partial(load, root=root, size=size, fit=fit)
+    load_part = partial(load, root=root, size=size, fit=fit, cache=cache, progress=progress)
     found = [task for part in name.split(",") for task in _tasks_of(part.strip(), load_part)]
     channels = max(task.shape[0] for task in found)
     if len({task.shape for task in found}) > 1:

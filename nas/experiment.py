@@ -76,8 +76,11 @@ class Experiment:
 
     @classmethod
     def in_worker(cls, settings: Search, folder: Path, begun: datetime, plan: Plan) -> Experiment:
-        """The same search, in another process."""
+        """The same search, in another process; without a progress bar of its own."""
         space = space_named(settings.space)
+        settings = dataclasses.replace(
+            settings, common=dataclasses.replace(settings.common, quiet=True)
+        )
         return cls(settings, load_images(settings), space, folder, begun, plan)
 
     def _plan(self) -> Plan:

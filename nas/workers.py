@@ -15,6 +15,7 @@ import torch
 
 from condense import UserError, keep_freed_memory
 from condense.cli.device import choose_device, set_determinism
+from condense.system.notes import no_notes
 from nas import worker_process
 from nas.experiment import Experiment
 from nas.schedule import Plan
@@ -204,7 +205,8 @@ def run_worker(task: worker_process.Task) -> None:
     if device.index is not None:
         torch.cuda.set_device(device)  # for networks of the user that do not name a device
     try:
-        experiment = Experiment.in_worker(task.settings, task.folder, task.begun, task.plan)
+        with no_notes():
+            experiment = Experiment.in_worker(task.settings, task.folder, task.begun, task.plan)
         with reaching(), closing(experiment.study()) as study:
             train_waiting(experiment, study, task.deadline)
     except UserError as error:

@@ -42,7 +42,8 @@ class Common:
     deterministic: bool = False
     """On a GPU: bit-identical results in every run, a little slower. A CPU always gives them."""
     cache: bool = True
-    """Look up condensed sets in the cache folder before condensing, and store them there."""
+    """Look up condensed sets, and the decoded images of a large folder, in the cache folder before
+    they are computed, and store them there."""
     tensorboard: bool = False
     """Write metrics and pictures for TensorBoard: tensorboard --logdir RUN/tensorboard."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from condense.cli.common import Common
 from condense.cli.device import choose_device
+from condense.runs.cache import Cache
+from condense.runs.progress import Progress
 
 if TYPE_CHECKING:
     from condense.data.image_data import ImageData
@@ -27,4 +30,12 @@ def load_images(dataset: str, common: Common) -> ImageData:
     if dataset == "auto":
         found = load_or_embedded(["cifar10"], ["mnist5k"], root, size=common.size, fit=common.fit)
         return found[0].to(device)
-    return load(dataset, root, size=common.size, fit=common.fit).to(device)
+    cache = Cache() if common.cache else None
+    with reading_bar(common) as bar:
+        data = load(dataset, root, size=common.size, fit=common.fit, cache=cache, progress=bar)
+    return data.to(device)
+
+
+def reading_bar(common: Common) -> Progress:
+    """The progress bar of the images of a folder; in a log file it would say little."""
+    return Progress("reading images", quiet=common.quiet or not sys.stderr.isatty())

@@ -15,6 +15,7 @@ from typing import TypeVar
 from condense.cli.common import Common, Settings
 from condense.errors import UserError
 from condense.runs.paths import user_path
+from condense.system.notes import no_notes
 from condense.system.terminal import exit_code
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
@@ -50,6 +51,7 @@ def as_rank(settings: SettingsT) -> Iterator[SettingsT]:
             common = _silent(common, temporary / "run")
             null = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(null))
+            stack.enter_context(no_notes())
             stack.enter_context(_named(rank()))
         wait_for_ranks()  # all have copied what they resume, before the first one changes it
         yield dataclasses.replace(settings, common=common)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,9 +18,12 @@ from condense.data.folders import read
 from condense.data.image_files import Fit, check_size
 from condense.data.image_tensors import check_split, from_array, middle_square, resize, sha256
 from condense.data.registry import with_statistics
-from condense.errors import UserError, printable
+from condense.errors import UserError
+from condense.runs.cache import Cache
+from condense.runs.checkpointer import Checkpointer
 from condense.runs.paths import user_path
 from condense.system.memory import check_memory
+from condense.system.notes import note
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +144,8 @@ class ImageData:
         size: int | None = None,
         fit: Fit = "crop",
         hflip: bool = True,
+        cache: Cache | None = None,
+        progress: Checkpointer | None = None,
     ) -> ImageData:
         """A folder of images, `CLASS/**` or `train/CLASS/**` and `test/CLASS/**`, or an archive.
 
@@ -150,21 +154,24 @@ class ImageData:
             size: side of the images; needed if sizes differ.
             fit: crop (the square in the middle) or resize (the whole image).
             hflip: whether a mirrored image still shows its class.
+            cache: keeps the decoded images of a large folder; None: they are decoded every time.
+            progress: receives reports while the images of a folder are decoded.
 
         Raises:
             UserError: there are no such images, one cannot be read, or sizes differ.
         """
         check_size(size, fit)
         path = user_path(path, "the data set")
-        data = cls.of(read(path, size, fit), path.stem or path.resolve().name, hflip)
+        arrays = read(path, size, fit, cache, progress)
+        data = cls.of(arrays, path.stem or path.resolve().name, hflip)
         data = replace(data, source={"path": str(path.resolve()), **data.source})
         return data if size is None else data.squared(size, fit)
 
     @classmethod
     def of(cls, arrays: ImageArrays, name: str, hflip: bool = True) -> ImageData:
         """The images of `arrays`; prints their notes on stderr."""
-        for note in arrays.notes:
-            print(printable(f"note: {name}: {note}"), file=sys.stderr)
+        for text in arrays.notes:
+            note(f"{name}: {text}")
         arrays = with_statistics(arrays)
         assert arrays.mean is not None
         assert arrays.std is not None

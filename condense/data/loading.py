@@ -11,6 +11,8 @@ from condense.data.image_data import ImageData
 from condense.data.image_files import Fit
 from condense.data.registry import DATASETS, data_root, fetch
 from condense.errors import UnavailableError, unknown
+from condense.runs.cache import Cache
+from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import is_file
 from condense.runs.paths import user_path
 
@@ -21,6 +23,8 @@ def load(
     *,
     size: int | None = None,
     fit: Fit = "crop",
+    cache: Cache | None = None,
+    progress: Checkpointer | None = None,
 ) -> ImageData:
     """Load a dataset by name, or from the path of an `.npz` file or a folder.
 
@@ -32,6 +36,8 @@ def load(
         root: the folder of the named datasets.
         size: side of the images; needed for a folder whose images differ in size.
         fit: how they get this size: crop (the square in the middle) or resize (the whole image).
+        cache: keeps the decoded images of a large folder; None: they are decoded every time.
+        progress: receives reports while the images of a folder are decoded, usually a `Progress`.
 
     >>> from condense import load
     >>> load("digits").shape, load("digits", size=16).shape
@@ -47,7 +53,7 @@ def load(
     path = user_path(name, "the data set")
     if not (path.exists() or path.suffix == ".npz" or path.name != name):
         raise unknown("data set", name, DATASETS)
-    return ImageData.from_folder(path, size=size, fit=fit)
+    return ImageData.from_folder(path, size=size, fit=fit, cache=cache, progress=progress)
 
 
 def load_or_embedded(
@@ -76,9 +82,9 @@ def load_or_embedded(
         return [load(name, root, size=size, fit=fit) for name in embedded]
 
 
-def as_image_data(data: ImageData | str | Path) -> ImageData:
+def as_image_data(data: ImageData | str | Path, cache: Cache | None = None) -> ImageData:
     """`data` itself, or what `load` makes of a name or path."""
-    return data if isinstance(data, ImageData) else load(data)
+    return data if isinstance(data, ImageData) else load(data, cache=cache)
 
 
 def source_of(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
+from condense.data.labels import listed
 from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.checkpointer import Checkpointer
@@ -130,20 +131,24 @@ def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier
     return network
 
 
-def require_images(data: ImageData, ipc: int) -> None:
+def require_images(data: ImageData, ipc: int, advice: str = "use fewer images per class") -> None:
     """Check that `ipc` is at least 1 and every class has that many training images.
 
+    Args:
+        data: the images.
+        ipc: images per class.
+        advice: what the user can do; the end of the message.
+
     Raises:
-        UserError: otherwise; the message names the smallest class.
+        UserError: otherwise; the message names the classes that have fewer.
     """
     if ipc < 1:
         raise UserError(f"images per class must be at least 1, not {ipc}")
-    counts = data.y_train.bincount(minlength=data.classes)
-    if int(counts.min()) < ipc:
-        name = data.class_names[int(counts.argmin())]
+    short = data.y_train.bincount(minlength=data.classes) < ipc
+    if short.any():
+        names = [data.class_names[label] for label in short.nonzero()[:, 0].tolist()]
         raise UserError(
-            f"class {name} of {data.name} has {int(counts.min())} training images, fewer than "
-            f"{ipc}: use fewer images per class"
+            f"{data.name} has fewer than {ipc} training images of {listed(names)}: {advice}"
         )
 
 

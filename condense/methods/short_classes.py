@@ -9,8 +9,6 @@ import torch
 from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
-from condense.data.labels import listed
-from condense.errors import UserError
 from condense.methods.selection import require_images
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
@@ -34,18 +32,11 @@ def with_short_classes(
     if not short.any():
         return condense(data)
     require_images(data, 1)
-    names = [data.class_names[label] for label in short.nonzero()[:, 0].tolist()]
+    advice = f"use fewer images per class (--ipc {int(counts.min())})"
     if settings.short_classes == "refuse":
-        raise UserError(
-            f"{data.name} has fewer than {settings.ipc} training images of {listed(names)}: use "
-            f"fewer images per class (--ipc {int(counts.min())}), or --short-classes keep, then "
-            "such classes keep their real images"
-        )
-    if short.all():
-        raise UserError(
-            f"all classes of {data.name} have fewer than {settings.ipc} training images: use fewer "
-            f"images per class (--ipc {int(counts.min())})"
-        )
+        advice += ", or --short-classes keep, then such classes keep their real images"
+    if settings.short_classes == "refuse" or short.all():
+        require_images(data, settings.ipc, advice)
     large = (~short).nonzero()[:, 0]
     made = condense(data.with_classes(large.tolist()))
     return _joined(made, large, data, short[data.y_train])

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
-from condense.errors import UserError
+from condense.errors import UserError, printable
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer, FileCheckpointer
 from condense.runs.io import (
@@ -75,6 +75,8 @@ def default_root() -> Path:
 class Cache:
     """A folder of finished sets, KEY.safetensors; several processes may use it at the same time.
 
+    The decoded images of folders are there too (`condense.data.folder_cache`).
+
     Args:
         root: the folder, created on first use; default: `default_root()`.
     """
@@ -115,7 +117,7 @@ class Cache:
         found = self._look_up(key, load)
         if found is not None:
             return found
-        with self._held(key):
+        with self.held(key, "computes the same set"):
             found = self._look_up(key, load, warn=True)  # another process may have made it
             if found is not None:
                 return found
@@ -144,14 +146,23 @@ class Cache:
         return self.root / f"{key}.partial.safetensors"
 
     @contextmanager
-    def _held(self, key: str) -> Iterator[None]:
+    def held(self, key: str, doing: str) -> Iterator[None]:
+        """Only one process is in this block of a key; the others wait before it.
+
+        Args:
+            key: names the files of the block.
+            doing: what the other process does, for the line that a waiting process prints.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
         with writing(self.root, CHOSEN_BY):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.root / f"{key}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:
-                print("waiting for another process that computes the same set", file=sys.stderr)
+                print(printable(f"waiting for another process that {doing}"), file=sys.stderr)
                 lock.acquire()
         try:
             remove_temporaries(self.root, f"{key}.safetensors")

@@ -187,12 +187,28 @@ def write_tensors(
     start = 8 + int.from_bytes(data[:8], "little")
     # safetensors writes metadata in random order, so the header is written here.
     entries = json.loads(bytes(data[8:start]))
-    header = json.dumps({"__metadata__": dict(metadata), **entries}, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
+    write_safetensors(path, {"__metadata__": dict(metadata), **entries}, data[start:])
+
+
+def write_safetensors(
+    path: str | os.PathLike[str], header: Mapping[str, Any], data: memoryview
+) -> None:
+    """Write a safetensors file atomically from its parts, without a copy of the data.
+
+    Args:
+        path: the file.
+        header: `__metadata__`, and the entry of each tensor, as the format has them.
+        data: the bytes of all tensors.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little"))
-        file.write(header)
-        file.write(data[start:])
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        file.write(data)
 
 
 def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

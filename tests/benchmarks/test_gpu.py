@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import gpu
 from benchmarks.gpu import Gpu, commands, dsa, measure, run_part, speeds
+from benchmarks.speed.memory_formats import MemoryFormats
 from benchmarks.speed.problem import Speed
 from condense.__main__ import Run, _run_defaults
 from condense.cli.flags import parse, read_flags
@@ -29,6 +30,8 @@ def test_all_commands_are_valid(preset: Any, device: str, monkeypatch: pytest.Mo
         module, *flags = arguments.split()
         if module == "benchmarks.speed":
             assert read_flags(Speed, flags, module).device == device
+        elif module == "benchmarks.speed.memory_formats":
+            assert read_flags(MemoryFormats, flags, module).device == device
         else:
             parsed = parse(_run_defaults, flags[1:], "python -m condense run")
             assert isinstance(parsed, Run)

@@ -27,6 +27,7 @@ NUMBERS = {
     "equal_bytes.csv": "images_per_class seed accuracy memory_images memory_bytes "
     "memory_cpu_seconds cpu_seconds threads",
     "frontier.csv": "ipc seed width images_per_class bytes cpu_seconds threads",
+    "memory_formats.csv": "threads rounds ms ms_min ms_max speedup",
     "memory_exploration.csv": "factor images_per_class seed svhn mnist average seconds threads",
     "scaling-*.csv": "value seconds bytes threads",
     "speed.csv": "threads rounds reference_seconds engine_seconds ratio ratio_min ratio_max "

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import optuna
 import pandas
 import pytest
@@ -199,11 +200,20 @@ def test_a_database_is_found_again_from_another_folder(
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_the_space_of_the_documents_with_several_workers() -> None:
-    """Costly networks first; the workers get the order, and the file is theirs too."""
+def test_the_space_of_the_documents_with_several_workers(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """Costly networks first; the workers get the order, and the file is theirs too.
+
+    What is said about the images is said by the main process alone.
+    """
+    digits = load("digits")
+    numpy.savez("own.npz", x_train=digits.x_train[:400, 0], y_train=digits.y_train[:400])
     page = (ROOT / "docs/searches.md").read_text(encoding="utf-8")
     Path("my_nets.py").write_text(page.partition("```python\n")[2].partition("```")[0])
-    run("--space", "my_nets.py:space", "--proxy", "random", "--workers", "2", "--out", "run")
+    more = ("--proxy", "random", "--workers", "2", "--out", "run", "--dataset", "own.npz")
+    run("--space", "my_nets.py:space", *more)
+    assert capfd.readouterr().err.count("note: own: no test images") == 1
     rows = pandas.read_csv("run/architectures.csv")
     assert list(rows["architecture"]) == [8, 16, 32, 64]
     assert list(rows["status"]) == ["complete"] * 4

@@ -49,7 +49,8 @@ def test_the_set_is_saved_as_it_is_stored(tmp_path) -> None:
 def test_otherwise_the_message_offers_it() -> None:
     with pytest.raises(UserError, match=r"images of b: .*\(--ipc 3\), or --short-classes keep"):
         condense(uneven(), "random", ipc=5)
-    with pytest.raises(UserError, match="all classes of blobs have fewer than 21"):
+    message = r"blobs has fewer than 21 training images of a, b, c: use fewer .* \(--ipc 3\)$"
+    with pytest.raises(UserError, match=message):
         condense(uneven(), "random", ipc=21, short_classes="keep")
 
 
