@@ -100,7 +100,10 @@ def pixels_of(image: Image.Image, size: int | None = None, fit: Fit = "crop") ->
     mode = "L" if channels_of(image) == 1 else "RGB"
     if size is not None:
         image.draft(None, (2 * size, 2 * size))  # a photo is decoded at a fraction of its size
-    upright = ImageOps.exif_transpose(image).convert(mode)
+    upright = ImageOps.exif_transpose(image)
+    if isinstance(upright.info.get("transparency"), bytes):
+        upright = upright.convert("RGBA")  # without a warning of Pillow's
+    upright = upright.convert(mode)
     if size is not None and upright.size != (size, size):
         bilinear = Image.Resampling.BILINEAR
         if fit == "crop":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -59,3 +60,14 @@ def test_sizes_that_will_not_do() -> None:
             check_size(size, "crop")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="unknown fit 'pad'; known: "):
         check_size(8, "pad")
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    colours = np.arange(4, dtype=np.uint8).reshape(2, 2)
+    image = Image.fromarray(colours, "P")
+    image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90, 100, 110, 120])
+    image.save(tmp_path / "palette.png", transparency=bytes([0, 100, 255, 255]))
+    with warnings.catch_warnings(), opened(tmp_path / "palette.png") as found:
+        warnings.simplefilter("error")
+        pixels = pixels_of(found)
+    assert pixels[..., 0].tolist() == [[10, 40], [70, 100]]
