@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import tyro
 
@@ -377,5 +377,11 @@ COMMANDS = {
     "zoo": zoo,
 }
 
-if __name__ == "__main__":
+
+def entry_point() -> NoReturn:
+    """Run the command of this process."""
     main(lambda argv: dispatch(PROG, COMMANDS, argv), torchrun=True)
+
+
+if __name__ == "__main__":
+    entry_point()
