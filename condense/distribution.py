@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
 DISTRIBUTION = "condense-toolkit"
 """The name on a package index; `condense` is another project there."""
 
 
 def version() -> str:
     """The version of the installed distribution; "unknown" if it is not installed."""
+    from importlib import metadata
+
     try:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:

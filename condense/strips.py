@@ -6,8 +6,6 @@ import math
 
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.functional import to_pil_image
-from torchvision.utils import make_grid
 
 from condense.condensed_set import CondensedSet
 from condense.data.image_tensors import resize
@@ -50,6 +48,9 @@ def _shown(condensed: CondensedSet, columns: int) -> str:
 
 def _strip(images: Tensor) -> Image.Image:
     """Images [n, c, h, w] in a row."""
+    from torchvision.transforms.functional import to_pil_image
+    from torchvision.utils import make_grid
+
     grid = make_grid(images.clamp(0, 1), nrow=len(images), padding=1, pad_value=1.0)
     strip: Image.Image = to_pil_image(grid)
     return strip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from PIL import Image
-from torchvision.transforms.functional import to_pil_image
 
 from condense.condensed_set import CondensedSet
 
 
 def png_images(condensed: CondensedSet) -> list[Image.Image]:
     """The images, rounded, and cut off at black and white."""
+    from torchvision.transforms.functional import to_pil_image
+
     pixels = (condensed.images.clamp(0, 1) * 255).round().to(torch.uint8)
     return [to_pil_image(image) for image in pixels]
 

@@ -51,7 +51,7 @@ class Installation:
         self.folder = folder / "empty"
         self.folder.mkdir()
         self._environment = {
-            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            **_environment(),
             **{"OMP_NUM_THREADS": "1", "COLUMNS": "100"},
             **{"CONDENSE_DATA": str(folder / "data"), "CONDENSE_CACHE": str(folder / "cache")},
         }
@@ -86,13 +86,18 @@ class Installation:
         return _run(command, self.folder, self._environment)
 
 
+def _environment() -> dict[str, str]:
+    """That of this process; the checkout may be in its search path."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def _run(
     command: Iterable[str | Path], folder: Path, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         list(map(str, command)),
         cwd=folder,
-        env=environment,
+        env=environment or _environment(),
         capture_output=True,
         text=True,
         timeout=HANGS,
