@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import tyro
 
@@ -374,5 +374,11 @@ COMMANDS = {
     "zoo": zoo,
 }
 
-if __name__ == "__main__":
+
+def entry_point() -> NoReturn:
+    """Run the command of this process."""
     main(lambda argv: dispatch(PROG, COMMANDS, argv), torchrun=True)
+
+
+if __name__ == "__main__":
+    entry_point()

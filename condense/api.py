@@ -12,6 +12,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
 from condense.data.loading import as_image_data
+from condense.distribution import version
 from condense.errors import UserError
 from condense.methods.registry import AUTO, method_named
 from condense.methods.short_classes import with_short_classes
@@ -19,7 +20,6 @@ from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import plain
-from condense.runs.run_dir import version
 from condense.zoo import find
 
 

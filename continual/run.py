@@ -6,7 +6,7 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from condense import Cache, RunFolder, UserError, method_named
 from condense.cli.app import main
@@ -195,5 +195,10 @@ def summary(
     }
 
 
-if __name__ == "__main__":
+def entry_point() -> NoReturn:
+    """Run the command of this process."""
     main(run)
+
+
+if __name__ == "__main__":
+    entry_point()

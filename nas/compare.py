@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import tyro
 
@@ -161,5 +161,10 @@ def plot(path: Path, runs: Sequence[Compared]) -> None:
     save(figure, path)
 
 
-if __name__ == "__main__":
+def entry_point() -> NoReturn:
+    """Run the command of this process."""
     main(run)
+
+
+if __name__ == "__main__":
+    entry_point()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from condense import CondensedSet, RunFolder
+from condense.distribution import install_extra
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Table, Text, write
 from condense.runs.report_sections import provenance_section, settings_section
 from condense.runs.run_dir import CONDENSED
@@ -34,6 +36,13 @@ def dashboard_command(folder: str, storage: str | None) -> str:
     """
     where = storage if storage is not None else f"{folder.rstrip('/')}/{JOURNAL}"
     return f"optuna-dashboard {shlex.quote(where)}"
+
+
+def dashboard_missing() -> str:
+    """What to install before `dashboard_command` works; empty if it is there."""
+    if find_spec("optuna_dashboard"):
+        return ""
+    return f" (first: {install_extra('dashboard')})"
 
 
 def write_report(

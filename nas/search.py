@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Iterable
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from condense import Checkpoint, Progress, RunFolder, UserError, method_named
 from condense.cli.app import main
@@ -197,7 +197,7 @@ def finish(
 ) -> None:
     """Write the table, the figures and the summary, and print the results and their paths."""
     from nas import report
-    from nas.run_report import dashboard_command, write_report
+    from nas.run_report import dashboard_command, dashboard_missing, write_report
     from nas.table import TABLE, GroundTruth, Table, rows_of
 
     settings = experiment.settings
@@ -225,7 +225,7 @@ def finish(
         folder.remove_checkpoint()
     folder.say(report.lines(summary))
     kept = folder.config["settings"]["storage"]
-    print(f"  browse the study: {dashboard_command(str(folder.path), kept)}")
+    print(f"  browse the study: {dashboard_command(str(folder.path), kept)}{dashboard_missing()}")
     print(list_files(folder.path))
 
 
@@ -286,5 +286,10 @@ def _saved(experiment: Experiment, table: Table) -> float:
     return 1 - sum(row.steps for row in counted) / whole if whole else 0.0
 
 
-if __name__ == "__main__":
+def entry_point() -> NoReturn:
+    """Run the command of this process."""
     main(run)
+
+
+if __name__ == "__main__":
+    entry_point()

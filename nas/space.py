@@ -201,6 +201,7 @@ def _own_space(module: str, attribute: str) -> Space:
 def _imported(module: str) -> ModuleType:
     """A module by name, or from its file; modules beside the file can be imported too."""
     if not module.endswith(".py"):
+        sys.path.insert(0, str(Path.cwd()))  # as `python -m` has it; an installed script has not
         return importlib.import_module(module)
     file = user_path(Path(module), "--space").absolute()
     if not is_file(file):

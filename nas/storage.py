@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from sqlalchemy.exc import IntegrityError
 
 from condense import UserError
+from condense.distribution import install_extra
 from nas.chained_journal import ChainedJournal
 from nas.database import Database, Missing
 from nas.retrying import Retrying, StorageFailedError, is_temporary
@@ -20,8 +21,12 @@ from nas.urls import HIDDEN, what_it_says, without_secrets
 
 JOURNAL = "study.log"
 TRIES = 5
-DRIVERS = {"postgresql": "psycopg[binary]", "mysql": "pymysql", "mariadb": "pymysql"}
-"""The package of a driver, by the beginning of the URL; `pyproject.toml` has extras of them."""
+DRIVERS = {
+    "postgresql": ("postgres", "postgresql+psycopg"),
+    "mysql": ("mysql", "mysql+pymysql"),
+    "mariadb": ("mysql", "mariadb+pymysql"),
+}
+"""The extra with a driver, and the URL's scheme for it, by the beginning of the URL."""
 
 
 class SearchJournal(JournalStorage):
@@ -113,7 +118,10 @@ def _unreachable(url: str, error: Exception) -> UserError:
     reason, mend = what_it_says(error, url), "give a database URL, such as sqlite:///study.db"
     driver = next((DRIVERS[name] for name in DRIVERS if url.startswith(name)), None)
     if isinstance(error, ImportError) and driver:
-        reason, mend = "its driver is not installed", f"pip install '{driver}'"
+        extra, scheme = driver
+        reason, mend = "its driver is not installed", install_extra(extra)
+        if not url.startswith(f"{scheme}:"):
+            mend += f", and give {scheme}://…"
     elif is_temporary(error):
         mend = "check that it is running, and give its whole URL with --storage"
     return UserError(f"the storage {without_secrets(url)} cannot be reached: {reason}; {mend}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +24,21 @@ from tests.helpers.modules import run_module
 # How long an example takes says how busy the machine is, and nothing of the code.
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all temporary files in one folder, which is removed at the end.
+
+    Killed processes leave theirs behind, and so do libraries. The workers of xdist inherit it.
+    """
+    if not hasattr(config, "workerinput"):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # of `tmp_path`
+        tempfile.tempdir = os.environ["TMPDIR"] = tempfile.mkdtemp(prefix="condense-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -32,7 +32,7 @@ LAYERS = (
     ("condense.runs",),
     ("condense.system",),
     ("condense.validation",),
-    ("condense.errors", "condense.pictures", "condense.seeds"),
+    ("condense.distribution", "condense.errors", "condense.pictures", "condense.seeds"),
 )
 """From the top. A module imports from its own part or from layers below."""
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from condense.cli.ranks import launched
+from condense.cli.scripts import as_started
 from condense.errors import UserError, unknown
 from condense.runs.io import (
     FULL,
@@ -33,7 +34,7 @@ def dispatch(
     if not argv or argv[0] in ("-h", "--help"):
         docs = {name: inspect.getdoc(function) or "" for name, function in commands.items()}
         summaries = ((name, doc.partition("\n")[0]) for name, doc in docs.items())
-        print(f"usage: {prog} COMMAND [--help]\n\n{indented(text_table(summaries))}")
+        print(f"usage: {as_started(prog)} COMMAND [--help]\n\n{indented(text_table(summaries))}")
         return
     if argv[0] not in commands:
         raise unknown("command", argv[0], commands)
@@ -62,7 +63,7 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
     except UserError as error:
         _stop(2, str(error))
     except Interrupted as stop:
-        again = f"{stop.command} --resume {shlex.quote(str(stop.path))}"
+        again = f"{as_started(stop.command)} --resume {shlex.quote(str(stop.path))}"
         _stop(exit_code(stop), f"interrupted; resume with: {again}")
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop), "interrupted")

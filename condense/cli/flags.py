@@ -38,6 +38,7 @@ from typing import Any, TypeVar
 
 from condense.cli.common import Settings
 from condense.cli.device import choose_device, set_determinism
+from condense.cli.scripts import as_started
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
@@ -70,7 +71,7 @@ def parse(
             looked up in `argv` first; a flag that is not in `argv` keeps the default of the
             function. `preset` is never "auto".
         argv: the arguments.
-        prog: the command as typed, for the help and for config.json.
+        prog: the command, as in config.json.
         changing_nothing: the command's own flags that do not change the result.
 
     With `--resume RUN` all settings are read from the run; only flags that do not change the
@@ -110,7 +111,8 @@ def read_flags(
     try:
         with contextlib.redirect_stderr(said):
             default = tyro.MISSING_NONPROP if start is None else start
-            return _with_paths(tyro.cli(kind, default=default, args=list(argv), prog=prog))
+            flags = tyro.cli(kind, default=default, args=list(argv), prog=as_started(prog))
+            return _with_paths(flags)
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -194,9 +196,9 @@ def _kept(
     if not is_file(path):
         raise UserError(f"{run} contains no run to resume (no {CONFIG})")
     config = read_json(path)
-    if config.get("command") != prog:
+    if (made_by := config.get("command")) != prog:
         raise UserError(
-            f"{run} was made by another command: {config.get('command')} --resume {run}"
+            f"{run} was made by another command: {as_started(str(made_by))} --resume {run}"
         )
     kept = config.get("settings")
     if not isinstance(kept, dict) or not isinstance(kept.get("common"), dict):

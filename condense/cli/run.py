@@ -9,8 +9,9 @@ from typing import Any
 
 from condense.cli.common import Settings
 from condense.config.serialization import overrides, record
+from condense.distribution import version
 from condense.errors import UserError
-from condense.runs.run_dir import SUMMARY, RunFolder, version
+from condense.runs.run_dir import SUMMARY, RunFolder
 
 _NOT_KEPT = ("out", "resume", "quiet")
 
@@ -19,7 +20,7 @@ def open_run(prog: str, settings: Settings, what: str, **entries: Any) -> RunFol
     """The folder of the run: a new folder, or with `--resume` the existing one.
 
     Args:
-        prog: the command as typed.
+        prog: the command, as in config.json.
         settings: all settings; they are written to config.json.
         what: the default folder is runs/WHAT-TIME.
         entries: further entries of config.json, which must be equal in a resumed run: mainly the

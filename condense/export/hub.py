@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condense.condensed_set import CondensedSet
+from condense.distribution import install_extra
 from condense.errors import UserError
 from condense.export.png import clipped, png_images
 from condense.runs.report import per_cent
@@ -28,7 +29,7 @@ def write_repository(condensed: CondensedSet, folder: Path, license_name: str) -
     try:
         import datasets
     except ImportError as error:
-        raise UserError("--to parquet needs the package datasets: pip install datasets") from error
+        raise UserError(f"--to parquet needs datasets: {install_extra('hub')}") from error
     names = list(condensed.class_names)
     columns: dict[str, Any] = {
         "image": png_images(condensed),

@@ -2,7 +2,7 @@
 
 Each command describes its run as a `Report` of sections and blocks; the page is rendered from
 `templates/report.html`. It contains no times, so a resumed run writes the same bytes. Pictures are
-part of the file. jinja2 is imported only when a page is rendered.
+part of the file. jinja2 and PIL are imported only when a page is rendered.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from PIL import Image
-
 from condense.runs.io import atomic_write
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from PIL import Image
 
 REPORT = "report.html"
 LARGEST_PICTURE = 1 << 20
@@ -165,6 +164,8 @@ def data_url(picture: Path | Image.Image, largest: int = LARGEST_PICTURE) -> str
     content = picture.read_bytes() if isinstance(picture, Path) else _encoded(picture, "PNG")
     kind = "png"
     if len(content) > largest:
+        from PIL import Image
+
         kind, content = "jpeg", _smaller(Image.open(io.BytesIO(content)), largest)
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 

@@ -13,12 +13,12 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from condense.distribution import version
 from condense.errors import UserError
 from condense.runs.checkpointer import Checkpointer, FileCheckpointer, Listeners
 from condense.runs.closing import Closing
@@ -243,14 +243,6 @@ def _end(error: BaseException | None) -> str:
 def provenance() -> dict[str, str | None]:
     """The code of a run: `version`, and `commit` if it runs from a git checkout."""
     return {"version": version(), "commit": _commit()}
-
-
-def version() -> str:
-    """The version of the installed distribution of this package."""
-    try:
-        return metadata.version("condense")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def _commit() -> str | None:

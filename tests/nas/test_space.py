@@ -238,6 +238,16 @@ def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert "\n" not in str(caught.value)
 
 
+def test_a_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed script finds it as `python -m nas.search` does."""
+    (tmp_path / "nets_here.py").write_text(
+        "from condense import Network\nnetworks = [Network(depth=1)]\n"
+    )
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.chdir(tmp_path)
+    assert len(space_named("nets_here:networks")) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

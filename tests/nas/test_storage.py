@@ -236,13 +236,14 @@ def test_a_url_that_was_not_kept_whole_has_to_be_given_again() -> None:
 
 
 def test_a_missing_driver_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    for driver in ("psycopg", "pymysql"):
+    for driver in ("psycopg", "pymysql", "MySQLdb"):
         monkeypatch.setitem(sys.modules, driver, None)
-    for url, package in (
-        ("postgresql+psycopg://host/db", r"psycopg\[binary\]"),
-        ("mysql+pymysql://host/db", "pymysql"),
+    for url, mend in (
+        ("postgresql+psycopg://host/db", r'"condense-toolkit\[postgres\]"$'),
+        ("mysql+pymysql://host/db", r'"condense-toolkit\[mysql\]"$'),
+        ("mysql://host/db", r'"condense-toolkit\[mysql\]", and give mysql\+pymysql://…$'),
     ):
-        with pytest.raises(UserError, match=f"driver is not installed; pip install '{package}'"):
+        with pytest.raises(UserError, match=f"driver is not installed; pip install {mend}"):
             database_storage(url)
 
 

@@ -123,6 +123,6 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
 
 def test_without_datasets_the_message_says_what_to_install(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(UserError, match="pip install datasets"):
+    with pytest.raises(UserError, match=r'pip install "condense-toolkit\[hub\]"'):
         export(a_set(), "parquet", tmp_path / "set")
     assert not list(tmp_path.iterdir())
