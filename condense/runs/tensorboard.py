@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from condense.runs.checkpointer import Checkpointer
 
 if TYPE_CHECKING:
@@ -43,6 +41,8 @@ class TensorBoard(Checkpointer):
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Write the picture if a tenth of the steps has passed."""
         if done * PICTURES // total > (done - 1) * PICTURES // total:
+            import numpy as np
+
             pixels = np.asarray(picture().convert("RGB"))
             self._at(done).add_image("images", pixels, done, dataformats="HWC")
 
