@@ -1,0 +1,13 @@
+"""Condense a data set, look at the images, and train new networks on them."""
+
+import condense
+
+data = condense.load("digits")  # or mnist, cifar10, …, or the path of a folder
+small = condense.condense(data, "dsa", preset="smoke", ipc=1)
+print(small)
+
+small.grid("digits.png")  # one row per class
+small.save("digits.safetensors")
+
+accuracy = condense.evaluate(small, data, condense.preset(condense.Evaluation, "smoke"))
+print(f"test accuracy: {accuracy}")
