@@ -15,13 +15,13 @@ benchmark = make_benchmark(tasks, head="class")  # or any benchmark of Avalanche
 settings = condense.preset(condense.GradientMatching, "smoke")
 memory = CondensedBuffer(20, method="dsa", settings=settings)  # 20 whole images in total
 
-network = condense.Network(width=16)
+network = condense.Network(width=16, depth=2)
 model = condense.build(network, digits.shape, digits.classes, condense.generator(0))
 strategy = Naive(
     model=model,
-    optimizer=torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9),
+    optimizer=torch.optim.Adam(model.parameters(), lr=0.003),
     train_mb_size=32,
-    train_epochs=2,
+    train_epochs=4,
     plugins=[ReplayPlugin(20, storage_policy=memory)],
     evaluator=EvaluationPlugin(accuracy_metrics(stream=True), loggers=[]),
 )

@@ -9,5 +9,6 @@ print(small)
 small.grid("digits.png")  # one row per class
 small.save("digits.safetensors")
 
-accuracy = condense.evaluate(small, data, condense.preset(condense.Evaluation, "smoke"))
+settings = condense.preset(condense.Evaluation, "smoke", epoch_eval_train=None, steps=200, lr=0.05)
+accuracy = condense.evaluate(small, data, settings)
 print(f"test accuracy: {accuracy}")

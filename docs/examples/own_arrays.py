@@ -13,5 +13,6 @@ data = condense.ImageData.from_arrays(pixels, labels, name="brightness")
 print(f"{len(data.x_train)} training and {len(data.x_test)} test images of {data.class_names}")
 
 small = condense.condense(data, "dm", preset="smoke", ipc=2)
-accuracy = condense.evaluate(small, data, condense.preset(condense.Evaluation, "smoke"))
+settings = condense.preset(condense.Evaluation, "smoke", epoch_eval_train=None, steps=200, lr=0.05)
+accuracy = condense.evaluate(small, data, settings)
 print(f"{small}\ntest accuracy: {accuracy}")
