@@ -181,6 +181,7 @@ HEADS: dict[str, type[MultiHead]] = {
     "task": TaskHeads,
     "class": ClassHeads,
 }
+"""The networks with heads by kind."""
 
 
 def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:

@@ -67,9 +67,10 @@ class HerdingBuffer(SelectedBuffer):
     `model.features`.
 
     >>> from types import SimpleNamespace
-    >>> from condense import Network, build, load
+    >>> from condense import Network, build, generator, load
     >>> from continual import HerdingBuffer, make_benchmark
-    >>> strategy = SimpleNamespace(model=build(Network(), (1, 8, 8), 10), device="cpu")
+    >>> model = build(Network(), (1, 8, 8), 10, generator(0))
+    >>> strategy = SimpleNamespace(model=model, device="cpu")
     >>> buffer = HerdingBuffer(images_per_class=2)
     >>> buffer.post_adapt(strategy, make_benchmark([load("digits")]).train_stream[0])
     >>> len(buffer.buffer)

@@ -264,6 +264,7 @@ STREAMS: dict[str, StreamSpec] = {
     "split-cifar10": _split("cifar10", 32, 3),
     "split-cifar100": _split("cifar100", 32, 3, classes=100, each=10),
 }
+"""The streams by name."""
 
 
 SELECTION_METHODS = ("herding", "random")

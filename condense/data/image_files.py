@@ -16,6 +16,7 @@ from condense.errors import UserError, one_line, unknown
 from condense.runs.io import is_file
 
 Fit = Literal["crop", "resize"]
+"""How images become square: the square in the middle, or the whole image with its sides changed."""
 
 GREY_MODES = ("1", "L", "LA")
 COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB")

@@ -81,6 +81,7 @@ DATASETS: dict[str, Known] = {
         kept=f"synthdigits-{SYNTHDIGITS_VERSION}",
     ),
 }
+"""The data sets by name: image shape, class names, normalisation."""
 
 
 def data_root(root: Path | None) -> Path:

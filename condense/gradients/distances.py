@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 Gradients = dict[str, Tensor]
-"""By parameter name; each [classes, *parameter.shape]."""
+"""By parameter name; each `[classes, *parameter.shape]`."""
 
 Distance = Callable[[Gradients, Gradients], Tensor]
 """D of each class, [classes]."""
@@ -27,8 +27,12 @@ def layerwise_distance(a: Gradients, b: Gradients) -> Tensor:
 
     The element-wise scales and shifts of layer norm are treated as weights: a channel is a node.
 
+    Args:
+        a: gradients by parameter name, each `[classes, *parameter.shape]`.
+        b: as `a`.
+
     Returns:
-        [classes].
+        D of each class, [classes].
     """
     return torch.stack([cosine(a[name].flatten(2), b[name].flatten(2)).sum(1) for name in a]).sum(0)
 
@@ -48,6 +52,7 @@ DISTANCES: dict[str, Distance] = {
     "cosine": cosine_distance,
     "mse": mse_distance,
 }
+"""The distances by name."""
 
 
 def _flat(gradients: Gradients) -> Tensor:

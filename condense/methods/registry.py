@@ -123,7 +123,7 @@ METHODS: dict[str, Method] = {
         "condense.methods.selection:random_coreset",
     ),
 }
-
+"""The methods by name."""
 
 AUTO = "auto"
 """Chooses `dm` or `herding`."""
