@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, TypeVar
 
 from condense.config.evaluation import Evaluation
+from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import (
     Coreset,
     DistributionMatching,
@@ -43,6 +44,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "batch_real": 64,
             "init": "herding",
             "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        KernelInducingPoints: {
+            "iterations": 400,
+            "lr_img_schedule": "cosine",
+            "batch_real": 200,
+            "batch_syn": 50,
             "network": _CPU_NETWORK,
         },
         Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
@@ -84,6 +92,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _SMOKE_NETWORK,
         },
         DistributionMatching: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
+        KernelInducingPoints: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
         Forgetting: {"epochs": 2, "network": _SMOKE_NETWORK},
         DatasetDistillation: {
             "iterations": 3,
@@ -132,6 +141,7 @@ WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
     },
     Evaluation: {
         "mlp": {"lr": 0.01},
+        "fc1": {"lr": 0.01},
         "lenet": {"lr": 0.01},
         "alexnet": {"lr": 0.01},
     },
