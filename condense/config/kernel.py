@@ -23,7 +23,8 @@ class KernelInducingPoints(OptimisedImages):
 
     The values are those of the paper for CIFAR-10 and of the authors' code
     (google-research/google-research, `kip/KIP.ipynb`). For MNIST the paper uses a learning rate of
-    0.01; it does not say how many iterations it uses. Target images are not augmented here.
+    0.01. Here target images are not augmented, and β₂ of Adam is 0.99 as for all images (0.999 in
+    the authors' code).
     """
 
     iterations: int = 1000

@@ -49,7 +49,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         KernelInducingPoints: {
             "iterations": 400,
             "lr_img_schedule": "cosine",
-            "batch_real": 200,
+            "batch_real": 100,
             "batch_syn": 50,
             "network": _CPU_NETWORK,
         },
@@ -136,12 +136,13 @@ small steps."""
 WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
     GradientMatching: {
         "mlp": {"lr_net": 0.01, "lr_img": 0.03},
+        "fc1": {"lr_net": 0.01, "lr_img": 0.03},
         "lenet": {"lr_net": 0.01, "lr_img": 0.3},
         "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
     },
     Evaluation: {
         "mlp": {"lr": 0.01},
-        "fc1": {"lr": 0.01},
+        "fc1": {"lr": 0.1},
         "lenet": {"lr": 0.01},
         "alexnet": {"lr": 0.01},
     },

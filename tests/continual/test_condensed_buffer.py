@@ -132,6 +132,12 @@ def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(method: st
     assert_same_images(buffer.samples.pixels(), expected.images)
 
 
+def test_learnt_labels_take_the_place_of_logits() -> None:
+    learning = method_named("kip").preset("smoke", learn_labels=True)
+    assert not CondensedBuffer(10, method="kip", settings=learning, store_logits=True).store_logits
+    assert CondensedBuffer(10, method="kip", store_logits=True).store_logits
+
+
 @pytest.mark.parametrize(("head", "first"), [("domain", 0), ("class", 10)])
 def test_a_soft_label_is_stored_with_the_class_it_was_learnt_for(head: str, first: int) -> None:
     settings = method_named("ld").preset("smoke", label_lr=0.3, network=TINY_EEIL.network)

@@ -22,6 +22,7 @@ from condense.errors import UserError
 from condense.methods.initialisation import initial_images
 from condense.methods.kernel_inducing_points import (
     kernel_accuracy,
+    kernel_figures,
     regression_gradient,
     ridge_weights,
 )
@@ -177,6 +178,15 @@ def test_the_accuracy_is_that_of_the_nearest_class_for_one_image_of_each(data: I
     assert expected > 0.9
     soft = replace(small, labels=F.one_hot(torch.arange(3), 3).float())
     assert kernel_accuracy(soft, data, TINY) == pytest.approx(expected)
+
+
+def test_without_memory_for_the_kernel_of_all_images_there_is_a_note(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = condense(data, "random", Coreset(ipc=2))
+    monkeypatch.setattr("condense.system.memory.available_memory", lambda: 1000)
+    assert kernel_figures(small, data, TINY) == {}
+    assert "note: no kernel accuracy: the kernel of 6" in capsys.readouterr().err
 
 
 def test_one_class_has_nothing_to_regress() -> None:
