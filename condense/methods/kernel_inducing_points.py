@@ -173,9 +173,8 @@ def ridge_weights(images: Tensor, labels: Tensor, settings: KernelInducingPoints
     """
     count = len(images)
     needed = 8 * count**2 * KEPT * (1 + settings.kernel_depth)
-    check_memory(
-        needed, "the kernel of all synthetic images: choose a smaller --batch-syn or --ipc, as it"
-    )
+    what = f"the kernel of {count} synthetic images: choose a smaller --batch-syn or --ipc, as it"
+    check_memory(needed, what)
     kernel = kernel_of(images, images, settings)
     ridge = settings.reg * kernel.trace() / count
     eye = torch.eye(count, dtype=kernel.dtype, device=kernel.device)
