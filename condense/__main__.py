@@ -142,9 +142,15 @@ def _run(settings: Run) -> None:
                 evaluation=plain(asdict(settings.evaluation)),
             )
             condensed.save(folder.path / CONDENSED)
+        more: dict[str, Any] = {"from_cache": from_cache}
+        if tested.accuracy:
+            own = method_named(settings.method).own_figures(condensed, data, settings.settings)
+            for name, figure in own.items():
+                folder.say(f"{name.replace('_', ' ')}: {per_cent(figure)}")
+            more.update(own)
         base = _run_defaults(settings.method, common.preset)
         differing = differences(settings, base, without=("common", "dataset", "method"))
-        finish(folder, condensed, settings.evaluation, tested, differing, from_cache=from_cache)
+        finish(folder, condensed, settings.evaluation, tested, differing, **more)
 
 
 def evaluate_set(argv: list[str]) -> None:

@@ -15,7 +15,6 @@ from condense import (
     Checkpointer,
     Codec,
     CondensedSet,
-    GradientMatching,
     ImageData,
     codec_of,
     condense,
@@ -31,8 +30,8 @@ from continual.streams import TaskImages
 from continual.tasks import small_shape
 
 ONE_CLASS_METHOD = "dm"
-"""For an experience of one class, instead of gradient matching: the cross-entropy of one class has
-no gradient."""
+"""For an experience of one class, instead of gradient matching or KIP: the loss of one class has no
+gradient."""
 
 
 class CondensedBuffer(RehearsalBuffer):
@@ -40,7 +39,7 @@ class CondensedBuffer(RehearsalBuffer):
 
     The rank within a class is the herding order of the condensed images' pixels: the mean of the
     first k images is close to the mean of all. A class with fewer images than its share keeps its
-    real images. An experience of one class is condensed by DM instead of gradient matching.
+    real images. An experience of one class is condensed by DM instead of gradient matching or KIP.
 
     Avalanche replays hard labels, so each image has the label of its class. A learnt soft label
     is stored as logits, and `EEIL` distils from it as from other stored logits.
@@ -83,7 +82,7 @@ class CondensedBuffer(RehearsalBuffer):
         super().__init__(max_size, **rest)
         self.method = method
         # An unknown method raises here, before the first experience is trained on.
-        soft_labels = method_named(method).soft_labels
+        soft_labels = method_named(method).soft_labels(settings)
         self.store_logits = self.store_logits and not soft_labels
         self.settings = check_condensing(settings, self.storage, self.factor)
         self.checkpointers = checkpointers
@@ -115,7 +114,7 @@ class CondensedBuffer(RehearsalBuffer):
         preset = preset_for(data.device.type)
         storage, factor = self.storage, self.factor
         settings = self.settings or condensing_preset(self.method, preset, factor, storage=storage)
-        if classes == 1 and isinstance(settings, GradientMatching):
+        if classes == 1 and method_named(self.method).several_classes:
             other = condensing_preset(ONE_CLASS_METHOD, preset, factor, storage=storage)
             return ONE_CLASS_METHOD, replace(other, network=settings.network)
         return self.method, settings

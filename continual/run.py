@@ -177,7 +177,8 @@ def summary(
         "images_per_class": settings.images_per_class if size is None else size // classes,
         "storage": settings.storage,
         "factor": settings.factor,
-        "store_logits": settings.store_logits and not method_named(settings.memory).soft_labels,
+        "store_logits": settings.store_logits
+        and not method_named(settings.memory).soft_labels(settings.condensing),
         "seeds": [result.seed for result in results],
         "average_accuracy": mean,
         "average_accuracy_std": std,

@@ -78,6 +78,11 @@ class MethodSettings:
         return False
 
     @property
+    def learns_labels(self) -> bool:
+        """Whether the labels are learnt probabilities."""
+        return False
+
+    @property
     def teacher(self) -> Teacher:
         """The teacher that gives soft labels."""
         return Teacher(self.network, self.teacher_steps)
@@ -106,8 +111,8 @@ class LearnedImages(MethodSettings):
 
 
 @dataclass(frozen=True)
-class MatchedImages(LearnedImages):
-    """Settings of the methods that optimise images to match real ones."""
+class OptimisedImages(LearnedImages):
+    """Settings of the methods that take steps of the images, each with a batch of real ones."""
 
     iterations: int = 1000
     """Number of network initialisations."""
@@ -122,14 +127,20 @@ class MatchedImages(LearnedImages):
     """Real images per class in a step."""
     batch_syn: int | None = None
     """Synthetic images per class in a step of the images, sampled; None: all, as published."""
-    dsa_strategy: tuple[Operation, ...] = ()
-    """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
-    Default: all six, without flip if a mirrored image has another meaning, as for digits."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(1, self, "iterations", "batch_real", "batch_syn")
         at_least(0, self, "lr_img", "mom_img")
+
+
+@dataclass(frozen=True)
+class MatchedImages(OptimisedImages):
+    """Settings of the methods that optimise images to match real ones under augmentation."""
+
+    dsa_strategy: tuple[Operation, ...] = ()
+    """Operations, one of which is sampled each time: color crop cutout flip scale rotate.
+    Default: all six, without flip if a mirrored image has another meaning, as for digits."""
 
 
 @dataclass(frozen=True)

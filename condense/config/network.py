@@ -17,12 +17,14 @@ WIDEST, DEEPEST = 65536, 64
 
 @dataclass(frozen=True)
 class Network:
-    """A network; architecture, norm and precision apply to all, the rest to the ConvNet only."""
+    """A network; architecture, norm and precision apply to all, the rest to the ConvNet only, width
+    also to fc1."""
 
     architecture: str = "convnet"
-    """convnet, mlp, lenet, alexnet, vgg11 or resnet18."""
+    """convnet, mlp (two hidden layers of 128 units), fc1 (one hidden layer), lenet, alexnet, vgg11
+    or resnet18."""
     width: int = 128
-    """Filters per block."""
+    """Filters per block; units of the hidden layer of fc1."""
     depth: int | None = None
     """Number of blocks; each pooling halves the image size. None: by the image size, 3 up to 45
     pixels, 4 for 64, 5 for 128, 6 for 224."""
@@ -60,5 +62,6 @@ class Network:
         convnet = f"w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
         if self.depth:
             convnet = f"d{self.depth}-{convnet}"
-        name = convnet if self.architecture == "convnet" else self.architecture
+        others = {"convnet": convnet, "fc1": f"fc1-w{self.width}"}
+        name = others.get(self.architecture, self.architecture)
         return name if self.precision == "float32" else f"{name}-{self.precision}"

@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any, TypeVar
 
 from condense.config.evaluation import Evaluation
+from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import (
     Coreset,
     DistributionMatching,
@@ -43,6 +44,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "batch_real": 64,
             "init": "herding",
             "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        KernelInducingPoints: {
+            "iterations": 400,
+            "lr_img_schedule": "cosine",
+            "batch_real": 100,
+            "batch_syn": 50,
             "network": _CPU_NETWORK,
         },
         Forgetting: {"epochs": 3, "network": _CPU_NETWORK},
@@ -84,6 +92,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _SMOKE_NETWORK,
         },
         DistributionMatching: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
+        KernelInducingPoints: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
         Forgetting: {"epochs": 2, "network": _SMOKE_NETWORK},
         DatasetDistillation: {
             "iterations": 3,
@@ -127,11 +136,13 @@ small steps."""
 WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
     GradientMatching: {
         "mlp": {"lr_net": 0.01, "lr_img": 0.03},
+        "fc1": {"lr_net": 0.01, "lr_img": 0.03},
         "lenet": {"lr_net": 0.01, "lr_img": 0.3},
         "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
     },
     Evaluation: {
         "mlp": {"lr": 0.01},
+        "fc1": {"lr": 0.1},
         "lenet": {"lr": 0.01},
         "alexnet": {"lr": 0.01},
     },

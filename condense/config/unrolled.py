@@ -116,3 +116,8 @@ class LabelDistillation(MethodSettings):
             raise UserError("ld needs as many images of each class: it has no --short-classes keep")
         at_least(1, self, "iterations", "batch_size", "batch_real", "patience")
         at_least(0, self, "label_lr", "inner_lr", "lr_net")
+
+    @property
+    def learns_labels(self) -> bool:
+        """Whether the labels are learnt probabilities."""
+        return True

@@ -6,14 +6,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from condense.augment.params import AugmentParams
 from condense.condensed_set import CondensedSet
-from condense.config.methods import Coreset, LearnedImages, MatchedImages, MethodSettings
+from condense.config.methods import Coreset, LearnedImages, MethodSettings, OptimisedImages
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.foreign_sets import load_set
@@ -111,21 +111,21 @@ def require_finite(figure: float, k: int) -> None:
         raise UserError(f"diverged at iteration {k + 1}: use lower learning rates")
 
 
-def learning_rate(settings: MatchedImages, k: int) -> float:
+def learning_rate(settings: OptimisedImages, k: int) -> float:
     """The learning rate of the images in iteration k (from 0)."""
     if settings.lr_img_schedule == "constant":
         return settings.lr_img
     return settings.lr_img * (1 + math.cos(math.pi * (k + 0.5) / settings.iterations)) / 2
 
 
-def synthetic_images(data: ImageData, settings: MatchedImages, images: Tensor) -> SyntheticImages:
+def synthetic_images(data: ImageData, settings: OptimisedImages, images: Tensor) -> SyntheticImages:
     """Images [classes, n, c, h, w], normalised, in the planes of their codec."""
     codec = codec_of(data, settings)
     size, encoded = images.shape[:2], codec.encode(images.flatten(0, 1))
     return SyntheticImages(codec, [plane.unflatten(0, size) for plane in encoded], settings)
 
 
-def blank_synthetic(data: ImageData, settings: MatchedImages) -> SyntheticImages:
+def blank_synthetic(data: ImageData, settings: OptimisedImages) -> SyntheticImages:
     """Synthetic images of the same shape, to be restored from a checkpoint."""
     codec, count = codec_of(data, settings), images_per_class(data, settings)
     size = (data.classes, count)
@@ -140,12 +140,24 @@ def _picture(images: SyntheticImages, data: ImageData) -> Image:
     return CondensedSet.from_normalised(learnt.flatten(0, 1), labels, data).grid()
 
 
+class Learnt(Protocol):
+    """What is learnt besides the images."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Named tensors for a checkpoint."""
+
+    def restore(self, before: Checkpoint) -> None:
+        """Load what `state` returned."""
+
+
 def match_images(
     data: ImageData,
-    settings: MatchedImages,
+    settings: OptimisedImages,
     seed: int,
     checkpointer: Checkpointer,
     step: Callable[[SyntheticImages, int], float],
+    learnt: Learnt | None = None,
+    figure: str = "distance",
 ) -> CondensedSet:
     """Optimise the images, and return the set.
 
@@ -156,6 +168,8 @@ def match_images(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
         step: called in each iteration with the images and its number; makes one or more steps of
             the images and returns the distance.
+        learnt: what `step` learns besides the images; it is part of the checkpoints.
+        figure: name of what `step` returns, in the history.
 
     Raises:
         UserError: a class has too few images to initialise from, or the distance is not finite.
@@ -165,15 +179,18 @@ def match_images(
         start = before.count("iteration", iterations)
         images = blank_synthetic(data, settings)
         images.restore(before)
+        if learnt:
+            learnt.restore(before)
     else:
         start = 0
         images = synthetic_images(data, settings, initial_images(data, settings, seed))
     for k in range(start, iterations):
         distance = step(images, k)
         require_finite(distance, k)
-        checkpointer.report(k + 1, iterations, distance=distance)
+        checkpointer.report(k + 1, iterations, **{figure: distance})
         checkpointer.draw(k + 1, iterations, partial(_picture, images, data))
-        checkpointer.save(Checkpoint(images.state(), {"iteration": k + 1}))
+        tensors = {**images.state(), **(learnt.state() if learnt else {})}
+        checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))
     planes = [plane.detach().flatten(0, 1) for plane in images.planes]
     require_finite(float(sum(plane.sum() for plane in planes)), iterations - 1)
     labels = torch.arange(data.classes).repeat_interleave(len(planes[0]) // data.classes)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import (
     Coreset,
     DistributionMatching,
@@ -34,6 +35,9 @@ class Method:
     """`module:name`; called with (data, settings, seed, checkpointer), returns a CondensedSet."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fixed settings that distinguish it from methods with the same settings class."""
+    figures: str | None = None
+    """`module:name` of its own tests of a set; called with (set, data, settings), returns results
+    by name."""
 
     @property
     def synthetic(self) -> bool:
@@ -41,9 +45,13 @@ class Method:
         return issubclass(self.settings, LearnedImages)
 
     @property
-    def soft_labels(self) -> bool:
-        """Whether the labels are learnt probabilities."""
-        return issubclass(self.settings, LabelDistillation)
+    def several_classes(self) -> bool:
+        """Whether it needs more than one class."""
+        return issubclass(self.settings, GradientMatching | KernelInducingPoints)
+
+    def soft_labels(self, settings: MethodSettings | None = None) -> bool:
+        """Whether the labels are learnt probabilities; with `settings`, by default the paper's."""
+        return (settings or self.settings()).learns_labels
 
     def preset(self, name: str, **changes: Any) -> Any:
         """Its settings in preset `name`, with `changes` applied."""
@@ -67,9 +75,21 @@ class Method:
 
     def implementation(self) -> Callable[..., Any]:
         """Its function; imported by this call."""
-        module, name = self.function.split(":")
-        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        return function
+        return _imported(self.function)
+
+    def own_figures(self, condensed: Any, data: Any, settings: MethodSettings) -> dict[str, float]:
+        """The results of its own tests of a set; most methods have none."""
+        if self.figures is None:
+            return {}
+        found: dict[str, float] = _imported(self.figures)(condensed, data, settings)
+        return found
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    """The function `module:name`."""
+    module, name = path.split(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return function
 
 
 METHODS: dict[str, Method] = {
@@ -91,6 +111,13 @@ METHODS: dict[str, Method] = {
         "Zhao & Bilen 2023",
         DistributionMatching,
         "condense.methods.distribution_matching:condense_by_distribution_matching",
+    ),
+    "kip": Method(
+        "images on which kernel ridge regression predicts real ones, with a neural tangent kernel",
+        "Nguyen, Chen & Lee 2021, Algorithm 1",
+        KernelInducingPoints,
+        "condense.methods.kernel_inducing_points:condense_by_kernel_inducing_points",
+        figures="condense.methods.kernel_inducing_points:kernel_figures",
     ),
     "dd": Method(
         "images and learning rates learnt through the training of a network",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from condense.config.methods import MatchedImages
+from condense.config.methods import OptimisedImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.state_dicts import restore_state, state_of
 from condense.storage.codecs import Codec
@@ -23,10 +23,10 @@ class SyntheticImages:
         settings: the optimizer.
     """
 
-    def __init__(self, codec: Codec, planes: Sequence[Tensor], settings: MatchedImages) -> None:
+    def __init__(self, codec: Codec, planes: Sequence[Tensor], settings: OptimisedImages) -> None:
         self.codec = codec
         self.planes = [plane.detach().clone().requires_grad_() for plane in planes]
-        self._optimizer = _optimizer(self.planes, settings)
+        self._optimizer = optimizer_of(self.planes, settings)
         self._has_state = settings.optimizer == "adam" or settings.mom_img > 0
 
     @torch.no_grad()
@@ -100,8 +100,8 @@ def match_sampled(
     return gradient, distance
 
 
-def _optimizer(planes: Sequence[Tensor], settings: MatchedImages) -> Optimizer:
+def optimizer_of(tensors: Sequence[Tensor], settings: OptimisedImages) -> Optimizer:
     """SGD with momentum, as published, or Adam."""
     if settings.optimizer == "adam":
-        return torch.optim.Adam(planes, betas=(0.9, 0.99))
-    return torch.optim.SGD(planes, momentum=settings.mom_img)
+        return torch.optim.Adam(tensors, betas=(0.9, 0.99))
+    return torch.optim.SGD(tensors, momentum=settings.mom_img)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from condense.config.network import Network
 from condense.errors import UserError, unknown
-from condense.models.classic import alexnet, lenet, mlp, resnet18, vgg11
+from condense.models.classic import alexnet, fc1, lenet, mlp, resnet18, vgg11
 from condense.models.convnet import convnet
 from condense.models.layers import Features, Shape
 from condense.system.memory import check_memory
@@ -92,6 +92,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
 ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Sequential]] = {
     "convnet": convnet,
     "mlp": mlp,
+    "fc1": fc1,
     "lenet": lenet,
     "alexnet": alexnet,
     "vgg11": vgg11,

@@ -1,4 +1,4 @@
-"""MLP, LeNet, AlexNet, VGG-11 and ResNet-18, as in the published experiments."""
+"""MLP, LeNet, AlexNet, VGG-11 and ResNet-18, as in the published experiments; FC1 as in KIP."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def mlp(settings: Network, shape: Shape) -> nn.Sequential:
     return nn.Sequential(
         nn.Flatten(), nn.Linear(math.prod(shape), 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()
     )
+
+
+def fc1(settings: Network, shape: Shape) -> nn.Sequential:
+    """One hidden layer of `width` units, on which KIP is tested (Nguyen et al. 2021)."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), settings.width), nn.ReLU())
 
 
 def lenet(settings: Network, shape: Shape) -> nn.Sequential:

@@ -114,7 +114,8 @@ def test_without_a_large_class_all_real_images_are_kept(storage: Any) -> None:
     torch.testing.assert_close(buffer.samples.pixels(), data.x_train / 255, atol=1e-6, rtol=0)
 
 
-def test_one_class_is_condensed_by_dm_as_gradient_matching_has_nothing_to_match() -> None:
+@pytest.mark.parametrize("method", ["dsa", "kip"])
+def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(method: str) -> None:
     data = tasks()[0]
     alone = replace(
         data.train_subset(data.train_indices_by_class()[4]),
@@ -123,11 +124,18 @@ def test_one_class_is_condensed_by_dm_as_gradient_matching_has_nothing_to_match(
         x_test=data.x_test[:0],
         y_test=data.y_test[:0],
     )
-    buffer = CondensedBuffer(images_per_class=2, settings=SETTINGS)
+    own = method_named(method).preset("smoke", network=SETTINGS.network)
+    buffer = CondensedBuffer(images_per_class=2, method=method, settings=own)
     buffer.post_adapt(agent(), make_benchmark([alone]).train_stream[0])
     settings = condensing_preset("dm", "cpu")
     expected = condense(alone, "dm", replace(settings, ipc=2, network=SETTINGS.network))
     assert_same_images(buffer.samples.pixels(), expected.images)
+
+
+def test_learnt_labels_take_the_place_of_logits() -> None:
+    learning = method_named("kip").preset("smoke", learn_labels=True)
+    assert not CondensedBuffer(10, method="kip", settings=learning, store_logits=True).store_logits
+    assert CondensedBuffer(10, method="kip", store_logits=True).store_logits
 
 
 @pytest.mark.parametrize(("head", "first"), [("domain", 0), ("class", 10)])

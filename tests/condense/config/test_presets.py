@@ -7,6 +7,7 @@ import pytest
 
 from condense import UserError, method_named
 from condense.config.evaluation import Evaluation
+from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import (
     Coreset,
     DistributionMatching,
@@ -35,6 +36,10 @@ PUBLISHED: dict[type, dict[str, Any]] = {
     DistributionMatching: {
         **{"iterations": 20000, "lr_img": 1.0, "mom_img": 0.5, "batch_real": 256},
         **{"init": "real", "augment": "siamese"},
+    },
+    KernelInducingPoints: {
+        **{"iterations": 1000, "optimizer": "adam", "lr_img": 0.04, "batch_real": 500},
+        **{"kernel_depth": 1, "w_std": 2**0.5, "b_std": 0.01, "reg": 1e-6, "learn_labels": False},
     },
     Forgetting: {
         "epochs": 200,

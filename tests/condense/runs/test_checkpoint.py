@@ -13,6 +13,7 @@ import torch
 from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
+from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import DistributionMatching, Forgetting, GradientMatching
 from condense.config.network import Network
 from condense.config.unrolled import DatasetDistillation, LabelDistillation
@@ -28,6 +29,7 @@ SMALL = {"ipc": 2, "network": NETWORK, "batch_real": 8}
 SETTINGS: dict[str, Any] = {
     "dsa": GradientMatching(iterations=3, outer_loop=1, **SMALL),
     "dm": DistributionMatching(iterations=3, **SMALL),
+    "kip": KernelInducingPoints(iterations=3, learn_labels=True, **SMALL),
     "dd": DatasetDistillation(iterations=3, distill_epochs=1, networks=1, **SMALL),
     "ld": LabelDistillation(iterations=3, batch_size=4, **SMALL),
     "forgetting": Forgetting(epochs=3, ipc=2, network=NETWORK),
