@@ -18,7 +18,7 @@ from condense.config.methods import (
     MethodSettings,
 )
 from condense.config.network import Network
-from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
 from condense.errors import unknown
 
 _CPU_NETWORK = Network(width=32)
@@ -64,6 +64,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "herding_steps": 200,
             "network": _CPU_NETWORK,
         },
+        GenerativeTeaching: {
+            "iterations": 200,
+            "distill_lr": 0.1,
+            "generator_width": 32,
+            "network": _CPU_NETWORK,
+        },
         LabelDistillation: {
             "iterations": 150,
             "label_init": "class",
@@ -98,6 +104,12 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "iterations": 3,
             "networks": 1,
             "batch_real": 64,
+            "network": _SMOKE_NETWORK,
+        },
+        GenerativeTeaching: {
+            "iterations": 3,
+            "batch_real": 64,
+            "generator_width": 8,
             "network": _SMOKE_NETWORK,
         },
         LabelDistillation: {"iterations": 5, "batch_real": 64, "network": _SMOKE_NETWORK},

@@ -1,4 +1,4 @@
-"""Settings of the methods that differentiate through the training of a network: DD and LD.
+"""Settings of the methods that differentiate through the training of a network: DD, GTN and LD.
 
 As in `condense/config/methods.py`, defaults are the published values; here those of the authors'
 code.
@@ -7,7 +7,7 @@ code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from condense.config.methods import LearnedImages, MethodSettings
 from condense.errors import UserError
@@ -18,21 +18,16 @@ MOST_STEPS = 100_000
 
 
 @dataclass(frozen=True)
-class DatasetDistillation(LearnedImages):
-    """Dataset distillation (DD): images and the learning rates to train on them.
+class UnrolledImages(LearnedImages):
+    """Images in the order in which a network is to be trained on them, and its learning rates."""
 
-    The values are the defaults of the authors' code (ssnl/dataset-distillation), for MNIST and
-    random initial weights. The authors use Xavier initialisation; here weights are initialised as
-    for all other networks.
-    """
+    METHOD: ClassVar[str]
+    """Its name, for messages."""
 
-    init: Literal["real", "herding", "noise"] = "noise"
-    """Initial synthetic images."""
     iterations: int = 23600
-    """Steps of the images; 23600 are 400 epochs of MNIST with batch size 1024."""
+    """Steps of Adam."""
     lr_img: float = 0.01
-    """Learning rate of Adam for images and learning rates; halved after each tenth of the
-    iterations."""
+    """Initial learning rate of Adam for all that is learnt."""
     distill_steps: int | None = None
     """Gradient descent steps per epoch, each on an equal share of the images of each class.
     Default: the number of images per class, so that a step uses one image of each class."""
@@ -57,11 +52,13 @@ class DatasetDistillation(LearnedImages):
         at_least(0, self, "distill_lr")
         if (self.storage, self.factor, self.labels) != ("float32", 1, "hard"):
             raise UserError(
-                "dd learns learning rates with its images: it has no other --storage, "
+                f"{self.METHOD} learns learning rates with its images: it has no other --storage, "
                 "--factor or --labels"
             )
         if self.short_classes == "keep":
-            raise UserError("dd needs as many images of each class: it has no --short-classes keep")
+            raise UserError(
+                f"{self.METHOD} needs as many images of each class: it has no --short-classes keep"
+            )
         if not self.distill_lr > 0:
             raise UserError(f"distill-lr must be above 0, not {self.distill_lr}")
         if self.ipc % self.steps_an_epoch():
@@ -78,6 +75,54 @@ class DatasetDistillation(LearnedImages):
     def steps_an_epoch(self) -> int:
         """`distill_steps`, or the number of images per class if it is None."""
         return self.ipc if self.distill_steps is None else self.distill_steps
+
+
+@dataclass(frozen=True)
+class DatasetDistillation(UnrolledImages):
+    """Dataset distillation (DD): images and the learning rates to train on them.
+
+    The values are the defaults of the authors' code (ssnl/dataset-distillation), for MNIST and
+    random initial weights: 23600 iterations are 400 epochs of MNIST with batch size 1024. The
+    learning rate of Adam is halved after each tenth of the iterations. The authors use Xavier
+    initialisation; here weights are initialised as for all other networks.
+    """
+
+    METHOD = "dd"
+
+    init: Literal["real", "herding", "noise"] = "noise"
+    """Initial synthetic images."""
+
+
+@dataclass(frozen=True)
+class GenerativeTeaching(UnrolledImages):
+    """Generative teaching network (GTN): a generator of images, and the learning rates.
+
+    The values are those of the authors' experiment with MNIST (uber-research/GTN), in which 32
+    steps use 128 images each, and the loss on real images counts after each of them. The learning
+    rate of Adam falls to a tenth along half a cosine. The authors also learn the momentum of the
+    network's training; a set has learning rates only.
+    """
+
+    METHOD = "gtn"
+
+    init: Literal["noise"] = "noise"
+    """The inputs of the generator are drawn from a normal distribution."""
+    iterations: int = 2000
+    """Steps of the generator."""
+    lr_img: float = 0.02
+    """Initial learning rate of Adam for the generator, its inputs and the learning rates."""
+    distill_epochs: int = 1
+    networks: int = 1
+    batch_real: int = 128
+    latent_size: int = 128
+    """Numbers in an input of the generator, besides its class. The inputs are learnt: they are the
+    curriculum of the network."""
+    generator_width: int = 64
+    """Filters of the generator's last hidden layer."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, self, "latent_size", "generator_width")
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,14 @@ learning rates. A set is valid for these steps only, so it includes the learning
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from condense.condensed_set import CondensedSet
-from condense.config.unrolled import DatasetDistillation
+from condense.config.unrolled import DatasetDistillation, UnrolledImages
 from condense.data.image_data import ImageData
 from condense.methods.initialisation import images_like, initial_images, require_finite
 from condense.methods.selection import require_images
@@ -77,7 +78,7 @@ def learning_rate(settings: DatasetDistillation, k: int) -> float:
 class Distiller:
     """The unrolled training: the loss as a function of images and learning rates."""
 
-    def __init__(self, data: ImageData, settings: DatasetDistillation, seed: int) -> None:
+    def __init__(self, data: ImageData, settings: UnrolledImages, seed: int) -> None:
         self.data, self.settings, self.seed = data, settings, seed
         self.classes = torch.arange(data.classes, device=data.device)
         network = build(settings.network, data.shape, data.classes, device=data.device)
@@ -120,7 +121,13 @@ class Distiller:
 
 
 def trained(network: Classifier, images: Tensor, lrs: Tensor) -> Weights:
-    """The weights of `network` after gradient descent on `images`; differentiable.
+    """The weights of `network` after gradient descent on `images`: the last of `training`."""
+    *_, weights = training(network, images, lrs)
+    return weights
+
+
+def training(network: Classifier, images: Tensor, lrs: Tensor) -> Iterator[Weights]:
+    """The weights of `network` after each step of gradient descent on `images`; differentiable.
 
     Args:
         network: gives the initial weights; it is not changed.
@@ -134,4 +141,4 @@ def trained(network: Classifier, images: Tensor, lrs: Tensor) -> Weights:
             classes, count = share.shape[:2]
             labels = torch.arange(classes, device=images.device).repeat_interleave(count)
             weights = descend(network, weights, share.flatten(0, 1), labels, rate)
-    return weights
+            yield weights

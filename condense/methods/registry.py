@@ -20,7 +20,7 @@ from condense.config.methods import (
     MethodSettings,
 )
 from condense.config.presets import preset
-from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
 from condense.errors import UserError, unknown
 
 
@@ -124,6 +124,12 @@ METHODS: dict[str, Method] = {
         "Wang et al. 2018, Algorithm 1",
         DatasetDistillation,
         "condense.methods.dataset_distillation:condense_by_dataset_distillation",
+    ),
+    "gtn": Method(
+        "a generator of images and learning rates learnt through the training of a network",
+        "Such et al. 2020",
+        GenerativeTeaching,
+        "condense.methods.generative_teaching:condense_by_generative_teaching",
     ),
     "ld": Method(
         "learnt soft labels for real images",

@@ -17,6 +17,7 @@ METHODS = (
     ("dsa", "--iterations", "1"),
     ("dm",),
     ("kip",),
+    ("gtn",),
     ("ld",),
     ("forgetting",),
 )

@@ -16,7 +16,7 @@ from condense.config.methods import (
 )
 from condense.config.network import Network
 from condense.config.presets import preset
-from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
 from condense.evaluation import Accuracy
 from condense.runs.cache import cache_key
 from condense.seeds import derive
@@ -58,6 +58,10 @@ PUBLISHED: dict[type, dict[str, Any]] = {
             "distill_lr": 0.02,
         },
         **{"init_weights": "random", "networks": 4, "batch_real": 1024},
+    },
+    GenerativeTeaching: {
+        **{"init": "noise", "iterations": 2000, "lr_img": 0.02, "distill_lr": 0.02},
+        **{"batch_real": 128, "latent_size": 128},
     },
     LabelDistillation: {
         **{"iterations": 19600, "label_init": "uniform", "label_lr": 0.001, "batch_size": 50},

@@ -16,7 +16,7 @@ from condense.config.evaluation import Evaluation
 from condense.config.kernel import KernelInducingPoints
 from condense.config.methods import DistributionMatching, Forgetting, GradientMatching
 from condense.config.network import Network
-from condense.config.unrolled import DatasetDistillation, LabelDistillation
+from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
 from condense.errors import UserError
 from condense.evaluation import evaluate
 from condense.runs.checkpoint import Checkpoint
@@ -31,6 +31,7 @@ SETTINGS: dict[str, Any] = {
     "dm": DistributionMatching(iterations=3, **SMALL),
     "kip": KernelInducingPoints(iterations=3, learn_labels=True, **SMALL),
     "dd": DatasetDistillation(iterations=3, distill_epochs=1, networks=1, **SMALL),
+    "gtn": GenerativeTeaching(iterations=3, generator_width=2, **SMALL),
     "ld": LabelDistillation(iterations=3, batch_size=4, **SMALL),
     "forgetting": Forgetting(epochs=3, ipc=2, network=NETWORK),
 }
