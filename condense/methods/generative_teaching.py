@@ -110,7 +110,7 @@ class Teacher:
     def images(self) -> Tensor:
         """The images, [classes, ipc, c, h, w], normalised."""
         images: Tensor = self.generator(self.inputs, self.one_hot)
-        return images.unflatten(0, self.size)
+        return images.view(*self.size, *images.shape[1:])
 
     def learnt(self) -> dict[str, Tensor]:
         """All that is learnt, by name."""
