@@ -17,6 +17,7 @@ from condense.errors import UserError, unknown
 from condense.models.classic import alexnet, fc1, lenet, mlp, resnet18, vgg11
 from condense.models.convnet import convnet
 from condense.models.layers import Features, Shape
+from condense.seeds import generator as new_generator
 from condense.system.memory import check_memory
 
 LARGEST = 2**31 - 1
@@ -54,7 +55,7 @@ def build(
         shape: channels, height and width of the images.
         classes: number of outputs.
         generator: the weights are initialised from it, with the same numbers on every device;
-            None: they are uninitialised (`initialise`).
+            default: a new one with seed 0.
         device: where the network is created; "meta": layers and shapes without memory.
 
     Raises:
@@ -71,8 +72,8 @@ def build(
         network = Classifier(features, _dimensions(features, settings, shape), classes)
     _check_size(network, settings)
     network = network.to_empty(device=device)
-    if generator is not None:
-        initialise(network, generator)
+    if torch.device(device).type != "meta":
+        initialise(network, generator or new_generator(0))
     return network
 
 

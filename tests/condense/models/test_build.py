@@ -122,6 +122,17 @@ def test_the_weights_follow_from_the_generator_alone():
         assert torch.equal(a, b)
 
 
+def test_weights_are_initialised_without_a_generator_too():
+    before = torch.get_rng_state()
+    made, expected = (
+        build(Network(width=8), COLOUR, 10),
+        build(Network(width=8), COLOUR, 10, generator(0)),
+    )
+    for ours, theirs in zip(made.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_initial_weights_are_spread_as_pytorch_spreads_them():
     network = build(Network(width=64), COLOUR, 10, generator(0))
     torch.manual_seed(0)
