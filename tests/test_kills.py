@@ -13,7 +13,7 @@ pytestmark = [
     ),
     pytest.mark.xdist_group("kills"),
 ]
-TIMES = {"condensing": 5, "evaluating": 3, "searching": 1, "learning": 1}
+TIMES = {"condensing": 3, "evaluating": 2, "searching": 1, "learning": 1}
 
 
 @pytest.fixture(scope="module")

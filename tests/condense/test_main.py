@@ -119,13 +119,13 @@ runpy.run_module("condense", run_name="__main__", alter_sys=True)
 def test_killed_twice_and_resumed(command, tmp_path, monkeypatch):
     """From a checkpoint each time; the second is that of the last step but one."""
     arguments = (
-        "condense", "run", "--dataset", "digits", "--iterations", "20", "--no-cache",
+        "condense", "run", "--dataset", "digits", "--iterations", "8", "--ipc", "2", "--no-cache",
         "--evaluation.num-eval", "1", *SMOKE,
     )  # fmt: skip
     command(*arguments, "--out", "whole")
     rerun = [*arguments, "--out", "killed"]
     monkeypatch.chdir(tmp_path)
-    for last in (2, 19):
+    for last in (2, 7):
         assert python(KILLED_AT, last, *rerun[1:]).returncode == -signal.SIGKILL
         checkpoint = condense.runs.checkpointer.Checkpoint.read("killed/checkpoint.safetensors")
         assert checkpoint.state["iteration"] == last
