@@ -65,8 +65,9 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _CPU_NETWORK,
         },
         GenerativeTeaching: {
-            "iterations": 200,
-            "distill_lr": 0.1,
+            "iterations": 100,
+            "lr_img": 0.005,
+            "distill_lr": 0.3,
             "generator_width": 32,
             "network": _CPU_NETWORK,
         },
