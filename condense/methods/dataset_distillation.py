@@ -8,7 +8,8 @@ learning rates. A set is valid for these steps only, so it includes the learning
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -45,34 +46,62 @@ def condense_by_dataset_distillation(
         UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
-    distiller = Distiller(data, settings, seed)
-    before = checkpointer.restore()
-    if before:
-        start = before.count("iteration", settings.iterations)
-        images = before.tensor("images", images_like(data, settings))
-        raw = before.tensor("raw", distiller.initial_raw())
-    else:
-        start, images, raw = 0, initial_images(data, settings, seed), distiller.initial_raw()
-    learnt = [images.requires_grad_(), raw.requires_grad_()]
-    optimizer = torch.optim.Adam(learnt, settings.lr_img, BETAS)
-    if before:
-        restore_state("optimizer", optimizer, before)
-    for k in range(start, settings.iterations):
-        optimizer.param_groups[0]["lr"] = learning_rate(settings, k)
-        images.grad, raw.grad, loss = distiller.gradients(images, raw, k)
-        optimizer.step()
-        require_finite(float(loss), k)
-        checkpointer.report(k + 1, settings.iterations, loss=float(loss))
-        tensors = {"images": images, "raw": raw, **state_of("optimizer", optimizer)}
-        checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))
-    labels = distiller.classes.repeat_interleave(settings.ipc)
-    lrs = F.softplus(raw.detach()).cpu()
-    return CondensedSet.from_normalised(images.flatten(0, 1), labels, data, lrs)
+    distiller, before = Distiller(data, settings, seed), checkpointer.restore()
+    # A resumed run does not need the initial images.
+    images = images_like(data, settings) if before else initial_images(data, settings, seed)
+    learnt = {"images": images.requires_grad_()}
+    return distil(distiller, learnt, lambda: images, learning_rate, checkpointer, before)
 
 
 def learning_rate(settings: DatasetDistillation, k: int) -> float:
     """The learning rate of Adam in iteration k: halved after each tenth of the iterations."""
     return settings.lr_img * 0.5 ** (10 * k // settings.iterations)
+
+
+def distil(
+    distiller: Distiller,
+    learnt: dict[str, Tensor],
+    images: Callable[[], Tensor],
+    learning_rate: Callable[[Any, int], float],
+    checkpointer: Checkpointer,
+    before: Checkpoint | None,
+) -> CondensedSet:
+    """Adam's steps of all that is learnt and of the learning rates; the set of the last images.
+
+    Args:
+        distiller: gives the gradients.
+        learnt: leaves, by name, on which the images depend.
+        images: the images, [classes, ipc, c, h, w], differentiable in `learnt`.
+        learning_rate: that of Adam, of the settings and the number of the iteration.
+        checkpointer: receives progress and checkpoints.
+        before: what `checkpointer.restore()` returned: the checkpoint of an interrupted run.
+
+    Raises:
+        UserError: the loss is not finite, or a checkpoint does not fit.
+    """
+    settings, start = distiller.settings, 0
+    raw = distiller.initial_raw().requires_grad_()
+    every = {**learnt, "raw": raw}
+    optimizer = torch.optim.Adam(every.values(), settings.lr_img, BETAS)
+    if before:
+        start = before.count("iteration", settings.iterations)
+        for name, tensor in every.items():
+            tensor.data = before.tensor(name, tensor.detach())
+        restore_state("optimizer", optimizer, before)
+    for k in range(start, settings.iterations):
+        optimizer.param_groups[0]["lr"] = learning_rate(settings, k)
+        optimizer.zero_grad()
+        made = images()
+        of_images, raw.grad, loss = distiller.gradients(made.detach().requires_grad_(), raw, k)
+        made.backward(of_images)
+        optimizer.step()
+        require_finite(float(loss), k)
+        checkpointer.report(k + 1, settings.iterations, loss=float(loss))
+        tensors = {**every, **state_of("optimizer", optimizer)}
+        checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))
+    labels = distiller.classes.repeat_interleave(settings.ipc)
+    flat, lrs = images().detach().flatten(0, 1), F.softplus(raw.detach()).cpu()
+    return CondensedSet.from_normalised(flat, labels, distiller.data, lrs)
 
 
 class Distiller:

@@ -17,14 +17,11 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.config.unrolled import GenerativeTeaching
 from condense.data.image_data import ImageData
-from condense.methods.dataset_distillation import BETAS, Distiller, training
-from condense.methods.initialisation import require_finite
+from condense.methods.dataset_distillation import Distiller, distil, training
 from condense.methods.selection import require_images
 from condense.methods.unrolled import logits_at
 from condense.models.generator import Generator
-from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
-from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
 
 LAST_LR = 0.1
@@ -48,28 +45,8 @@ def condense_by_generative_teaching(
     require_images(data, settings.ipc)
     distiller = StepwiseDistiller(data, settings, seed)
     teacher = Teacher(data, settings, seed)
-    raw = distiller.initial_raw().requires_grad_()
-    optimizer = torch.optim.Adam([*teacher.learnt().values(), raw], settings.lr_img, BETAS)
-    start, before = 0, checkpointer.restore()
-    if before:
-        start = before.count("iteration", settings.iterations)
-        for name, tensor in {**teacher.learnt(), "raw": raw}.items():
-            tensor.data = before.tensor(name, tensor.detach())
-        restore_state("optimizer", optimizer, before)
-    for k in range(start, settings.iterations):
-        optimizer.param_groups[0]["lr"] = learning_rate(settings, k)
-        optimizer.zero_grad()
-        images = teacher.images()
-        of_images, raw.grad, loss = distiller.gradients(images.detach().requires_grad_(), raw, k)
-        images.backward(of_images)
-        optimizer.step()
-        require_finite(float(loss), k)
-        checkpointer.report(k + 1, settings.iterations, loss=float(loss))
-        tensors = {**teacher.learnt(), "raw": raw, **state_of("optimizer", optimizer)}
-        checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))
-    labels = distiller.classes.repeat_interleave(settings.ipc)
-    images = teacher.images().detach().flatten(0, 1)
-    return CondensedSet.from_normalised(images, labels, data, F.softplus(raw.detach()).cpu())
+    before = checkpointer.restore()
+    return distil(distiller, teacher.learnt(), teacher.images, learning_rate, checkpointer, before)
 
 
 def learning_rate(settings: GenerativeTeaching, k: int) -> float:
