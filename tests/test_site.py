@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from functools import cache
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.browser import NAMES, WIDTHS
+from tests.helpers.browser import WIDTHS, opened_browser
 from tests.helpers.processes import ROOT
 
 for library in ("sphinx", "furo", "myst_parser", "sphinx_copybutton"):
@@ -60,16 +59,7 @@ def test_links_of_the_site_lead_somewhere(site: Path) -> None:
 
 def test_pages_fit_any_screen(site: Path) -> None:
     """Nothing to scroll to the right, no error on the console, nothing from the network."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    browser = next(filter(None, map(shutil.which, NAMES)), None)
-    if browser is None:
-        pytest.skip("there is no Chromium")
-    said: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-        page = chromium.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
+    with opened_browser() as (page, said):
         page.on("requestfailed", lambda request: said.append(request.url))
         for path in [*site.glob("*.html"), *site.glob("api/*.html")]:
             page.goto(path.as_uri())
@@ -79,5 +69,4 @@ def test_pages_fit_any_screen(site: Path) -> None:
                 assert wide <= width, f"{path.name} is {wide} wide at {width}"
         page.goto((site / "how-it-works.html").as_uri())
         page.wait_for_selector("mjx-container")
-        chromium.close()
     assert said == []
