@@ -30,12 +30,11 @@ AS_PUBLISHED = {
 """Whole images and the test of the paper, though with fewer networks and epochs."""
 
 
-def as_published(preset: str) -> list[str]:
-    """The flags of `python -m condense run` for `AS_PUBLISHED` in the cpu preset; the others store
-    and test so by default."""
-    if preset != "cpu":
-        return []
-    return [part for name, value in AS_PUBLISHED.items() for part in (f"--{name}", str(value))]
+def as_published(preset: str, but: Sequence[str] = ()) -> list[str]:
+    """The flags of `python -m condense run` for `AS_PUBLISHED` in the cpu preset, without those in
+    `but`; the other presets store and test so by default."""
+    flags = {f"--{name}": str(value) for name, value in AS_PUBLISHED.items() if preset == "cpu"}
+    return [part for name, value in flags.items() if name not in but for part in (name, value)]
 
 
 def run_to_the_end(

@@ -75,6 +75,9 @@ ELSEWHERE = ("forgetting", "dd", "ld", "dc")
 """Methods whose results the paper took from their authors or their code. Some settings differ from
 the `paper` preset, which is the same for all data sets: learning rates and epochs by data set,
 labels selected on held-out images (LD), initialisation from noise (DC)."""
+HERDING_FEATURES = ("--width", "32", "--steps", "200")
+"""The network of herding in every preset, as the paper does not say which it used; ten times the
+steps select images that are no better (`exploration.csv` and `frontier.csv`)."""
 TESTED_OTHERWISE = "mnist"
 """On this data set, DC's authors, whose coreset results the paper uses, tested with their own
 augmentation (VICO-UoE/DatasetCondensation, issue 5); on all others without, as here."""
@@ -97,6 +100,8 @@ def flags_of(dataset: str, method: str, ipc: int) -> list[str]:
     flags = ["--method", method, "--ipc", str(ipc)]
     if method not in AUGMENTED:
         flags += ["--evaluation.augment", "none"]
+    if method == "herding":
+        flags += HERDING_FEATURES
     if method in ("dd", "ld"):
         network = "lenet" if "mnist" in dataset else "alexnet"
         flags += ["--architecture", network, "--evaluation.network.architecture", network]

@@ -58,6 +58,14 @@ def test_cells_at_the_cpu_preset_are_whole_images_and_the_papers_schedule(method
     )
 
 
+def test_flags_of_a_cell_replace_those_of_its_table() -> None:
+    cell = Cell({}, ["--method", "random", "--evaluation.lr", "0.1"], dataset="mnist")
+    asked = parse(_run_defaults, cells.flags_of(cell, cells.Cells(networks=2)), "test")
+    assert (asked.evaluation.lr, asked.evaluation.num_eval) == (0.1, 2)
+    paper = parse(_run_defaults, cells.flags_of(cell, cells.Cells(preset="paper")), "test")
+    assert paper.evaluation == Evaluation(num_eval=20, lr=0.1)
+
+
 def test_the_papers_figures_that_its_text_quotes() -> None:
     by_place = {tuple(cell.axes.values()): cell.paper for cell in table1.cells()}
     assert by_place["mnist", 50, "dsa"] == (99.2, 0.1)
@@ -75,7 +83,8 @@ def test_the_papers_figures_that_its_text_quotes() -> None:
 
 def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert is_papers(measured(), CELL)
-    for change in ({"preset": "cpu"}, {"n": 20}, {"train": 55000}):
+    assert is_papers(measured(n=20, sets=1), CELL)
+    for change in ({"preset": "cpu"}, {"train": 55000}):
         assert not is_papers(measured(**change), CELL)
     assert not is_papers(measured(), replace(CELL, comparable=False))
     assert markdown([CELL], [measured()], "paper").splitlines()[-1] == (
@@ -85,6 +94,8 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert markdown([CELL], [reduced], "cpu").splitlines()[-1] == (
         "| 1 | dsa | 88.0 ± 0.5 | n = 5, reduced (cpu) | 88.7 ± 0.6 |  |"
     )
+    outside = markdown([CELL], [measured(value=90.0)], "paper").splitlines()[-1]
+    assert outside.endswith("| 88.7 ± 0.6 | **+1.3** |")
     empty = markdown([CELL], [reduced], "paper").splitlines()[-1]
     assert empty == "| 1 | dsa |  |  | 88.7 ± 0.6 |  |"
 
