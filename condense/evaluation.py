@@ -6,7 +6,7 @@ The DD results in Table 1 of the DSA paper are copied from there, so they use th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,8 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor, nn
 
-from condense.augment.params import augment_batch, augment_batches, check_strategy, default_strategy
+from condense.augment import dc
+from condense.augment.params import augment_batches, check_strategy, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset, preset_for
@@ -33,6 +34,9 @@ from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_wit
 from condense.training.ranks import share, world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
+
+Augmentation = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
+"""(batches [m, n, c, h, w], a generator for each) -> augmented batches."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def _evaluate(
     seed: int,
     checkpointer: Checkpointer,
 ) -> Accuracy:
-    strategy = _strategy(settings, data)
+    augment = _augmentation(settings, data)
     images = condensed.normalised(data).to(data.device)
     like = build(settings.network, data.shape, data.classes, device="meta")
     max_batch = max_training_batch(like, data.shape, data.device)
@@ -117,7 +121,7 @@ def _evaluate(
 
     def accuracies(numbers: range) -> Tensor:
         draws = [generator(seed, "evaluation", number) for number in numbers]
-        networks = _trained(condensed, images, data, settings, strategy, draws, max_batch)
+        networks = _trained(condensed, images, data, settings, augment, draws, max_batch)
         chunk_size = max_forward_batch(max_batch)
         found = [test_accuracy(network, data, chunk_size) for network in networks]
         return torch.tensor(found, dtype=torch.float64)
@@ -152,7 +156,7 @@ def _trained(
     images: Tensor,
     data: ImageData,
     settings: Evaluation,
-    strategy: tuple[str, ...],
+    augment: Augmentation | None,
     draws: Sequence[torch.Generator],
     max_batch: int | None,
 ) -> list[Classifier]:
@@ -165,14 +169,13 @@ def _trained(
         for network in networks:
             train_with_lrs(network, images, labels, condensed.classes, condensed.distill_lrs)
         return networks
-    schedule = schedule_of(settings, len(images), augmented=bool(strategy))
-    shared = settings.augment == "siamese"
+    schedule = schedule_of(settings, len(images), augmented=augment is not None)
     if len(networks) > 1:
-        augment = partial(augment_batches, strategy=strategy, generators=draws, shared=shared)
-        train_together(networks, images, labels, schedule, draws, augment if strategy else None)
+        together = None if augment is None else lambda batches: augment(batches, draws)
+        train_together(networks, images, labels, schedule, draws, together)
     else:
-        augment = partial(augment_batch, strategy=strategy, generator=draws[0], shared=shared)
-        transform, step = augment if strategy else None, Step(networks[0], max_batch)
+        transform = None if augment is None else lambda batch: augment(batch[None], draws)[0]
+        step = Step(networks[0], max_batch)
         train(networks[0], images, labels, schedule, draws[0], transform=transform, step=step)
     return networks
 
@@ -196,9 +199,12 @@ def _are_accuracies(most: int, values: list[float]) -> bool:
     return len(values) <= most and all(0 <= value <= 1 for value in values)
 
 
-def _strategy(settings: Evaluation, data: ImageData) -> tuple[str, ...]:
+def _augmentation(settings: Evaluation, data: ImageData) -> Augmentation | None:
     if settings.augment == "none":
-        return ()
+        return None
+    if settings.augment == "dc":
+        return dc.augment_batches
     strategy = settings.dsa_strategy or default_strategy(data.hflip)
     check_strategy(strategy)
-    return strategy
+    shared = settings.augment == "siamese"
+    return partial(augment_batches, strategy=strategy, shared=shared)

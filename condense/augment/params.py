@@ -75,8 +75,8 @@ def augment_batch(
 
 def augment_batches(
     batches: Tensor,
-    strategy: tuple[str, ...],
     generators: Sequence[torch.Generator],
+    strategy: tuple[str, ...],
     *,
     shared: bool = False,
 ) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from condense.config.methods import Augment, Operation
+from condense.config.methods import Operation
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.validation import at_least, check_values
@@ -37,8 +37,9 @@ class Evaluation:
     batch_size: int = 256
     dsa_strategy: tuple[Operation, ...] = ()
     """Augmentation operations to sample from. Default: the same as for condensing."""
-    augment: Augment = "independent"
-    """Augmentation of the training images; siamese: the same parameters for a whole batch."""
+    augment: Literal["none", "siamese", "independent", "dc"] = "independent"
+    """Augmentation of the training images. siamese: the same parameters for a whole batch. dc:
+    each image is cropped, scaled or rotated as by the authors of DC, who tested so on MNIST."""
     network: Network = field(default_factory=Network)
 
     def __post_init__(self) -> None:

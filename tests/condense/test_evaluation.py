@@ -91,10 +91,11 @@ def test_augmentation_can_be_switched_off_and_chosen(data):
             {},
             {"augment": "none"},
             {"augment": "siamese"},
+            {"augment": "dc"},
             {"dsa_strategy": ("cutout",)},
         )
     }
-    assert len(values) == 4
+    assert len(values) == 5
     with pytest.raises(UserError, match="unknown augmentation"):
         evaluate(small, data, Evaluation(dsa_strategy=("zoom",)))
 
@@ -108,7 +109,9 @@ def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
     assert not torch.equal(other.normalised(), small.normalised())
 
 
-@pytest.mark.parametrize(("augment", "epochs"), [("independent", 1000), ("none", 300)])
+@pytest.mark.parametrize(
+    ("augment", "epochs"), [("independent", 1000), ("dc", 1000), ("none", 300)]
+)
 def test_epochs_of_the_paper(data, monkeypatch, augment, epochs):
     steps = []
     monkeypatch.setattr(

@@ -34,7 +34,7 @@ def test_each_batch_is_augmented_with_draws_of_its_own(shared):
     ours, theirs = ([generator(1, number) for number in range(9)] for _ in range(2))
     names = tuple(OPERATIONS)
     for _ in range(3):
-        made = augment_batches(batches, names, ours, shared=shared)
+        made = augment_batches(batches, ours, names, shared=shared)
         for batch, got, own in zip(batches, made, theirs, strict=True):
             torch.testing.assert_close(got, augment_batch(batch, names, own, shared=shared))
 
