@@ -19,7 +19,7 @@ from condense.cli.flags import parse
 from tests.helpers.processes import ROOT
 
 TABLES = {
-    "table1": (table1, 96),
+    "table1": (table1, 108),
     "table2": (table2, 10),
     "table3": (table3, 36),
     "table4": (table4, 56),
