@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict, Unpack
 
 import torch
 from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
@@ -29,9 +29,6 @@ from continual.losses import (
 )
 from continual.settings import EEILConfig
 from continual.streams import classes_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class BaseKwargs(TypedDict, total=False):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, get_args
+from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
@@ -41,9 +41,6 @@ from continual.settings import Storage
 from continual.shares import Demand, divide
 from continual.stored import StoredExemplars, joined_logits
 from continual.streams import TaskImages, has_task_labels, images_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class ImageKwargs(TypedDict, total=False):
