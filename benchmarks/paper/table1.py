@@ -121,7 +121,8 @@ def cells() -> Iterator[Cell]:
         for method in METHODS:
             axes: dict[str, str | int] = {"dataset": dataset, "ipc": ipc, "method": method}
             flags, fair = flags_of(dataset, method, ipc), method not in ELSEWHERE
-            yield Cell(axes, flags, papers.get(method), dataset=dataset, comparable=fair)
+            paper, drawn = papers.get(method), method == "random"
+            yield Cell(axes, flags, paper, dataset=dataset, comparable=fair, drawn=drawn)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,8 @@ def cells() -> Iterator[Cell]:
         for method, paper in papers.items():
             axes: dict[str, str | int] = {"ipc": ipc, "method": method}
             flags, fair = flags_of("cifar100", method, ipc), method not in ELSEWHERE
-            yield Cell(axes, flags, paper, dataset="cifar100", comparable=fair)
+            drawn = method == "random"
+            yield Cell(axes, flags, paper, dataset="cifar100", comparable=fair, drawn=drawn)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,7 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert is_papers(measured(n=20, sets=1), CELL)
     for change in ({"preset": "cpu"}, {"train": 55000}):
         assert not is_papers(measured(**change), CELL)
+    assert is_papers(measured(train=30000), replace(CELL, drawn=True))
     assert not is_papers(measured(), replace(CELL, comparable=False))
     assert markdown([CELL], [measured()], "paper").splitlines()[-1] == (
         "| 1 | dsa | 88.0 ± 0.5 | n = 100, as in the paper | 88.7 ± 0.6 | -0.7 |"
