@@ -16,7 +16,7 @@ from condense.runs.io import read_json
 from condense.runs.run_dir import CONFIG, SUMMARY
 
 ALONE = ("--compare", "none")
-"""Of `condense run`: the tables have their own rows of random and herded images."""
+"""Of `condense run` without --compare: most tables have rows of random and herded images."""
 
 AS_PUBLISHED = {
     "storage": "float32",
@@ -56,7 +56,8 @@ def run_to_the_end(
     """
     if not (out / SUMMARY).exists():
         resume = (out / CONFIG).exists()
-        alone = ALONE if list(command) == ["condense", "run"] else ()
+        condensing = list(command) == ["condense", "run"] and "--compare" not in flags
+        alone = ALONE if condensing else ()
         place = ["--resume", str(out)] if resume else [*flags, *alone, "--out", str(out)]
         done = subprocess.run(
             [sys.executable, "-m", *command, *place, "--quiet"],

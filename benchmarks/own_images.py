@@ -1,0 +1,97 @@
+"""The default command on folders of images, beside random and herded images in the same bytes.
+
+Command: `python -m benchmarks.own_images FOLDER … --size 32`. Adds a row for each folder to
+`results/own_images.csv`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import tyro
+
+from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.runs.report import markdown_table
+
+FILE = "own_images.csv"
+KEY = ("images", "ipc", "size", "seed", "preset")
+BASELINES = ("herding", "random")
+
+
+@dataclass(frozen=True)
+class OwnImages:
+    """Condense folders of images with the default method, and compare."""
+
+    folders: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders with one sub-folder for each class; a row has the folder's name."""
+    ipc: int = 1
+    """The bytes of so many whole images per class."""
+    size: int = 32
+    """Height and width to which the images are brought."""
+    seed: int = 0
+    preset: str = "cpu"
+    runs: Path = Path("runs/own-images")
+    """Parent folder of the run folders."""
+
+
+def measure(case: Row, folder: Path, runs: Path) -> Row:
+    """Condense and test the images of a folder. Returns the row to save."""
+    threads = cores()
+    named = {name: case[name] for name in ("preset", "ipc", "size", "seed")}
+    flags = [part for name, value in named.items() for part in (f"--{name}", str(value))]
+    out = runs / "-".join(map(str, case.values()))
+    asked = ["--dataset", str(folder), *flags, "--compare", "both"]
+    config, summary = run_to_the_end(["condense", "run"], asked, out, threads)
+    data = config["data"]
+    return {
+        **case,
+        **{name: data[name] for name in ("train", "test", "classes", "sha256")},
+        "method": summary["method"],
+        "images_per_class": summary["images_per_class"],
+        "accuracies": _joined(summary["accuracies"]),
+        **{name: _joined(summary["baselines"][name]["accuracies"]) for name in BASELINES},
+        "seconds": summary["seconds"],
+        "command": f"python -m condense run --dataset {case['images']} {' '.join(flags)}",
+        "version": config["version"],
+        "commit": config["commit"],
+        **machine(threads),
+    }
+
+
+def _joined(accuracies: Iterable[float]) -> str:
+    return " ".join(f"{100 * value:.2f}" for value in accuracies)
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Accuracy of the set and of the baselines; the gain is over herded images."""
+
+    def cells(row: Row) -> list[str]:
+        ours, herding, random = (
+            [float(value) for value in row[name].split()] for name in ("accuracies", *BASELINES)
+        )
+        gain = sum(ours) / len(ours) - sum(herding) / len(herding)
+        about = (row[name] for name in ("images", "classes", "train", "images_per_class", "method"))
+        return [*about, *map(spread, (random, herding, ours)), f"{gain:+.1f}"]
+
+    heads = ["images", "classes", "training images", "stored per class", "method"]
+    return markdown_table([*heads, "random", "herding", "the set", "gain"], map(cells, rows))
+
+
+def run(argv: list[str]) -> None:
+    """Measure the folders that have no row yet, and print the table."""
+    settings = read_flags(OwnImages, argv, "python -m benchmarks.own_images")
+    for folder in settings.folders:
+        case = {"images": folder.name, **{name: getattr(settings, name) for name in KEY[1:]}}
+        one = partial(measure, folder=folder, runs=settings.runs)
+        measure_missing(RESULTS / FILE, [case], KEY, one)
+    print(table(read_rows(RESULTS / FILE)))
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,41 @@
+"""The default method on folders: the command that is run, the row, the table."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import own_images
+from benchmarks.rows import read_rows
+from condense.__main__ import _run_defaults
+from condense.cli.flags import parse
+
+SUMMARY = {
+    "method": "dm", "images_per_class": 50, "accuracies": [0.6, 0.7], "seconds": 12.5,
+    "baselines": {"herding": {"accuracies": [0.5, 0.6]}, "random": {"accuracies": [0.25]}},
+}  # fmt: skip
+CONFIG = {
+    "data": {"train": 90, "test": 10, "classes": 3, "sha256": "ab"},
+    "version": "1", "commit": "c0",
+}  # fmt: skip
+
+
+def test_folders_are_measured_once_and_compared_with_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+
+    def fake(command, flags, out, threads):
+        ran.append(flags)
+        return CONFIG, SUMMARY
+
+    monkeypatch.setattr(own_images, "RESULTS", tmp_path)
+    monkeypatch.setattr(own_images, "run_to_the_end", fake)
+    for _ in range(2):
+        own_images.run([str(tmp_path / "leaves"), str(tmp_path / "signs"), "--size", "16"])
+    assert len(ran) == 2
+    asked = parse(_run_defaults, ran[0], "test")
+    assert (asked.method, asked.compare, asked.settings.ipc) == ("auto", "both", 1)
+    assert (asked.common.size, asked.dataset) == (16, str(tmp_path / "leaves"))
+    assert [row["images"] for row in read_rows(tmp_path / "own_images.csv")] == ["leaves", "signs"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "| signs | 3 | 90 | 50 | dm | 25.0 | 55.0 ± 7.1 | 65.0 ± 7.1 | +10.0 |"
