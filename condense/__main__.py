@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 PROG = "python -m condense"
 METHOD_HELP = (
     f"auto, {', '.join(METHODS)}; `{PROG} methods` describes them. auto is dm where few images fit "
-    "into the bytes, else herding. Default: auto in the cpu preset, else dsa."
+    "into the bytes, else herding. Default: auto in the cpu preset, else dsa. The settings below "
+    "are those of the method that is given with --help."
 )
 
 

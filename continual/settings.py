@@ -273,7 +273,8 @@ memory is a method of `condense`."""
 
 MEMORY_HELP = (
     f"How exemplars are condensed or selected: {', '.join(METHODS)}; "
-    "`python -m condense methods` describes them."
+    "`python -m condense methods` describes them. The settings below are those of the memory that "
+    "is given with --help."
 )
 
 
@@ -301,9 +302,10 @@ class ContinualConfig:
     distill: bool = True
     """Distil the old heads from a frozen copy of the network (EEIL's cross-distilled loss)."""
     images_per_class: int = 10
-    """Exemplars of each class of each task."""
+    """Each class of each task has the bytes of so many whole images; other storages than pixels
+    keep more exemplars in them."""
     memory_size: int | None = None
-    """Total number of exemplars; replaces images_per_class."""
+    """The bytes of all exemplars, in whole images; replaces images_per_class."""
     storage: Annotated[Storage, tyro.conf.arg(help=STORAGE_HELP)] = "pixels"
     factor: int = 1
     """Store factor² images of height/factor × width/factor in the space of one image (IDC, Kim et

@@ -63,7 +63,8 @@ PROXIES: dict[str, str] = {
 PROXY_HELP = (
     f"{', '.join(METHODS)}: a few images per class. early-stopping: all images, briefly. "
     "whole: all images, trained for long; the ground truth. parameters: no training, ranks by "
-    "size. Or the path of a condensed set."
+    "size. Or the path of a condensed set. The settings below are those of the proxy that is given "
+    "with --help."
 )
 
 CHANGING_NOTHING = ("workers", "timeout", "storage", "storage_timeout")

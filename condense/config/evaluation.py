@@ -25,20 +25,22 @@ class Evaluation:
     num_eval: int = 20
     """Number of newly initialised networks; 0: no evaluation."""
     epoch_eval_train: int | None = None
-    """Epochs. None: as in the paper, 1000 with augmentation and 300 without."""
+    """Epochs. None: as in the authors' code, 1000 with augmentation and 300 without."""
     steps: int | None = None
     """Training steps, instead of epochs: for sets of many images."""
     lr: float = 0.01
     lr_schedule: Literal["step", "cosine"] = "step"
-    """step: the learning rate is divided by ten after half of the steps, as in the paper. cosine:
-    it falls to zero along half a cosine."""
+    """step: the learning rate is divided by ten after half of the steps, as in the authors' code.
+    cosine: it falls to zero along half a cosine."""
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
     dsa_strategy: tuple[Operation, ...] = ()
-    """Augmentation operations to sample from. Default: the same as for condensing."""
+    """Operations to sample from, whatever those of condensing were. Default: all six, without flip
+    if a mirrored image has another meaning, as for digits."""
     augment: Literal["none", "siamese", "independent", "dc"] = "independent"
-    """Augmentation of the training images. siamese: the same parameters for a whole batch. dc:
+    """Augmentation of the training images. independent: one operation for a batch, other random
+    numbers for each image. siamese: the same parameters for a whole batch. dc:
     each image is cropped, scaled or rotated as by the authors of DC, who tested so on MNIST."""
     network: Network = field(default_factory=Network)
 

@@ -175,7 +175,8 @@ class GradientMatching(MatchedImages):
     def loops(self) -> tuple[int, int]:
         """(T, ς_θ): the settings, or the paper's values for this number of images per class.
 
-        The paper has values for 1, 10, 20, 30, 40 and 50 images per class. For other numbers,
+        The authors' code has values for 1, 10, 20, 30, 40 and 50 images per class (the paper for
+        1, 10 and 50). For other numbers,
         T is the number of images per class (at most 50) and ς_θ is interpolated linearly.
         """
         outer_loop, inner_loop = published_loops(self.ipc)

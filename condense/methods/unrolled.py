@@ -1,4 +1,4 @@
-"""Differentiable gradient descent, used by DD and LD."""
+"""Differentiable gradient descent, used by DD, GTN and LD."""
 
 from __future__ import annotations
 
