@@ -1,4 +1,5 @@
 from .objective import TrialResult as TrialResult
+from .objective import train_architecture as train_architecture
 from .proxies import Proxy as Proxy
 from .proxies import make_proxy as make_proxy
 from .proxies import proxy_set as proxy_set

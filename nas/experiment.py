@@ -21,8 +21,8 @@ from nas.objective import (
     RUNGS,
     TrialResult,
     Watch,
-    objective,
     schedule_of,
+    train_architecture,
     with_test_images,
 )
 from nas.proxies import Proxy, make_proxy
@@ -169,7 +169,7 @@ class Experiment:
     ) -> TrialResult:
         data = with_test_images(self.data, training.test_images)
         seed = self.settings.common.seed
-        return objective(self.space, index, proxy, data, training, seed, watch)
+        return train_architecture(self.space, index, proxy, data, training, seed, watch)
 
     def _name(self) -> str:
         """The study name: the same only for searches whose results may be combined."""

@@ -54,7 +54,7 @@ class _StopHereError(Exception):
     """The trial is pruned."""
 
 
-def objective(
+def train_architecture(
     space: Space,
     index: int,
     proxy: Proxy,

@@ -20,7 +20,7 @@ from nas import (
     make_proxy,
     proxy_set,
 )
-from nas.objective import count_parameters, objective, schedule_of, with_test_images
+from nas.objective import count_parameters, schedule_of, train_architecture, with_test_images
 from nas.report import _regret, regret
 from nas.table import rows_of
 from tests.helpers.images import blobs
@@ -30,7 +30,9 @@ BRIEF = Training(epochs=40, batch_size=30, augment=False)
 
 
 def whole(data: ImageData, training: Training = BRIEF) -> TrialResult:
-    return objective(SPACE, 0, make_proxy("whole", data, None, training, 0), data, training, 0)
+    return train_architecture(
+        SPACE, 0, make_proxy("whole", data, None, training, 0), data, training, 0
+    )
 
 
 def test_an_architecture_learns_and_the_seed_decides(data: ImageData) -> None:
@@ -39,7 +41,7 @@ def test_an_architecture_learns_and_the_seed_decides(data: ImageData) -> None:
     assert found.score > 0.6
     assert (found.score, found.steps) == (again.score, 80)
     proxy = make_proxy("whole", data, None, BRIEF, 0)
-    assert objective(SPACE, 2, proxy, data, BRIEF, 0).parameters != found.parameters
+    assert train_architecture(SPACE, 2, proxy, data, BRIEF, 0).parameters != found.parameters
 
 
 def test_several_networks_are_averaged(data: ImageData) -> None:
@@ -58,18 +60,18 @@ def test_several_networks_are_averaged(data: ImageData) -> None:
 
 def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
     proxy = make_proxy("whole", data, None, BRIEF, 0)
-    small = objective(SPACE, 1, proxy, data, BRIEF, 0)
+    small = train_architecture(SPACE, 1, proxy, data, BRIEF, 0)
     assert small.score is None
     assert small.reason is not None
     assert "too small for the network" in small.reason
-    wild = objective(
+    wild = train_architecture(
         SPACE, 0, proxy, data, Training(steps=30, lr=1e6, batch_size=30, augment=False), 0
     )
     assert wild.reason == "diverged: its weights are not finite"
     huge = Space(
         [10**7, 5], build=lambda n, s, c: nn.Sequential(nn.Flatten(), nn.Linear(64, n * n))
     )
-    found = objective(huge, 0, proxy, data, BRIEF, 0)
+    found = train_architecture(huge, 0, proxy, data, BRIEF, 0)
     assert found.reason is not None
     assert found.reason.startswith("out of memory: ")
     assert "\n" not in found.reason
@@ -85,11 +87,13 @@ def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
         seen.append((steps, accuracy))
         return False
 
-    watched = objective(space, 0, proxy, data, training, 0, watch)
+    watched = train_architecture(space, 0, proxy, data, training, 0, watch)
     assert [steps for steps, _ in seen] == [2, 4, 8]
     assert all(0 <= accuracy <= 1 for _, accuracy in seen)
-    assert watched.score == objective(space, 0, proxy, data, training, 0).score, "only looked at"
-    stopped = objective(space, 0, proxy, data, training, 0, lambda steps, _: steps == 4)
+    assert watched.score == train_architecture(space, 0, proxy, data, training, 0).score, (
+        "only looked at"
+    )
+    stopped = train_architecture(space, 0, proxy, data, training, 0, lambda steps, _: steps == 4)
     assert (stopped.pruned, stopped.score, stopped.steps) == (True, None, 4)
 
 
@@ -118,7 +122,9 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     assert torch.allclose(proxy.images, made.normalised(data))
     with pytest.raises(UserError, match="for the classes"):
         proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
-    unranked = objective(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0)
+    unranked = train_architecture(
+        SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0
+    )
     assert unranked.score == unranked.parameters > 0
 
 
@@ -130,7 +136,7 @@ def test_a_proxy_and_the_ground_truth_have_different_random_streams(data: ImageD
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nas.objective, "_train", lambda network, *_: weights.append(network))
         for proxy in proxies:
-            objective(SPACE, 0, proxy, data, BRIEF, 0)
+            train_architecture(SPACE, 0, proxy, data, BRIEF, 0)
     ground_truth, first, again = (network.classifier.weight for network in weights)
     assert torch.equal(first, again)
     assert not torch.equal(ground_truth, first)
@@ -166,8 +172,10 @@ def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
     assert proxy.labels is not None
     assert torch.equal(proxy.labels, turned)
     training = Training(epochs=40, batch_size=6, lr=0.05)
-    misled = objective(SPACE, 0, proxy, data, training, 0).score
-    taught = objective(SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0).score
+    misled = train_architecture(SPACE, 0, proxy, data, training, 0).score
+    taught = train_architecture(
+        SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0
+    ).score
     assert misled is not None
     assert taught is not None
     assert misled + 0.3 < taught
