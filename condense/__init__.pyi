@@ -5,11 +5,17 @@ from .augment.params import default_strategy as default_strategy
 from .augment.params import sample_params as sample_params
 from .condensed_set import CondensedSet as CondensedSet
 from .config.evaluation import Evaluation as Evaluation
+from .config.kernel import KernelInducingPoints as KernelInducingPoints
 from .config.methods import Coreset as Coreset
+from .config.methods import DistributionMatching as DistributionMatching
+from .config.methods import Forgetting as Forgetting
 from .config.methods import GradientMatching as GradientMatching
 from .config.network import Network as Network
 from .config.presets import preset as preset
 from .config.presets import preset_for as preset_for
+from .config.unrolled import DatasetDistillation as DatasetDistillation
+from .config.unrolled import GenerativeTeaching as GenerativeTeaching
+from .config.unrolled import LabelDistillation as LabelDistillation
 from .data.image_data import ImageData as ImageData
 from .data.image_files import Fit as Fit
 from .data.image_tensors import resize as resize
@@ -22,6 +28,7 @@ from .errors import unknown as unknown
 from .evaluation import Accuracy as Accuracy
 from .evaluation import evaluate as evaluate
 from .evaluation import test_accuracy as test_accuracy
+from .foreign_sets import load_set as load_set
 from .methods.registry import METHODS as METHODS
 from .methods.registry import Method as Method
 from .methods.registry import method_named as method_named

@@ -129,7 +129,7 @@ class CondensedSet:
         """A set of images that other code has condensed.
 
         Args:
-            images: [n, c, h, w], floats.
+            images: [n, c, h, w], floats, or uint8 from 0 to 255.
             labels: integers [n] in 0..classes-1, or soft, [n, classes]: probabilities or logits.
             mean: per channel, the normalisation of the real images, for pixels in 0..1; default:
                 that of these images.

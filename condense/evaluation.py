@@ -34,6 +34,7 @@ from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_wit
 from condense.training.ranks import share, world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
+from condense.validation import at_least
 
 Augmentation = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
 """(batches [m, n, c, h, w], a generator for each) -> augmented batches."""
@@ -96,6 +97,7 @@ def evaluate(
     if not len(data.y_test):
         raise UserError(f"{data.name} has no test images")
     settings = settings or preset(Evaluation, preset_for(data.device.type))
+    at_least(1, settings, "num_eval")
     condensed.check_fits(data)
     with worker_threads(data.device):
         return _evaluate(condensed, data, settings, seed, checkpointer or Checkpointer())

@@ -23,7 +23,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import SET_SUFFIXES
 from condense.errors import UserError, one_line
 from condense.runs.io import is_file
-from condense.set_fields import looks_normalised
+from condense.set_fields import as_floats, looks_normalised
 from condense.system.memory import check_memory
 from condense.system.notes import note
 
@@ -171,4 +171,4 @@ def _checked(images: Any, labels: Any, lr: Any, path: Path) -> Tensors:
         )
     if isinstance(lr, Tensor):
         lr = float(lr.mean()) if lr.numel() else None
-    return Tensors(images, labels, float(lr) if isinstance(lr, int | float) else None)
+    return Tensors(as_floats(images), labels, float(lr) if isinstance(lr, int | float) else None)

@@ -24,6 +24,9 @@ SUM_TOLERANCE = 1e-4
 PIXEL_TOLERANCE = 0.05
 """How far pixels may leave the range from 0 to 1."""
 
+LARGEST_PIXEL = 16
+"""Above this, images are not on the scale from 0 to 1, however they were learnt."""
+
 
 class Fields(Protocol):
     """The fields of a set that `merged_fields` reads."""
@@ -114,7 +117,7 @@ def fields_of_tensors(
     Raises:
         UserError: they do not fit each other, or a normalisation is missing.
     """
-    images, labels = images.detach().cpu().float(), labels.detach().cpu()
+    images, labels = as_floats(images.detach().cpu()), labels.detach().cpu()
     labels = _as_probabilities(labels) if labels.is_floating_point() else labels.long()
     try:
         _check_images(images)
@@ -124,6 +127,8 @@ def fields_of_tensors(
         _check_labels(labels, len(images), len(class_names))
         if normalised is None:
             normalised = looks_normalised(images, mean)
+        if not normalised and images.max() > LARGEST_PIXEL:
+            raise ValueError(f"pixels are from 0 to 1, but images have {images.max():.1f}")
         if mean is None or std is None:
             mean, std = _moments(images, normalised)
         mean, std = tuple(map(float, mean)), tuple(map(float, std))
@@ -137,6 +142,11 @@ def fields_of_tensors(
         "std": std,
         "class_names": tuple(class_names),
     }
+
+
+def as_floats(images: Tensor) -> Tensor:
+    """Images as float32; uint8 becomes 0 to 1."""
+    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
 
 
 def looks_normalised(images: Tensor, mean: Sequence[float] | None = None) -> bool:
@@ -171,8 +181,10 @@ def merged_fields(sets: Sequence[Fields]) -> dict[str, Any]:
         raise UserError("only sets of images of one shape can be merged")
     if any(part.distill_lrs is not None for part in sets):
         raise UserError("sets with learnt learning rates cannot be merged: these belong to one set")
-    images, labels = torch.cat([part.images for part in sets]), _merged_labels(sets)
     try:
+        orders = _orders(sets)
+        labels = _merged_labels(sets, orders)
+        images = torch.cat([part.images[rows] for part, rows in zip(sets, orders, strict=True)])
         _check_labels(labels, len(images), len(names))
     except ValueError as problem:
         raise UserError(f"these sets cannot be merged: {problem}") from None
@@ -186,16 +198,37 @@ def merged_fields(sets: Sequence[Fields]) -> dict[str, Any]:
     }
 
 
-def _merged_labels(sets: Sequence[Fields]) -> Tensor:
+def _orders(sets: Sequence[Fields]) -> list[Tensor]:
+    """Rows of each set. If any has soft labels, by class: the place of an image gives its class.
+
+    Raises:
+        ValueError: there are soft labels, and classes have different numbers of images.
+    """
+    if all(part.labels.ndim == 1 for part in sets):
+        return [torch.arange(len(part.labels)) for part in sets]
+    if torch.cat([_hard_labels(part).bincount() for part in sets]).unique().numel() > 1:
+        raise ValueError("with soft labels all classes must have the same number of images")
+    return [_hard_labels(part).argsort(stable=True) for part in sets]
+
+
+def _hard_labels(part: Fields) -> Tensor:
+    """The class of each image; a set with soft labels is ordered by class."""
+    if part.labels.ndim == 1:
+        return part.labels
+    classes = len(part.class_names)
+    return torch.arange(classes).repeat_interleave(len(part.labels) // classes)
+
+
+def _merged_labels(sets: Sequence[Fields], orders: Sequence[Tensor]) -> Tensor:
     """Hard labels, counted on from set to set; soft ones, zero for the classes of other sets."""
     sizes = [len(part.class_names) for part in sets]
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
     if all(part.labels.ndim == 1 for part in sets):
         return torch.cat([part.labels + start for part, start in zip(sets, starts, strict=True)])
     blocks = []
-    for part, start, size in zip(sets, starts, sizes, strict=True):
+    for part, rows, start, size in zip(sets, orders, starts, sizes, strict=True):
         block = torch.zeros(len(part.labels), sum(sizes))
-        soft = part.targets if part.labels.ndim == 2 else torch.eye(size)[part.labels]
+        soft = part.targets if part.labels.ndim == 2 else torch.eye(size)[part.labels[rows]]
         block[:, start : start + size] = soft
         blocks.append(block)
     return torch.cat(blocks)

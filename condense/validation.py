@@ -56,9 +56,9 @@ def check_values(settings: object) -> None:
     """
     for name, hint in typing.get_type_hints(type(settings)).items():
         value, said = getattr(settings, name), _flag(name)
-        if value is None:
-            continue
         types = typing.get_args(hint) or (hint,)
+        if value is None and type(None) in types:
+            continue
         if typing.get_origin(hint) is typing.Literal:
             if value not in types:
                 raise unknown(said, str(value), types)

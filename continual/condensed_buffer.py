@@ -122,8 +122,8 @@ class CondensedBuffer(RehearsalBuffer):
     def _condensed(self, data: ImageData, method: str, settings: Any) -> CondensedSet:
         """The set; with a factor and pixels, of small images."""
         if self.storage == "pixels" and self.factor > 1:
-            channels, height, _ = small_shape(data, self.factor)
-            data = data.resized(height, channels)
+            channels, height, width = small_shape(data, self.factor)
+            data = data.resized((height, width), channels)
         with self.checkpointers(data) if self.checkpointers else Checkpointer() as checkpointer:
             return condense(
                 data,

@@ -44,12 +44,12 @@ def defaults(
     batch_size: int | str | None = None,
 ) -> ContinualConfig:
     """The default settings; flags override them."""
-    method_named(memory)  # raises if there is no such method
+    method = method_named(memory)
     about = own_spec(stream) if is_own(stream) else STREAMS.get(stream, StreamSpec(()))
     replay = EEIL_REPLAY if preset == "paper" else about.replay
     if str(factor).isdecimal():  # other values raise when all flags are parsed
         replay = replace(replay, factor=int(str(factor)))
-    if storage is not None or replay.factor > 1:
+    if storage is not None or replay.factor > 1 or method.whole_images:
         replay = replace(replay, storage=storage or "pixels")
     if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
         replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))

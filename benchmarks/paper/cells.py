@@ -94,7 +94,8 @@ def measure(table: str, cell: Cell, settings: Cells) -> Row:
     found, threads = [], cores()
     flags = flags_of(cell, settings)
     for seed in range(settings.sets):
-        out = settings.runs / table / settings.preset / f"{cell.name}-s{seed}"
+        tested = f"-n{settings.networks}" if settings.networks else ""
+        out = settings.runs / table / settings.preset / f"{cell.name}{tested}-s{seed}"
         seeded = [*flags, "--seed", str(seed)]
         found.append(run_to_the_end(["condense", "run"], seeded, out, threads))
     configs, summaries = zip(*found, strict=True)
@@ -162,6 +163,12 @@ def shown(cell: Cell, row: Row | None) -> list[str]:
     return [*map(str, cell.axes.values()), ours, measured, paper, against]
 
 
+def _suffices(row: Row, settings: Cells) -> bool:
+    """Whether a row has the sets and the networks that are asked for."""
+    sets = int(row["sets"])
+    return sets >= settings.sets and int(row["n"]) >= sets * (settings.networks or 0)
+
+
 def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
     """Measure the selected cells that have no row yet, and print all selected cells.
 
@@ -183,7 +190,7 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
         raise UserError(f"{path} is damaged: repair or remove it")
     for cell in [] if settings.show else wanted:
         before = row_of(cell, rows, settings.preset)
-        if before and int(before["sets"]) >= settings.sets:
+        if before and _suffices(before, settings):
             continue
         rows = [row for row in rows if row is not before]
         rows.append(measure(table, cell, settings))

@@ -65,9 +65,14 @@ def rotate(image: Tensor, fill: Tensor, numbers: Sequence[float]) -> Tensor:
     # Imported here because it takes a while, and only this operation needs it.
     from scipy import ndimage
 
-    degrees = int(numbers[0] * 2 * DEGREES) - DEGREES
-    turned = ndimage.rotate(image.cpu().numpy(), degrees, (-2, -1), cval=float(fill.mean()))
-    return _centre(torch.as_tensor(turned).to(image), image.shape[1:])
+    degrees, around = int(numbers[0] * 2 * DEGREES) - DEGREES, float(fill.mean())
+    turned = torch.as_tensor(
+        ndimage.rotate(image.cpu().numpy(), degrees, (-2, -1), cval=around)
+    ).to(image)
+    # A long narrow image becomes shorter.
+    missing = [max(0, want - have) for want, have in zip(image.shape, turned.shape, strict=True)]
+    border = [part for side in missing[:0:-1] for part in (side // 2, side - side // 2)]
+    return _centre(F.pad(turned, border, value=around), image.shape[1:])
 
 
 def _centre(image: Tensor, size: Sequence[int]) -> Tensor:

@@ -157,6 +157,10 @@ class LabelDistillation(MethodSettings):
         super().__post_init__()
         if self.labels != "hard":
             raise UserError("ld learns its own soft labels: it has no --labels soft")
+        if not self.lossless:
+            raise UserError(
+                "ld needs storage float32 and factor 1: the bytes of its labels are not counted"
+            )
         if self.short_classes == "keep":
             raise UserError("ld needs as many images of each class: it has no --short-classes keep")
         at_least(1, self, "iterations", "batch_size", "batch_real", "patience")

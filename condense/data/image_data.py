@@ -231,24 +231,29 @@ class ImageData:
         scale, shift = 1 / (255 * std), -mean / std
         return scale.to(self.device, torch.float32), shift.to(self.device, torch.float32)
 
-    def resized(self, size: int, channels: int) -> ImageData:
-        """The dataset as `size`×`size` images with `channels` channels, rounded to uint8.
+    def resized(self, size: int | tuple[int, int], channels: int) -> ImageData:
+        """The dataset as images of `size` with `channels` channels, rounded to uint8.
 
         Bilinear with antialiasing; a grey channel is repeated, as are `mean` and `std`. Returns
         the dataset itself if the shape is the same.
 
+        Args:
+            size: height and width; one number for both.
+            channels: 1 or 3.
+
         Raises:
             UserError: colour images cannot be converted to grey.
         """
-        if (channels, size, size) == self.shape:
+        sides = (size, size) if isinstance(size, int) else size
+        if (channels, *sides) == self.shape:
             return self
         if channels not in (1, 3) or channels < self.shape[0]:
             raise UserError(f"{self.name}: {self.shape[0]} channels cannot become {channels}")
         repeats = channels // self.shape[0]
         return replace(
             self,
-            x_train=resize(self.x_train, (size, size)).repeat(1, repeats, 1, 1),
-            x_test=resize(self.x_test, (size, size)).repeat(1, repeats, 1, 1),
+            x_train=resize(self.x_train, sides).repeat(1, repeats, 1, 1),
+            x_test=resize(self.x_test, sides).repeat(1, repeats, 1, 1),
             mean=self.mean * repeats,
             std=self.std * repeats,
         )

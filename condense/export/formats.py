@@ -21,6 +21,7 @@ from condense.export.png import png_images
 from condense.runs.io import TEMPORARY, atomic_write, writing
 
 Format = Literal["folder", "npz", "pt", "parquet"]
+_EXISTS = "{out} exists already: choose another --out"
 _RESERVED = '/\\:*?"<>|'
 """Characters that are not allowed in the name of a file on some system."""
 
@@ -52,6 +53,8 @@ def export(condensed: CondensedSet, to: Format, out: Path, license_name: str = "
         UserError: `out` exists, it cannot be written, or a library is missing.
     """
     if to in ("npz", "pt"):
+        if out.exists():
+            raise UserError(_EXISTS.format(out=out))
         with atomic_write(out) as temporary:
             temporary.write_bytes(_WRITERS[to](_arrays(condensed)))
         return _LOADED_BY[to].format(out=out)
@@ -139,7 +142,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """
     with writing(out, "--out"):
         if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-            raise UserError(f"{out} exists already: choose another --out")
+            raise UserError(_EXISTS.format(out=out))
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=out.parent) as temporary:
             folder = Path(temporary, "new")

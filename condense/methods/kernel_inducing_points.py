@@ -7,7 +7,6 @@ the neural tangent kernel of a wide network, so no network is trained.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -20,6 +19,7 @@ from condense.config.kernel import KernelInducingPoints
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.initialisation import learning_rate, match_images, real_rows
+from condense.methods.learnt_labels import make_probabilities
 from condense.methods.selection import require_images
 from condense.methods.synthetic import SyntheticImages, match_sampled, optimizer_of
 from condense.models.tangent_kernel import KEPT, tangent_kernel
@@ -29,11 +29,9 @@ from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
 from condense.storage.capacity import images_per_class
 from condense.system.memory import check_memory
+from condense.system.notes import note
 from condense.training.chunking import MIN_CHUNK, chunk_size_for, chunks
 from condense.training.threads import map_chunks, worker_threads
-
-SMALLEST = 1e-6
-"""Minimum probability in a learnt label before normalisation, so that no row is all zero."""
 
 
 def condense_by_kernel_inducing_points(
@@ -100,9 +98,7 @@ class SupportLabels:
         self.values.grad = gradient.contiguous()
         self._optimizer.param_groups[0]["lr"] = lr
         self._optimizer.step()
-        with torch.no_grad():
-            self.values.clamp_(min=SMALLEST)
-            self.values.div_(self.values.sum(2, keepdim=True))
+        make_probabilities(self.values)
 
     def state(self) -> dict[str, Tensor]:
         """Named tensors for a checkpoint."""
@@ -203,7 +199,7 @@ def kernel_figures(
     try:
         return {"kernel_accuracy": kernel_accuracy(condensed, data, settings)}
     except UserError as error:  # the set is made and tested: its run does not fail here
-        print(f"note: no kernel accuracy: {error}", file=sys.stderr)
+        note(f"no kernel accuracy: {error}")
         return {}
 
 

@@ -22,6 +22,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.unrolled import LabelDistillation
 from condense.data.image_data import ImageData
 from condense.methods.initialisation import require_finite
+from condense.methods.learnt_labels import make_probabilities
 from condense.methods.selection import coreset_size, select_randomly, set_of_rows
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import build, initialise
@@ -29,9 +30,6 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
-
-SMALLEST = 1e-6
-"""Minimum probability in a label before normalisation, so that no row is all zero."""
 
 
 def condense_by_label_distillation(
@@ -131,9 +129,7 @@ class LabelDistiller:
         loss = F.cross_entropy(logits, data.y_train[real])
         (self.labels.grad,) = torch.autograd.grad(loss, self.labels)
         self.label_optimizer.step()
-        with torch.no_grad():
-            self.labels.clamp_(min=SMALLEST)
-            self.labels.div_(self.labels.sum(1, keepdim=True))
+        make_probabilities(self.labels)
         error = (logits.argmax(1) != data.y_train[real]).float().mean()
         return float(loss.detach()), float(error)
 

@@ -20,7 +20,12 @@ from condense.config.methods import (
     MethodSettings,
 )
 from condense.config.presets import preset
-from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
+from condense.config.unrolled import (
+    DatasetDistillation,
+    GenerativeTeaching,
+    LabelDistillation,
+    UnrolledImages,
+)
 from condense.errors import UserError, unknown
 
 
@@ -43,6 +48,11 @@ class Method:
     def synthetic(self) -> bool:
         """Whether the images are learnt, not real."""
         return issubclass(self.settings, LearnedImages)
+
+    @property
+    def whole_images(self) -> bool:
+        """Whether it can store whole images only (storage float32, factor 1)."""
+        return issubclass(self.settings, UnrolledImages | LabelDistillation)
 
     @property
     def several_classes(self) -> bool:

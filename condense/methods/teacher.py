@@ -79,7 +79,8 @@ def teacher_for(
             raise UserError(f"{path} is damaged: it holds another network") from error
         return network.eval()
 
-    return cache.obtain(
+    # A cache of its own in the same folder: its hits are not those of sets.
+    return Cache(cache.root).obtain(
         cache_key(data.fingerprint(), "teacher", settings, seed),
         load=load,
         make=lambda _: train_teacher(data, settings, seed),

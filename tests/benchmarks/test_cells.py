@@ -144,6 +144,10 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cells.fill("table1", table1.cells(), more)
     assert len(ran) == 5
     assert [row["sets"] for row in read_rows(tmp_path / "table1.csv")] == ["3"]
+    cells.fill("table1", table1.cells(), replace(more, networks=2))
+    assert len(ran) == 5
+    cells.fill("table1", table1.cells(), replace(more, networks=3))
+    assert len(ran) == 8
 
 
 def test_a_table_as_a_user_fills_it(

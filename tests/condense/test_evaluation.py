@@ -100,6 +100,11 @@ def test_augmentation_can_be_switched_off_and_chosen(data):
         evaluate(small, data, Evaluation(dsa_strategy=("zoom",)))
 
 
+def test_without_networks_there_is_no_accuracy(data):
+    with pytest.raises(UserError, match="num-eval must be at least 1, not 0"):
+        evaluate(condense(data, "random", ipc=1), data, Evaluation(num_eval=0))
+
+
 def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
     small = condense(data, "random", ipc=2)
     other = condense(data, "random", ipc=2).__class__(

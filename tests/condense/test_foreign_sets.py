@@ -81,6 +81,9 @@ def test_pixels_need_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[st
     images = torch.rand(20, 3, 8, 8, generator=generator(0))
     torch.save((images, LABELS), tmp_path / "own.pt")
     assert torch.equal(load_set(tmp_path / "own.pt").images, images)
+    eight_bits = (255 * images).to(torch.uint8)
+    torch.save((eight_bits, LABELS), tmp_path / "bytes.pt")
+    assert torch.equal(load_set(tmp_path / "bytes.pt").images, eight_bits.float() / 255)
     assert capsys.readouterr().err == ""
 
 

@@ -101,13 +101,33 @@ def test_merged_constants_are_those_of_all_classes() -> None:
 def test_merged_soft_labels_are_zero_for_the_classes_of_others() -> None:
     one, two = parts()
     one = replace(one, labels=torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.0, 1.0]]))
-    with pytest.raises(UserError, match="5 images with soft labels"):
+    with pytest.raises(UserError, match="all classes must have the same number of images"):
         CondensedSet.merge([one, two])
     two = replace(two, images=PIXELS[:2], labels=LABELS[:2])
     merged = CondensedSet.merge([two, one])
     assert merged.labels[:2].tolist() == [[1, 0, 0], [1, 0, 0]]
     assert torch.equal(merged.labels[2:, 1:], one.labels)
     assert not merged.labels[2:, 0].any()
+
+
+def test_hard_labels_in_any_order_merged_with_soft_ones_keep_their_images() -> None:
+    mixed = CondensedSet(PIXELS, torch.tensor([1, 0, 1, 0]), MEAN, STD, ("a", "b"))
+    soft = CondensedSet(PIXELS[:2], torch.ones(2, 1), MEAN, STD, ("c",))
+    merged = CondensedSet.merge([mixed, soft])
+    assert merged.hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert torch.equal(merged.images, torch.cat([PIXELS[[1, 3, 0, 2]], PIXELS[:2]]))
+    assert merged.labels.argmax(1).equal(merged.hard_labels)
+    uneven = replace(mixed, labels=torch.tensor([1, 0, 0, 0]))
+    with pytest.raises(UserError, match="the same number of images"):
+        CondensedSet.merge([uneven, soft])
+
+
+def test_bytes_are_pixels_and_larger_numbers_are_refused() -> None:
+    eight_bits = (PIXELS * 255).round().to(torch.uint8)
+    made = CondensedSet.from_tensors(eight_bits, LABELS)
+    assert torch.equal(made.images, eight_bits.float() / 255)
+    with pytest.raises(UserError, match="pixels are from 0 to 1, but images have "):
+        CondensedSet.from_tensors(PIXELS * 255, LABELS, mean=MEAN, std=STD)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_with_a_factor_small_images_are_condensed_and_enlarged() -> None:
     assert buffer.bytes == 80 * 3 * 8 * 8
 
 
+def test_images_that_are_not_square_keep_their_shape_with_a_factor() -> None:
+    wide = [task.resized((16, 24), 3) for task in tasks()]
+    buffer = BUFFERS["condensed"](20, factor=2)
+    buffer.post_adapt(agent(), make_benchmark(wide).train_stream[0])
+    assert buffer.samples.pixels().shape == (80, 3, 16, 24)
+
+
 @pytest.mark.parametrize("storage", ["dct", "ycbcr420"])
 def test_a_storage_is_condensed_through(storage: Any) -> None:
     settings = replace(SETTINGS, storage=storage)

@@ -282,6 +282,14 @@ def test_what_a_memory_has_by_default() -> None:
     assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
 
 
+@pytest.mark.parametrize("preset", ["paper", "cpu", "smoke"])
+@pytest.mark.parametrize("memory", METHODS)
+def test_every_method_is_a_memory(memory: str, preset: str) -> None:
+    settings = defaults(preset, memory)
+    whole = preset == "paper" or memory in ("dd", "gtn", "ld")
+    assert settings.storage == ("pixels" if whole else "dct")
+
+
 def test_pixels_are_condensed_whole_or_with_a_factor() -> None:
     assert defaults("cpu", "dsa", factor=2).storage == "pixels"  # dct has no factor
     whole = defaults("cpu", "dsa", "split-cifar10", storage="pixels")

@@ -61,6 +61,13 @@ def test_no_rotation_changes_nothing_and_a_whole_one_is_in_sight():
     )
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 8), (3, 8, 40)])
+def test_long_images_keep_their_shape(shape):
+    made = dc.rotate(torch.ones(shape), torch.full(shape[:1], 0.5), (0, 0))
+    assert made.shape == shape
+    assert made.amin() > 0.3
+
+
 def test_each_image_gets_one_of_the_three_operations():
     images = torch.rand(300, 1, 8, 8, generator=generator(0, "test"))
     made = dc.augment(images, generator(1, "test"))

@@ -102,6 +102,10 @@ def test_defaults_are_the_published_values(kind: type) -> None:
         ),
         (GradientMatching, {"augment_real": 3}, "unknown augment-real '3'"),
         (GradientMatching, {"ipc": 2.5}, "ipc must be a whole number, not 2.5"),
+        (GradientMatching, {"ipc": None}, "ipc must be a whole number, not None"),
+        (GradientMatching, {"network": None}, "network must be a Network, not None"),
+        (GradientMatching, {"augment_real": None}, "unknown augment-real 'None'"),
+        (LabelDistillation, {"storage": "dct"}, "ld needs storage float32 and factor 1"),
         (GradientMatching, {"outer_loop": "2"}, "outer-loop must be a whole number, not '2'"),
         (GradientMatching, {"lr_img": "0.1"}, "lr-img must be a number, not '0.1'"),
         (GradientMatching, {"network": "lenet"}, "network must be a Network, not 'lenet'"),
@@ -136,3 +140,4 @@ def test_epochs_replace_the_steps_of_the_preset() -> None:
 
 def test_no_networks_are_no_figures() -> None:
     assert str(Accuracy(())) == "not tested"
+    assert Evaluation(num_eval=0).num_eval == 0

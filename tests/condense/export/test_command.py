@@ -25,7 +25,7 @@ def test_a_set_of_the_zoo_and_a_file(command, tmp_path) -> None:
         (("mnist-dsa-1", "--to", "hdf5"), "invalid choice 'hdf5'"),
         (("mnist-dsa-1",), "--to"),
         (("mnist-dsa-1", "--to", "folder", "--out", "cache"), "choose another --out"),
-        (("mnist-dsa-1", "--to", "pt", "--out", "cache"), "it is a folder"),
+        (("mnist-dsa-1", "--to", "pt", "--out", "cache"), "choose another --out"),
     ],
 )
 def test_mistakes_are_one_line(command, tmp_path, arguments, message) -> None:

@@ -40,9 +40,8 @@ def test_arrays_are_exactly_those_of_the_set(to, made, tmp_path: Path) -> None:
     soft = torch.as_tensor(found["soft_labels"]) if "soft_labels" in found else condensed.labels
     assert torch.equal(soft, condensed.targets)
     assert ("distill_lrs" in found) == (condensed.distill_lrs is not None)
-    before = out.read_bytes()
-    export(condensed, to, out)
-    assert out.read_bytes() == before
+    export(condensed, to, tmp_path / "again")
+    assert out.read_bytes() == (tmp_path / "again").read_bytes()
 
 
 @pytest.mark.parametrize("made", [a_set, a_soft_set, lambda: load_condensed("mnist", ipc=1)])
@@ -119,6 +118,10 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     export(a_set(), "folder", tmp_path / "empty")
     assert {path.name for path in tmp_path.iterdir()} == {"thesis.tex", "empty"}
+    for to in ("npz", "pt"):
+        with pytest.raises(UserError, match="exists already: choose another --out"):
+            export(a_set(), to, tmp_path / "thesis.tex")
+    assert (tmp_path / "thesis.tex").read_bytes() == b""
 
 
 def test_without_datasets_the_message_says_what_to_install(tmp_path: Path, monkeypatch) -> None:

@@ -67,6 +67,7 @@ def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     plain = train_teacher(data, TEACHER, 0).state_dict()
     for name, tensor in teacher_for(data, TEACHER, 0, cache).state_dict().items():
         assert torch.equal(tensor, plain[name])
+    assert cache.hits == 0  # hits are those of sets
 
 
 def test_a_damaged_teacher_is_trained_again(
