@@ -2,8 +2,9 @@
 
 In this order: the device; the fast paths against the slow ones; two deterministic runs; the speed
 comparison; memory formats; seconds per outer iteration of the paper; then DSA with the published
-settings for the rest of the time. The folder of results is complete after each part, and a second
-call with the same folder does only what is missing and goes on with DSA from its checkpoint.
+settings for the rest of the time. A part that ends by itself leaves NAME.json in the folder of
+results. A second call with the same folder does only what is missing, and goes on with runs from
+their checkpoints.
 """
 
 from __future__ import annotations
@@ -111,31 +112,55 @@ def dsa(settings: Gpu, ipc: int) -> str:
     )
 
 
-def run_part(folder: Path, arguments: str, seconds: float) -> dict[str, Any]:
+def run_part(folder: Path, arguments: str, seconds: float) -> tuple[dict[str, Any], bool]:
     """Run `python -m ARGUMENTS` for at most these seconds, then end it as a job scheduler does.
 
     Returns:
-        Command, exit code, seconds, and the last lines of what it printed.
+        Command, exit code, seconds, and the last lines of what it printed; whether it ended by
+        itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", *arguments.replace("OUT", str(folder)).split()]
-    began = time.monotonic()
+    began, complete = time.monotonic(), True
     with (folder / "log.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGTERM)
-            process.wait(FLUSH_SECONDS)
+            complete = _ended(process) == 0  # it may just have been ready
         log.seek(0)
         said = log.read().splitlines()[-40:]
     spent = round(time.monotonic() - began, 1)
-    return {
+    found = {
         "command": f"python -m {arguments}",
         "code": process.returncode,
         "seconds": spent,
         "said": said,
     }
+    return found, complete
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process after SIGTERM, or SIGKILL if that is not enough."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(FLUSH_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def measure_part(out: Path, name: str, arguments: str, seconds: float) -> str:
+    """Run a part, or resume its run, for at most these seconds; a line about it.
+
+    NAME.json is written if it ended by itself, so that the next call leaves it out.
+    """
+    found, complete = run_part(out / name, resumed(out / name, arguments), seconds)
+    if complete:
+        write_json(out / f"{name}.json", found)
+    last = "" if found["code"] == 0 else " ".join(found["said"][-1:])
+    state = "exit code" if complete else "not finished, the next call goes on; exit code"
+    return f"{name}: {state} {found['code']}, {found['seconds']} s {last}".rstrip()
 
 
 def measure(settings: Gpu, report: Callable[[str], None] = print) -> None:
@@ -148,27 +173,23 @@ def measure(settings: Gpu, report: Callable[[str], None] = print) -> None:
         left = deadline - time.monotonic()
         if (out / f"{name}.json").exists() or left <= 0:
             continue
-        found = run_part(out / name, arguments, SHARE * left)
-        write_json(out / f"{name}.json", found)
-        report(f"{name}: exit code {found['code']}, {found['seconds']} s")
+        report(measure_part(out, name, arguments, SHARE * left))
     same = identical(out)
     if same is not None:
         write_json(out / "deterministic.json", {"same_bytes": same})
         report(f"two deterministic runs: {'the same' if same else 'different'} bytes")
     left = deadline - time.monotonic()
     if not (out / "dsa" / "run" / SUMMARY).exists() and left > 0:
-        found = run_part(out / "dsa", dsa_again(settings), left)
-        write_json(out / "dsa.json", found)
-        report(f"DSA: exit code {found['code']}, {found['seconds']} s; {found['said'][-1:]}")
+        report(measure_part(out, "dsa", f"{dsa(settings, 10)} --out OUT/run", left))
     for line in iteration_times(out):
         report(line)
 
 
-def dsa_again(settings: Gpu) -> str:
-    """The command that starts DSA, or resumes it."""
-    if (settings.out / "dsa" / "run" / CONFIG).exists():
+def resumed(folder: Path, arguments: str) -> str:
+    """The arguments of a part, or those that resume the run in its folder."""
+    if (folder / "run" / CONFIG).exists():
         return "condense run --quiet --resume OUT/run"
-    return f"{dsa(settings, 10)} --out OUT/run"
+    return arguments
 
 
 def identical(out: Path) -> bool | None:

@@ -88,11 +88,13 @@ class CondensedBuffer(RehearsalBuffer):
         self.checkpointers = checkpointers
         self.cache = cache
 
-    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
+    def select(
+        self, strategy: Any, images: TaskImages, images_per_class: int
+    ) -> list[StoredExemplars]:
         """Condense the classes that have enough images; keep all images of the others."""
         data = images.data.to(strategy.device)
         method, settings = self._method(data, data.classes)
-        needed = places
+        needed = images_per_class
         if self.storage == "pixels":
             needed *= self.factor**2
         counts = data.y_train.bincount(minlength=data.classes)
@@ -107,7 +109,10 @@ class CondensedBuffer(RehearsalBuffer):
             codec = self._codec(condensed, some)
             labels = tuple(images.classes[label] for label in large)
             made = dict(zip(large, _exemplars(condensed, codec, labels), strict=True))
-        return [made.get(label) or self._real(data, label, places) for label in range(data.classes)]
+        return [
+            made.get(label) or self._real(data, label, images_per_class)
+            for label in range(data.classes)
+        ]
 
     def _method(self, data: ImageData, classes: int) -> tuple[str, Any]:
         """Method and settings for this number of classes."""
@@ -141,10 +146,10 @@ class CondensedBuffer(RehearsalBuffer):
         stored = condensed.stored
         return read_codec(stored.metadata, stored.tensors, condensed.mean, condensed.std)
 
-    def _real(self, data: ImageData, label: int, places: int) -> StoredExemplars:
+    def _real(self, data: ImageData, label: int, images_per_class: int) -> StoredExemplars:
         """All images of a class that has fewer than its share."""
         images = data.x_train[data.y_train == label]
-        codec = codec_of(data, self.coreset(places), most=len(images))
+        codec = codec_of(data, self.coreset(images_per_class), most=len(images))
         return StoredExemplars.of(codec, codec.encode(data.normalise(images)))
 
 

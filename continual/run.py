@@ -110,9 +110,9 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     seen = 0
     for task in tasks:
         seen += task.classes  # a fixed-size memory is full from the first task
-        places = settings.images_per_class if size is None else size // seen
+        count = settings.images_per_class if size is None else size // seen
         try:
-            require_images(task, places * (settings.factor**2 if whole else 1))
+            require_images(task, count * (settings.factor**2 if whole else 1))
         except UserError as error:
             hint = ", or --factor 1" if settings.factor > 1 else ""
             raise UserError(f"{error}{hint}") from error

@@ -15,9 +15,9 @@ from condense import (
     codec_of,
     generator,
     greedy_herding,
-    images_per_class,
     in_chunks,
 )
+from condense import images_per_class as capacity
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
 from continual.streams import TaskImages
@@ -30,12 +30,14 @@ class SelectedBuffer(RehearsalBuffer):
     def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
         """Rows of the training split for each class, best first: `count`, or all there are."""
 
-    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
+    def select(
+        self, strategy: Any, images: TaskImages, images_per_class: int
+    ) -> list[StoredExemplars]:
         """As many images of each class as fit into the bytes; all of a smaller class."""
         data = images.data.to(strategy.device) if self.follows_network else images.data
-        settings = self.coreset(places)
+        settings = self.coreset(images_per_class)
         codec = codec_of(data, settings, most=int(data.y_train.bincount().max()))
-        count = images_per_class(data, settings, codec)
+        count = capacity(data, settings, codec)
         ranked = self.rank(strategy, data, count)
         planes = [codec.encode(data.normalise(data.x_train[rows])) for rows in ranked]
         every = StoredExemplars.of(codec, [torch.cat(parts) for parts in zip(*planes, strict=True)])

@@ -88,7 +88,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
         Args:
             max_size: fixed total in whole images. Groups become smaller with each experience; with
-                storage dct by fewer bits per image first. If there are more groups than places, a
+                storage dct by fewer bits per image first. If there are more groups than images, a
                 random choice of them remains.
             images_per_class: whole images per class of each experience, without a limit of the
                 total; not for `ReplayPlugin`, which needs a fixed total.
@@ -132,13 +132,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         super().__init__(max_size)
 
     @abstractmethod
-    def select(self, strategy: Any, images: TaskImages, places: int) -> list[StoredExemplars]:
+    def select(
+        self, strategy: Any, images: TaskImages, images_per_class: int
+    ) -> list[StoredExemplars]:
         """Select or make the exemplars of each class of a task.
 
         Args:
             strategy: the strategy; its `model` may be used.
             images: the training images of the task.
-            places: whole images per class, whose bytes the exemplars of a class may fill.
+            images_per_class: whole images, whose bytes the exemplars of a class may fill.
         """
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
@@ -147,9 +149,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         tasks = images_of(exp, self.mean, self.std, self.hflip)
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
-        places = self._places([*groups, *mine])
+        images_per_class = self._new_images_per_class([*groups, *mine])
         for task in tasks:
-            chosen = self.select(agent_state, task, places)
+            chosen = self.select(agent_state, task, images_per_class)
             keys = (Group(number, task.task, label) for label in task.classes)
             groups.update(zip(keys, chosen, strict=True))
         self._task_labels = has_task_labels(exp)
@@ -286,11 +288,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         images = torch.cat([part.pixels() for part in parts])
         return Samples(images, labels, tasks, mean, std, joined_logits(parts))
 
-    def coreset(self, places: int) -> Coreset:
+    def coreset(self, images_per_class: int) -> Coreset:
         """Settings of `condense` that store real images in the bytes of so many whole images."""
-        return Coreset(ipc=places, storage=self.storage, factor=self.factor)
+        return Coreset(ipc=images_per_class, storage=self.storage, factor=self.factor)
 
-    def _places(self, groups: Sequence[Group]) -> int:
+    def _new_images_per_class(self, groups: Sequence[Group]) -> int:
         """Whole images per class of a new experience, rounded up; `_keep` removes the rest."""
         if self.images_per_class is not None:
             return self.images_per_class

@@ -43,7 +43,9 @@ def load_images(settings: Search) -> ImageData:
     """
     data = load_dataset(settings.dataset, settings.common)
     size = settings.image_size
-    return data if size is None or size >= data.shape[1] else data.resized(size, data.shape[0])
+    if size is None or size >= max(data.shape[1:]):
+        return data
+    return data.squared(size, settings.common.fit)
 
 
 class Experiment:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from optuna.exceptions import OptunaError
 from torch import Tensor, nn
 
 from condense import (
@@ -54,6 +53,14 @@ class _StopHereError(Exception):
     """The trial is pruned."""
 
 
+class _WatchError(Exception):
+    """`watch` failed, with `error`: no fault of the architecture."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def train_architecture(
     space: Space,
     index: int,
@@ -65,7 +72,8 @@ def train_architecture(
 ) -> TrialResult:
     """Train architecture `index` of `space` on `proxy` and test it on the test split of `data`.
 
-    Errors of the architecture are not raised, but stored in the result's `reason`.
+    Errors of the architecture are not raised, but stored in the result's `reason`. Those of `watch`
+    are raised.
 
     Args:
         space: the architectures.
@@ -78,7 +86,6 @@ def train_architecture(
         watch: called with the first network's test accuracy at `RUNGS`; may stop the training.
 
     Raises:
-        OptunaError: from `watch`, if the storage cannot be reached.
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
     began = time.perf_counter()
@@ -98,8 +105,10 @@ def train_architecture(
             accuracies.append(test_accuracy(network, data))
     except _StopHereError:
         pruned = True
-    except (OptunaError, torch.AcceleratorError):
-        raise  # caused by the storage or the device, not by the architecture
+    except _WatchError as failed:
+        raise failed.error from failed.error.__cause__
+    except torch.AcceleratorError:
+        raise  # caused by the device, not by the architecture
     except Exception as error:  # a user-defined network may raise anything
         reason = _in_words(error)
         if data.device.type == "cuda":
@@ -179,7 +188,11 @@ def _train(
         if done in rungs and watch is not None:
             accuracy = test_accuracy(network, data)
             network.train()
-            if watch(done, accuracy):
+            try:
+                stop = watch(done, accuracy)
+            except Exception as error:
+                raise _WatchError(error) from error
+            if stop:
                 raise _StopHereError
         steps[0] += 1
 

@@ -12,7 +12,15 @@ from typing import Annotated, Any
 
 import tyro
 
-from condense import METHODS, GradientMatching, UserError, at_least, at_most, unknown
+from condense import (
+    METHODS,
+    GradientMatching,
+    UserError,
+    at_least,
+    at_most,
+    check_values,
+    unknown,
+)
 from condense.cli.common import Common
 from condense.runs.io import check_text
 from condense.runs.paths import exists
@@ -46,6 +54,7 @@ class Training:
     """Number of test images, the same for all architectures; by default all."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         at_least(1, self, "epochs", "steps", "images", "batch_size", "test_images")
         at_least(0, self, "networks", "lr", "momentum", "weight_decay")
         at_most(10**6, self, "lr", "weight_decay")
@@ -145,7 +154,8 @@ class Search:
     ground_truth: Path | None = None
     """A run with --proxy whole, or its architectures.csv, to compare the ranking with."""
     image_size: int | None = None
-    """Resize larger images to this size in pixels; by default images are not resized."""
+    """Larger images get this side in pixels, in the way of --fit; by default images keep their
+    size."""
     top_fraction: float = 0.05
     """Fraction of the architectures, best by the proxy, for the top correlation."""
     timeout: float | None = None
@@ -173,6 +183,7 @@ class Search:
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:
+        check_values(self)
         for name in ("dataset", "proxy", "space", "ground_truth", "storage"):
             check_text(name, str(getattr(self, name)))
         check_proxy(self.proxy)

@@ -206,13 +206,30 @@ def _imported(module: str) -> ModuleType:
     file = user_path(Path(module), "--space").absolute()
     if not is_file(file):
         raise UserError(f"no such file: {module}; --space is FILE.py:NAME or MODULE:NAME")
-    sys.path.insert(0, str(file.parent))
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))  # at the end, so that its modules replace no others
+    _require_own_name(file)
     spec = importlib.util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     found = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(found)
     return found
+
+
+def _require_own_name(file: Path) -> None:
+    """UserError if `import` of the file's name finds another module, here or in a worker."""
+    try:
+        found = importlib.util.find_spec(file.stem)
+    except ModuleNotFoundError:  # a name with a dot, which nothing imports
+        return
+    if found is None or (found.origin and Path(found.origin).resolve() == file.resolve()):
+        return
+    where = found.origin or "a package"
+    raise UserError(
+        f"{file.name} cannot be imported, for there is another module {file.stem} ({where}): "
+        "rename the file"
+    )
 
 
 def _said(error: BaseException) -> str:

@@ -114,7 +114,9 @@ class Job:
     seed: int
 
 
-def job_of(memory: Memory, tasks: Sequence[ImageData], places: int, name: str, seed: int) -> Job:
+def job_of(
+    memory: Memory, tasks: Sequence[ImageData], images_per_class: int, name: str, seed: int
+) -> Job:
     """The buffer for these tasks, with the settings of preset `name`."""
     from benchmarks.continual.timed_buffer import TimedBuffer
     from continual.settings import condensing_preset
@@ -123,7 +125,7 @@ def job_of(memory: Memory, tasks: Sequence[ImageData], places: int, name: str, s
     settings = replace(settings, **memory.changes)
     first = tasks[0]
     buffer = TimedBuffer(
-        images_per_class=places,
+        images_per_class=images_per_class,
         storage=memory.storage,
         factor=memory.factor,
         method=memory.method,
@@ -218,7 +220,7 @@ STRATEGIES: dict[str, Callable[[Job], float]] = {
 
 def cases(settings: EqualBytes) -> Iterator[Row]:
     """What is measured, in order."""
-    for stream, places, seed, strategy, memory in product(
+    for stream, images_per_class, seed, strategy, memory in product(
         settings.streams,
         settings.images_per_class,
         range(settings.seeds),
@@ -227,7 +229,7 @@ def cases(settings: EqualBytes) -> Iterator[Row]:
     ):
         yield {
             "stream": stream,
-            "images_per_class": places,
+            "images_per_class": images_per_class,
             "strategy": strategy,
             "memory": memory,
             "seed": seed,

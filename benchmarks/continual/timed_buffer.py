@@ -13,9 +13,9 @@ class TimedBuffer(CondensedBuffer):
 
     seconds = 0.0
 
-    def select(self, strategy: Any, images: Any, places: int) -> Any:
+    def select(self, strategy: Any, images: Any, images_per_class: int) -> Any:
         """As `CondensedBuffer`."""
         began = time.process_time()
-        chosen = super().select(strategy, images, places)
+        chosen = super().select(strategy, images, images_per_class)
         self.seconds += time.process_time() - began
         return chosen

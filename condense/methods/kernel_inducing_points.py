@@ -46,8 +46,10 @@ def condense_by_kernel_inducing_points(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a setting is invalid, a class has too few images, or there is only one class.
+        UserError: a setting is invalid, a class has too few images, there is only one class, or the
+            device has no float64.
     """
+    _require_float64(data)
     require_images(data, settings.ipc)
     if data.classes == 1:
         raise UserError(
@@ -210,8 +212,9 @@ def kernel_accuracy(
     """Test accuracy of kernel ridge regression on the set, from 0 to 1.
 
     Raises:
-        UserError: the kernel's matrix cannot be inverted.
+        UserError: the kernel's matrix cannot be inverted, or the device has no float64.
     """
+    _require_float64(data)
     images = condensed.normalised(data).to(data.device).double()
     labels = condensed.targets.to(data.device)
     if labels.ndim == 1:
@@ -224,6 +227,13 @@ def kernel_accuracy(
         predicted = (kernel_of(real, images, settings) @ weights).argmax(1)
         correct += int((predicted == data.y_test[chunk]).sum())
     return correct / len(rows)
+
+
+def _require_float64(data: ImageData) -> None:
+    if data.device.type == "mps":
+        raise UserError(
+            "kip needs float64, which mps does not have: use --device cpu, or another method"
+        )
 
 
 def _chunks(rows: Tensor, support: Tensor, settings: KernelInducingPoints) -> Iterator[Tensor]:

@@ -39,6 +39,9 @@ class Spectrum:
     def of(cls, batches: Iterable[Tensor], std: Sequence[float]) -> Spectrum:
         """The statistics of batches of normalised images [n, c, h, w]; at least one image.
 
+        They are computed on the CPU: some devices have no float64, and the codec of the same images
+        is the same on every device.
+
         Args:
             batches: of images.
             std: per channel, their normalisation.
@@ -46,7 +49,7 @@ class Spectrum:
         scale, count = torch.tensor(std).view(-1, 1, 1), 0
         first = total = squares = torch.zeros(())
         for batch in batches:
-            found = _transform(batch, scale).flatten(1).double()
+            found = _transform(batch.cpu(), scale).flatten(1).double()
             first = first if count else found[0]  # constant coefficients then have a variance of 0
             total = total + (found - first).sum(0)
             squares = squares + (found - first).square().sum(0)

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from benchmarks import gpu
-from benchmarks.gpu import Gpu, commands, dsa, measure, run_part, speeds
+from benchmarks.gpu import Gpu, commands, dsa, measure, measure_part, resumed, run_part, speeds
 from benchmarks.speed.memory_formats import MemoryFormats
 from benchmarks.speed.problem import Speed
 from condense.__main__ import Run, _run_defaults
 from condense.cli.flags import parse, read_flags
 from condense.runs.io import read_json
 
+SERVER = "http.server 0 --bind 127.0.0.1"
+"""It does not end by itself."""
 DIGITS = Gpu(minutes=600, device="cpu", preset="smoke", dataset="digits")
 
 
@@ -49,7 +51,7 @@ def test_parts_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         "deterministic-1",
         "deterministic-2",
         "two deterministic runs",
-        "DSA",
+        "dsa",
     ]
     assert lines[2].endswith("the same bytes")
     assert read_json(tmp_path / "dsa.json")["code"] == 0, lines
@@ -66,10 +68,10 @@ def test_each_part_has_a_share_of_the_time_that_is_left(
     now = [0.0]
     given: dict[str, float] = {}
 
-    def run(folder: Path, arguments: str, seconds: float) -> dict[str, Any]:
+    def run(folder: Path, arguments: str, seconds: float) -> tuple[dict[str, Any], bool]:
         given[folder.name] = seconds
         now[0] += seconds
-        return {"code": 0, "seconds": seconds, "said": []}
+        return {"code": 0, "seconds": seconds, "said": []}, True
 
     monkeypatch.setattr(gpu, "run_part", run)
     monkeypatch.setattr(gpu.time, "monotonic", lambda: now[0])
@@ -82,15 +84,34 @@ def test_each_part_has_a_share_of_the_time_that_is_left(
 
 
 def test_a_part_that_takes_too_long_ends_as_a_run_does(tmp_path: Path) -> None:
-    found = run_part(tmp_path, "http.server 0 --bind 127.0.0.1", 0.5)
-    assert found["code"] == -signal.SIGTERM
+    found, complete = run_part(tmp_path, SERVER, 0.1)
+    assert (found["code"], complete) == (-signal.SIGTERM, False)
 
 
-def test_dsa_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
-    settings = Gpu(out=tmp_path)
-    assert gpu.dsa_again(settings).endswith(
-        "--ipc 10 --device cuda --compare none --no-cache --quiet --out OUT/run"
-    )
-    (tmp_path / "dsa" / "run").mkdir(parents=True)
-    (tmp_path / "dsa" / "run" / "config.json").write_text("{}")
-    assert gpu.dsa_again(settings) == "condense run --quiet --resume OUT/run"
+def test_a_part_that_ignores_the_signal_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu, "FLUSH_SECONDS", 0.1)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process inherits it
+    try:
+        found, complete = run_part(tmp_path, SERVER, 0.1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert (found["code"], complete) == (-signal.SIGKILL, False)
+
+
+def test_a_part_that_takes_too_long_is_not_done(tmp_path: Path) -> None:
+    """Else the next call would leave it out."""
+    line = measure_part(tmp_path, "slow", SERVER, 0.1)
+    assert line.startswith("slow: not finished, the next call goes on; exit code -15")
+    assert not (tmp_path / "slow.json").exists()
+    assert measure_part(tmp_path, "quick", "platform", 600).startswith("quick: exit code 0")
+    assert read_json(tmp_path / "quick.json")["code"] == 0
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    arguments = f"{dsa(Gpu(), 10)} --out OUT/run"
+    assert resumed(tmp_path, arguments) == arguments
+    (tmp_path / "run").mkdir(parents=True)
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert resumed(tmp_path, arguments) == "condense run --quiet --resume OUT/run"

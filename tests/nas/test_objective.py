@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -77,6 +78,19 @@ def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
     assert "\n" not in found.reason
 
 
+def test_an_error_of_the_storage_is_no_reason(data: ImageData) -> None:
+    """It would stay the result of an architecture that has no fault."""
+    training = Training(steps=8, batch_size=30)
+    proxy = make_proxy("whole", data, None, training, 0)
+
+    def watch(steps: int, accuracy: float) -> bool:
+        raise UserError("study.log cannot be written") from OSError("no space left on device")
+
+    with pytest.raises(UserError, match=r"study\.log cannot be written") as caught:
+        train_architecture(SPACE, 0, proxy, data, training, 0, watch)
+    assert isinstance(caught.value.__cause__, OSError)
+
+
 def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
     training = Training(steps=16, batch_size=30, networks=2)
     proxy = make_proxy("whole", data, None, training, 0)
@@ -95,6 +109,19 @@ def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
     )
     stopped = train_architecture(space, 0, proxy, data, training, 0, lambda steps, _: steps == 4)
     assert (stopped.pruned, stopped.score, stopped.steps) == (True, None, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 2.5}, "epochs must be a whole number, not 2.5"),
+        ({"epochs": "5"}, "epochs must be a whole number, not '5'"),
+        ({"lr": "fast"}, "lr must be a number, not 'fast'"),
+    ],
+)
+def test_training_settings_have_their_types(changes: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Training(**changes)
 
 
 def test_schedules() -> None:

@@ -27,8 +27,9 @@ from condense import (
     load,
     preset,
 )
+from condense.cli.common import Common
 from nas import SharedStudy, Space, TrialResult, compare, search, space_named
-from nas.experiment import Experiment
+from nas.experiment import Experiment, load_images
 from nas.settings import UNCONDENSED, Search, training_preset
 from nas.storage import database_storage
 from tests.helpers.browser import check_page
@@ -219,6 +220,30 @@ def test_the_space_of_the_documents_with_several_workers(
     assert list(rows["status"]) == ["complete"] * 4
 
 
+@pytest.mark.parametrize(
+    ("shape", "fit", "expected"),
+    [
+        ((16, 32), "crop", 7),  # the middle
+        ((32, 16), "crop", 7),
+        ((16, 32), "resize", 0),  # whole
+        ((24, 24), "crop", 0),
+        ((12, 10), "crop", None),  # not larger
+    ],
+)
+def test_the_image_size_is_that_of_both_sides(
+    shape: tuple[int, int], fit: Any, expected: int | None
+) -> None:
+    pixels = numpy.zeros((20, *shape), numpy.uint8)
+    height, width = shape
+    pixels[:, height // 2 - 8 : height // 2 + 8, width // 2 - 8 : width // 2 + 8] = 7
+    numpy.savez("own.npz", x_train=pixels, y_train=numpy.arange(20) % 2)
+    data = load_images(Search(dataset="own.npz", image_size=16, common=Common(fit=fit)))
+    assert data.shape == ((1, 16, 16) if expected is not None else (1, *shape))
+    if expected is not None:
+        assert data.x_train[0, 0, 0].min() == expected
+        assert (data.source["size"], data.source["fit"]) == (16, fit)
+
+
 def test_pruned_trials_have_a_value() -> None:
     own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "8")
     longer = ("--training.steps", "16", "--storage", "sqlite:///study.db")
@@ -379,7 +404,7 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
         (["--n-trials", "9" * 4000], "n-trials must be at most"),
         (["--workers", "100000"], "workers must be at most 1024"),
         (["--image-size", "2147483648"], "image-size must be at most"),
-        (["--image-size", "1", "--proxy", "dsa"], "too small"),
+        (["--image-size", "7"], "size must be a whole number of at least 8, not 7"),
         (["--training.batch-size", "9" * 31], "batch-size must be at most"),
         (["--training.lr", "1e300"], "lr must be at most"),
         (["--training.lr", "inf"], "lr must be at least 0"),
@@ -424,7 +449,7 @@ def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str)
 def test_compare_refuses_what_it_cannot_compare() -> None:
     own = ("--space", "own_space:quick", "--proxy", "parameters", "--n-trials", "3")
     run(*own, "--retraining.networks", "0", "--out", "one")
-    run(*own, "--retraining.networks", "0", "--image-size", "6", "--out", "two")
+    run(*own, "--retraining.networks", "0", "--size", "16", "--out", "two")
     with pytest.raises(UserError, match="used different images"):
         compare.run(["one", "two"])
     with pytest.raises(UserError, match="not a finished run"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import sys
 from collections import Counter
 from functools import partial
@@ -168,6 +169,47 @@ def test_a_space_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         space_named("nets/my_nets_in_a_file.py:spaces")
 
 
+@pytest.mark.parametrize("name", ["nas", "condense", "json"])
+def test_a_file_with_the_name_of_another_module_is_refused(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / f"{name}.py").write_text("from condense import Network\nspace = [Network()]\n")
+    before = sys.modules[name]
+    with pytest.raises(UserError, match=rf"there is another module {name} .*: rename the file$"):
+        space_named(f"{tmp_path}/{name}.py:space")
+    assert sys.modules[name] is before
+
+
+def test_a_file_with_the_name_of_a_module_that_is_not_imported_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "installed"), *sys.path])
+    for folder in ("installed", "mine"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "nets_twice.py").write_text("space = []")
+    with pytest.raises(UserError, match=r"there is another module nets_twice .*installed"):
+        space_named(f"{tmp_path}/mine/nets_twice.py:space")
+    assert "nets_twice" not in sys.modules
+
+
+def test_modules_beside_the_file_replace_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers get this `sys.path` before they import `nas`, and find the file there."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "nets_beside_another.py").write_text(OWN.replace("my_layers", "layers_beside"))
+    (tmp_path / "layers_beside.py").write_text("width = 3")
+    (tmp_path / "nas.py").write_text("raise RuntimeError")
+    before = list(sys.path)
+    space = space_named(f"{tmp_path}/nets_beside_another.py:space")
+    assert sys.path == [*before, str(tmp_path)]
+    pickled = pickle.dumps(space.build)
+    assert pickle.loads(pickled) is space.build
+    del sys.modules["nets_beside_another"]
+    assert pickle.loads(pickled).__module__ == "nets_beside_another", "as in another process"
+
+
 def fingerprint_of(source: str, folder: Path, version: str | None = None) -> str:
     path = folder / "edited_nets.py"
     path.write_text(source)
@@ -205,7 +247,7 @@ def test_the_source_of_a_build_of_any_kind() -> None:
 
 
 def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "my_nets.py").write_text(
+    (tmp_path / "nets_by_name.py").write_text(
         "from torch import nn\n"
         "from condense import Network\n"
         "from nas import Space\n"
@@ -219,9 +261,9 @@ def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         "number = 7\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, "my_nets", raising=False)
-    assert space_named("my_nets:networks").factors == {"depth": (1, 2)}
-    mlps = space_named("my_nets:mlps")
+    monkeypatch.delitem(sys.modules, "nets_by_name", raising=False)
+    assert space_named("nets_by_name:networks").factors == {"depth": (1, 2)}
+    mlps = space_named("nets_by_name:mlps")
     assert mlps.factors == {"architecture": ("4", "16")}
     images = blobs()
     assert count_parameters(mlps, 1, images) == 64 * 16 + 16 + 16 * 3 + 3
@@ -232,7 +274,12 @@ def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert torch.equal(before, torch.random.get_rng_state())
-    for wrong in ("my_nets:number", "my_nets:none", "no_such_module:x", "convnet"):
+    for wrong in (
+        "nets_by_name:number",
+        "nets_by_name:none",
+        "no_such_module:x",
+        "convnet",
+    ):
         with pytest.raises(UserError) as caught:
             space_named(wrong)
         assert "\n" not in str(caught.value)

@@ -229,3 +229,15 @@ def test_the_command_lowers_the_loss_and_reports_the_accuracy_of_the_kernel(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert f"kernel accuracy: {100 * summary['kernel_accuracy']:.1f} %" in said
     assert summary["kernel_accuracy"] > 0.5
+
+
+def test_a_device_without_float64_is_refused(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = condense(data, "random", Coreset(ipc=2))
+    monkeypatch.setattr(ImageData, "device", property(lambda self: torch.device("mps")))
+    with pytest.raises(UserError, match="mps does not have: use --device cpu") as caught:
+        condense(data, "kip", TINY)
+    assert "\n" not in str(caught.value)
+    assert kernel_figures(made, data, TINY) == {}
+    assert "no kernel accuracy: kip needs float64" in capsys.readouterr().err

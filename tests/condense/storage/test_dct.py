@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +33,30 @@ def fitted(images: torch.Tensor, image_bytes: int | None = None) -> Dct:
     return Dct.fit(
         spectrum, (channels, height, width), MEAN[:channels], STD[:channels], image_bytes
     )
+
+
+class WithoutFloat64(torch.Tensor):
+    """As a tensor on mps, where float64 raises a TypeError."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        found = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(found, cls) and found.dtype == torch.float64:
+            raise TypeError("the MPS framework doesn't support float64")
+        return found
+
+
+def test_the_statistics_need_no_float64_on_the_device() -> None:
+    parts = smooth(30, 3, 8, 8).split(7)
+    fake = [part.as_subclass(WithoutFloat64) for part in parts]
+    with pytest.raises(TypeError, match="float64"):
+        fake[0].double()
+    found, expected = Spectrum.of(fake, STD), Spectrum.of(parts, STD)
+    assert type(found.mean) is torch.Tensor
+    assert torch.equal(found.mean, expected.mean)
+    assert torch.equal(found.variance, expected.variance)
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 8, 8), (3, 7, 10)])
