@@ -173,7 +173,9 @@ def _evaluate_set(settings: Evaluate) -> None:
         "data": data.describe(),
         "set": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    with open_run(f"{PROG} evaluate", settings, what, **about) as folder:
+    # The file: a name would be kept as a path, and with --resume there is no such file.
+    kept = replace(settings, set=path)
+    with open_run(f"{PROG} evaluate", kept, what, **about) as folder:
         tested = _tested(folder, settings, condensed, data)
         base = _evaluate_defaults(common.preset)
         differing = differences(settings, base, without=("common", "dataset", "set"))
@@ -187,7 +189,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         UserError: the data are not known, not there any more, or other ones than then.
     """
     from condense.condensed_set import CondensedSet
-    from condense.data.loading import available, source_of
+    from condense.data.loading import available, images_of, source_of
     from condense.foreign_sets import is_foreign, load_set
 
     common, asked = settings.common, settings.dataset
@@ -197,13 +199,12 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         data = load_images(asked, common)
         return load_set(path, data).with_provenance(dataset=data.name), data
     condensed = CondensedSet.load(path)
-    about, source = condensed.provenance, source_of(condensed.provenance)
-    if common.size is None and "size" in source:
-        common = replace(common, size=source["size"], fit=source.get("fit", common.fit))
-    dataset = asked or source.get("path") or about.get("dataset")
+    about = condensed.provenance
+    dataset, size, fit = images_of(about, asked, common.size, common.fit)
+    common = replace(common, size=size, fit=fit)
     if not dataset:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
-    if not asked and "path" in source and not available(dataset):
+    if not asked and "path" in source_of(about) and not available(dataset):
         raise UserError(
             f"{settings.set} was made from {dataset}, which is not there any more: give --dataset"
         )

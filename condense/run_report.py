@@ -6,24 +6,36 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
+from condense.config.network import Network
+from condense.data.loading import images_of
+from condense.errors import UserError
 from condense.evaluation import Accuracy
+from condense.foreign_sets import is_foreign
+from condense.models.build import build
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, write
 from condense.runs.io import is_file
 from condense.runs.plots import plot_history
 from condense.runs.report import list_files, per_cent
-from condense.runs.report_sections import provenance_section, settings_section
+from condense.runs.report_sections import (
+    as_flags,
+    common_flags,
+    provenance_section,
+    settings_section,
+)
 from condense.runs.run_dir import CONDENSED, HISTORY, RunFolder
 from condense.strips import strips
+from condense.zoo import name_of, zoo_names
 
 CURVE = "history.png"
-LOAD = """from condense import CondensedSet
+LOAD = """from condense import {name}
 
-small = CondensedSet.load({file})
+small = {call}
 small.images, small.labels   # pixels from 0 to 1, [n, c, h, w]
 for images, labels in small.loader(batch_size=64):
     ...                      # normalised with small.mean and small.std"""
@@ -140,19 +152,14 @@ def _report(
     differing: Sequence[tuple[str, Any, Any]],
 ) -> Report:
     accuracy = tested.accuracy
-    made_here = is_file(folder.path / CONDENSED)
-    kept = folder.config["settings"]
-    file = CONDENSED if made_here else str(kept["set"])
-    tests = shlex.quote(file)
-    if not made_here and kept["dataset"]:
-        tests += f" --dataset {shlex.quote(kept['dataset'])}"
+    given = _given(folder)
     sections = [Section("The images", [strips(condensed)])]
     if plot_history(folder.path / CURVE, folder.path / HISTORY):
         caption = f"The values of {HISTORY} while the images were learnt."
         sections.append(Section("Curve", [Picture(folder.path / CURVE, caption)]))
     sections += [
-        Section("Use the set", _use(file, made_here)),
-        Section("What to run next", _next(file, tests, tested)),
+        *([] if is_foreign(Path(given)) else [Section("Use the set", _use(given))]),
+        Section("What to run next", _next(folder, condensed, tested, differing)),
         settings_section(folder.config, differing),
         provenance_section(folder.config),
     ]
@@ -211,27 +218,79 @@ def _note(condensed: CondensedSet, tested: Tested) -> str:
     return f"All have the same {shared}: {gains}.{missing}"
 
 
-def _use(file: str, made_here: bool) -> list[Block]:
-    where = "In the folder of this report:" if made_here else "Where the command was run:"
+def _given(folder: RunFolder) -> str:
+    """The set as the commands of the page name it: its file or, in the zoo, its name."""
+    if is_file(folder.path / CONDENSED):
+        return CONDENSED
+    return name_of(Path(folder.config["settings"]["set"]))
+
+
+def _use(given: str) -> list[Block]:
+    if given in zoo_names():
+        dataset, method, ipc = given.rsplit("-", 2)
+        where, name = "From the package:", "load_condensed"
+        call = f'load_condensed("{dataset}", "{method}", {ipc})'
+    else:
+        where = "In the folder of this report:" if given == CONDENSED else "In Python:"
+        name, call = "CondensedSet", f"CondensedSet.load({json.dumps(given, ensure_ascii=False)})"
     commands = "\n".join(
-        f"python -m condense export {shlex.quote(file)} --to {kind}"
+        f"python -m condense export {shlex.quote(given)} --to {kind}"
         for kind in ("folder", "npz", "parquet")
     )
     return [
-        Code(where, LOAD.format(file=json.dumps(file, ensure_ascii=False))),
+        Code(where, LOAD.format(name=name, call=call)),
         Code("As files for other programs:", commands),
     ]
 
 
-def _next(file: str, tests: str, tested: Tested) -> list[Block]:
-    """Commands for the set in `file`; `tests`: what `condense evaluate` is given."""
-    evaluate = f"python -m condense evaluate {tests}"
-    commands = [f"{evaluate} --num-eval 20"] if tested.accuracy else [evaluate]
+def _next(
+    folder: RunFolder,
+    condensed: CondensedSet,
+    tested: Tested,
+    differing: Sequence[tuple[str, Any, Any]],
+) -> list[Block]:
+    """Commands for the set, which test it as this run has."""
+    given, kept = _given(folder), folder.config["settings"]
+    common, asked = kept["common"], None if given == CONDENSED else kept["dataset"]
+    dataset, size, fit = images_of(condensed.provenance, asked, common["size"], common["fit"])
+    evaluate = ["python -m condense evaluate", shlex.quote(given)]
+    evaluate += [*_as_flag("dataset", asked), *common_flags(common)]
+    same, other = _as_tested(differing), _as_tested(differing, "evaluation.network.")
+    commands = [[*evaluate, *same, "--num-eval 20"] if tested.accuracy else [*evaluate, *same]]
     if "herding" not in tested.baselines:
-        commands.append(f"{evaluate} --compare both")
-    commands += [
-        f"{evaluate} --network.architecture resnet18",
-        f"python -m nas.search --proxy {shlex.quote(file)}",
-    ]
+        commands.append([*evaluate, *same, "--compare both"])
+    commands.append([*evaluate, *other, f"--architecture {_another(condensed)}"])
+    search = ["python -m nas.search --proxy", shlex.quote(given), *_as_flag("dataset", dataset)]
+    search += common_flags({**common, "size": size, "fit": fit})
+    # The preset cpu makes larger images smaller; a proxy needs images of its own size.
+    commands.append([*search, f"--image-size {condensed.shape[1]}"])
     about = "More networks, the baselines, another architecture, a search on this set:"
-    return [Code(about, "\n".join(commands))]
+    return [Code(about, "\n".join(map(" ".join, commands)))]
+
+
+def _another(condensed: CondensedSet) -> str:
+    """Another architecture: ResNet-18, or an MLP if the images are too small for that."""
+    try:
+        build(Network("resnet18"), condensed.shape, condensed.classes, device="meta")
+    except UserError:
+        return "mlp"
+    return "resnet18"
+
+
+def _as_flag(name: str, value: Any) -> list[str]:
+    return [] if value is None else as_flags([(name, None, value)])
+
+
+def _as_tested(differing: Sequence[tuple[str, Any, Any]], without: str = " ") -> list[str]:
+    """The settings of the evaluation as flags of `condense evaluate`: without their group.
+
+    The number of networks is left out, and settings that begin with `without`.
+    """
+    apart = ("evaluation.num_eval", without)
+    return as_flags(
+        [
+            (name.rpartition(".")[2], before, after)
+            for name, before, after in differing
+            if name.startswith("evaluation.") and not name.startswith(apart)
+        ]
+    )

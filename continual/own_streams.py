@@ -5,6 +5,7 @@ Their images are loaded by `continual.tasks`: the command line reads this module
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, StreamSpec
@@ -20,7 +21,7 @@ def is_own(name: str) -> bool:
     return "," in name or PARTS in name
 
 
-def own_spec(name: str, tasks: list[ImageData] | None = None) -> StreamSpec:
+def own_spec(name: str, tasks: Sequence[ImageData] | None = None) -> StreamSpec:
     """Defaults for a stream of the user's data sets.
 
     The head is `domain` if all tasks have the same classes, else `class`.

@@ -45,7 +45,7 @@ def defaults(
 ) -> ContinualConfig:
     """The default settings; flags override them."""
     method = method_named(memory)
-    about = own_spec(stream) if is_own(stream) else STREAMS.get(stream, StreamSpec(()))
+    about = spec_of(stream)
     replay = EEIL_REPLAY if preset == "paper" else about.replay
     if str(factor).isdecimal():  # other values raise when all flags are parsed
         replay = replace(replay, factor=int(str(factor)))
@@ -65,6 +65,11 @@ def defaults(
     )
 
 
+def spec_of(stream: str, tasks: Sequence[ImageData] | None = None) -> StreamSpec:
+    """The defaults for a stream; with its tasks also the head, for one of the user's data sets."""
+    return own_spec(stream, tasks) if is_own(stream) else STREAMS.get(stream, StreamSpec(()))
+
+
 def run(argv: list[str]) -> None:
     """Train on a stream of tasks with a condensed memory."""
     settings = parse(defaults, argv, PROG)
@@ -77,7 +82,7 @@ def run(argv: list[str]) -> None:
         stream, tasks = load_tasks(
             settings.stream, common.data_root, common.size, common.fit, cache, bar
         )
-    settings = settings.on(own_spec(stream, tasks) if is_own(stream) else STREAMS[stream])
+    settings = settings.on(spec_of(stream, tasks))
     check_fits(settings, tasks)
     about = {
         "stream": stream,
@@ -142,7 +147,7 @@ def finish(
     report.plot_stages(folder.path / "stages.png", names, mean, std, settings.memory)
     about = {"device": device, "preset": settings.common.preset}
     found = {**summary(settings, stream, tasks, results), **about}
-    base = replace(defaults(settings.common.preset, settings.memory, stream), head=settings.head)
+    base = defaults(settings.common.preset, settings.memory, stream).on(spec_of(stream, tasks))
     differing = differences(settings, base, without=("common", "stream", "memory"))
     write_report(folder, settings, names, found, differing)
     folder.write_summary(found)

@@ -22,7 +22,12 @@ from condense.runs.html_report import (
 )
 from condense.runs.plots import plot_history
 from condense.runs.report import per_cent
-from condense.runs.report_sections import as_flags, provenance_section, settings_section
+from condense.runs.report_sections import (
+    as_flags,
+    common_flags,
+    provenance_section,
+    settings_section,
+)
 from condense.runs.run_dir import HISTORY, RunFolder
 from condense.strips import NUMBERS, strips
 from continual.report import Matrix
@@ -58,7 +63,7 @@ def write_report(
         Section("The exemplars", _exemplars(folder.path, names)),
         *_curve(folder.path),
         Section("Use the exemplars", [Code("In the folder of this report:", LOAD)]),
-        Section("What to run next", _next(settings, summary["stream"], differing)),
+        Section("What to run next", _next(folder, settings, summary["stream"], differing)),
         settings_section(folder.config, differing),
         provenance_section(folder.config),
     ]
@@ -154,19 +159,21 @@ def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:
 
 
 def _next(
-    settings: ContinualConfig, stream: str, differing: Sequence[tuple[str, Any, Any]]
+    folder: RunFolder,
+    settings: ContinualConfig,
+    stream: str,
+    differing: Sequence[tuple[str, Any, Any]],
 ) -> list[Block]:
-    own = ("memory", "stream", "seeds", "logger")
-    changed = [
-        change for change in differing if change[0] not in own and "condensing" not in change[0]
-    ]
-    command = f"python -m continual.run --preset {settings.common.preset} --stream {stream}"
-    common = " ".join([command, *as_flags(changed)])
+    changed = [change for change in differing if change[0] not in ("seeds", "logger")]
+    of_memory = [change for change in changed if change[0].startswith("condensing")]
+    command = ["python -m continual.run", *as_flags([("stream", None, stream)])]
+    command += common_flags(folder.config["settings"]["common"])
+    common = " ".join(command + as_flags([each for each in changed if each not in of_memory]))
     memories = [name for name in BASELINES if name != settings.memory]
     memories += ["dsa"] if settings.memory in SELECTION_METHODS else []
     compare = "\n".join(f"{common} --memory {name}" for name in memories)
-    again = f"{common} --memory {settings.memory} --seeds 3"
+    again = [common, *as_flags(of_memory), f"--memory {settings.memory} --seeds 3"]
     return [
-        Code("Other memories in the same bytes:", compare),
-        Code("The spread over seeds:", again),
+        Code("Where the command was run, for other memories in the same bytes:", compare),
+        Code("For the spread over seeds:", " ".join(again)),
     ]

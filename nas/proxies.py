@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from condense import Cache, Checkpointer, CondensedSet, ImageData, condense, generator
+from condense.foreign_sets import load_set
+from condense.zoo import file_of
 from nas.settings import UNCONDENSED, Training
 
 
@@ -39,7 +41,7 @@ def proxy_set(
     checkpointer: Checkpointer | None = None,
     cache: Cache | None = None,
 ) -> CondensedSet | None:
-    """The condensed set of proxy `name`: from its file, from the cache, or condensed now.
+    """The condensed set of proxy `name`: from a file, the zoo or the cache, or condensed now.
 
     None for proxies without a condensed set.
 
@@ -50,7 +52,7 @@ def proxy_set(
         return None
     if condensing is not None:
         return condense(data, name, condensing, seed=seed, checkpointer=checkpointer, cache=cache)
-    found = CondensedSet.load(Path(name))
+    found = load_set(file_of(Path(name)), data)
     found.check_fits(data)
     return found
 
@@ -64,7 +66,7 @@ def make_proxy(
     with the settings in `training`.
 
     Args:
-        name: as in `PROXIES`, or a path.
+        name: as in `PROXIES`, or a condensed set.
         data: the whole set; its device is used for training.
         condensed: from `proxy_set`.
         training: the training settings.

@@ -62,9 +62,11 @@ def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
 def lines(summary: Mapping[str, Any]) -> str:
     """A summary as text."""
     ranked, space = summary["n_complete"], summary["space_size"]
+    reason = summary["retrained_reason"]
+    after = f" (training failed: {reason})" if reason else _regret(summary)
     rows = [
         ("selected architecture", summary["best"]),
-        ("its accuracy, whole set", per_cent(summary["best_accuracy"]) + _regret(summary)),
+        ("its accuracy, whole set", per_cent(summary["best_accuracy"]) + after),
     ]
     if "baseline_parameters" in summary:
         top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"

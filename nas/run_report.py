@@ -10,17 +10,29 @@ from typing import Any
 from condense import CondensedSet, RunFolder
 from condense.distribution import install_extra
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Table, Text, write
-from condense.runs.report_sections import provenance_section, settings_section
+from condense.runs.report_sections import (
+    as_flags,
+    common_flags,
+    provenance_section,
+    settings_section,
+)
 from condense.runs.run_dir import CONDENSED
 from condense.strips import strips
 from nas import report
-from nas.settings import CHANGING_NOTHING, label
+from nas.settings import CHANGING_NOTHING, UNCONDENSED, label
 from nas.storage import JOURNAL
 from nas.table import TABLE, GroundTruth, Row
 from nas.table import Table as Architectures
 
 BEST = 10
 """Architectures in the table."""
+RANKED = ("space", "n_trials", "image_size", "top_fraction")
+"""Settings of a search that every search with the same ground truth shares."""
+COMPARED = (*RANKED, "ground_truth", "prune", "retraining.")
+"""Settings, and a group of them, that searches with different proxies share."""
+BYTES = ("ipc", "storage", "factor", "image_bytes", "short_classes")
+CONDENSED_ALIKE = ("training.", *(f"condensing.{name}" for name in BYTES))
+"""Settings that searches with different condensed proxies share too."""
 LOAD = """import json, pandas
 
 pandas.read_csv("architectures.csv")          # every architecture, with its score
@@ -77,7 +89,7 @@ def write_report(
         sections.append(Section("The proxy", [made]))
     sections += [
         Section("Use the results", [Code("In the folder of this report:", LOAD)]),
-        Section("What to run next", _next(folder, summary)),
+        Section("What to run next", _next(folder, summary, differing)),
         settings_section(folder.config, differing, CHANGING_NOTHING),
         provenance_section(folder.config),
     ]
@@ -96,9 +108,10 @@ def write_report(
 def _about(summary: Mapping[str, Any]) -> str:
     ranked = f"{summary['n_complete']} of {summary['space_size']} architectures were ranked"
     if summary["best_accuracy"] is None:
-        return (
-            f"The architecture with the best score; {ranked}. It was not trained on the whole set."
-        )
+        reason = summary["retrained_reason"]
+        failed = f"Its training on the whole set failed: {reason}"
+        trained = failed if reason else "It was not trained on the whole set."
+        return f"The architecture with the best score; {ranked}. {trained}"
     return f"Accuracy of the selected architecture, trained on the whole set; {ranked}."
 
 
@@ -149,16 +162,29 @@ def _best(table: Architectures) -> Table:
     return Table(rows, ["rank", "architecture", "score", "whole set", "parameters"])
 
 
-def _next(folder: RunFolder, summary: Mapping[str, Any]) -> list[Block]:
+def _next(
+    folder: RunFolder, summary: Mapping[str, Any], differing: Sequence[tuple[str, Any, Any]]
+) -> list[Block]:
     kept = folder.config["settings"]
-    search = f"python -m nas.search --dataset {shlex.quote(str(kept['dataset']))}"
-    size = f" --image-size {kept['image_size']}" if kept["image_size"] else ""
+    search = ["python -m nas.search", *as_flags([("dataset", None, kept["dataset"])])]
+    search += common_flags(kept["common"])
     other = "dsa" if summary["proxy"] == "random" else "random"
-    lines = [f"{search}{size} --proxy whole" if summary["ground_truth"] is None else "",
-             f"{search}{size} --proxy {other}"]  # fmt: skip
-    compare = "python -m nas.compare . OTHER_RUN"
+    condensed = summary["proxy"] not in UNCONDENSED
+    compared = (*COMPARED, *(CONDENSED_ALIKE if condensed else ()))
+    lines, about = [], "Where the command was run, for another proxy to compare:"
+    if summary["ground_truth"] is None:
+        lines.append([*search, *_shared(differing, RANKED), "--proxy whole"])
+        about = "Where the command was run, for the ground truth and another proxy to compare:"
+    lines.append([*search, *_shared(differing, compared), f"--proxy {other}"])
     return [
-        Code("The ground truth, and another proxy to compare:", "\n".join(filter(None, lines))),
-        Code(f"Several runs side by side, from their {TABLE}:", compare),
+        Code(about, "\n".join(map(" ".join, lines))),
+        Code(
+            f"Several runs side by side, from their {TABLE}:", "python -m nas.compare . OTHER_RUN"
+        ),
         Code("The study in a browser:", dashboard_command(".", kept["storage"])),
     ]
+
+
+def _shared(differing: Sequence[tuple[str, Any, Any]], names: tuple[str, ...]) -> list[str]:
+    """The settings that differ from the preset and begin with one of these names, as flags."""
+    return as_flags([change for change in differing if change[0].startswith(names)])

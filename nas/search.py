@@ -30,11 +30,14 @@ from nas.settings import (
 if TYPE_CHECKING:
     from condense import Checkpointer, CondensedSet, ImageData
     from nas.experiment import Experiment
+    from nas.objective import TrialResult
     from nas.space import Space
     from nas.study import SharedStudy
     from nas.table import GroundTruth, Table
 
 PROG = "python -m nas.search"
+RETRAINING = "retraining"
+"""The checkpoint of the training of the selected architecture on the whole set."""
 
 
 def defaults(
@@ -213,7 +216,11 @@ def finish(
     name = label(settings.proxy)
     report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
     report.plot_ranking(folder.path / "ranking.png", table, name)
-    summary = summarise(experiment, table, ground_truth)
+    best = report.ranked(table)[0]
+    retrained = None
+    if best.ground_truth is None and settings.retraining.networks:
+        retrained = retrain(folder, experiment, best.index)
+    summary = summarise(experiment, table, ground_truth, retrained)
     base = dataclasses.replace(
         defaults(settings.common.preset, settings.proxy), dataset=settings.dataset
     )
@@ -223,25 +230,42 @@ def finish(
     folder.write_summary(summary)
     if not summary["n_remaining"]:
         folder.remove_checkpoint()
+        folder.remove_checkpoint(RETRAINING)
     folder.say(report.lines(summary))
     kept = folder.config["settings"]["storage"]
     print(f"  browse the study: {dashboard_command(str(folder.path), kept)}{dashboard_missing()}")
     print(list_files(folder.path))
 
 
+def retrain(folder: RunFolder, experiment: Experiment, index: int) -> TrialResult:
+    """The architecture, trained on the whole set; a resumed run reads the result from its folder.
+
+    Another one may be the best then, if a timeout had ended the search: the index is kept too.
+    """
+    from nas.objective import TrialResult
+
+    with folder.checkpointer(RETRAINING, history=False) as checkpointer:
+        before = checkpointer.restore()
+        if before is not None and before.value("index", int) == index:
+            return before.value("result", TrialResult)
+        result = experiment.retrain(index)
+        kept = {"index": index, "result": dataclasses.asdict(result)}
+        checkpointer.save(Checkpoint({}, kept))
+        return result
+
+
 def summarise(
-    experiment: Experiment, table: Table, ground_truth: GroundTruth | None
+    experiment: Experiment,
+    table: Table,
+    ground_truth: GroundTruth | None,
+    retrained: TrialResult | None,
 ) -> dict[str, Any]:
-    """The contents of summary.json."""
+    """The contents of summary.json; `retrained`: the best architecture, if it was retrained."""
     from nas import report
 
     settings, rows = experiment.settings, table.rows
     best = report.ranked(table)[0]
-    accuracy = best.ground_truth
-    retrained = None
-    if accuracy is None and settings.retraining.networks:
-        retrained = experiment.retrain(best.index)
-        accuracy = retrained.score
+    accuracy = retrained.score if retrained else best.ground_truth
     count = {
         status: sum(row.status == status for row in rows)
         for status in ("complete", "pruned", "failed")
@@ -268,6 +292,7 @@ def summarise(
         "ground_truth": ground_truth
         and {"architectures": len(ground_truth.accuracies), "steps": ground_truth.steps},
         "retrained_steps": retrained and retrained.steps,
+        "retrained_reason": retrained and retrained.reason,
         "seconds_search": round(sum(row.seconds for row in rows), 1),
         "seconds_proxy": made.get("seconds", 0.0),
         "proxy_from_cache": made.get("from_cache", False),

@@ -22,6 +22,7 @@ from condense import (
     unknown,
 )
 from condense.cli.common import Common
+from condense.config.methods import SET_SUFFIXES
 from condense.runs.io import check_text
 from condense.runs.paths import exists
 
@@ -67,13 +68,14 @@ PROXIES: dict[str, str] = {
     "whole": "all images, trained for long: the ground truth",
     "parameters": "no training: architectures are ranked by their number of parameters",
 }
-"""A description of each proxy. Any other proxy is the path of a condensed set."""
+"""A description of each proxy. Any other proxy is a condensed set: a file, or of the zoo."""
 
 PROXY_HELP = (
     f"{', '.join(METHODS)}: a few images per class. early-stopping: all images, briefly. "
     "whole: all images, trained for long; the ground truth. parameters: no training, ranks by "
-    "size. Or the path of a condensed set. The settings below are those of the proxy that is given "
-    "with --help."
+    "size. Or a condensed set: a .safetensors file, a name that `condense zoo` lists, or a .pt "
+    "file of another repository. The settings below are those of the proxy that is given with "
+    "--help."
 )
 
 CHANGING_NOTHING = ("workers", "timeout", "storage", "storage_timeout")
@@ -128,11 +130,15 @@ def check_proxy(proxy: str) -> None:
     """Check that the proxy exists.
 
     Raises:
-        UserError: it is neither a known name nor a file.
+        UserError: it is neither a known name nor a file, nor a set of the zoo.
     """
     path = Path(proxy)
-    if proxy not in PROXIES and not exists(path) and path.suffix != ".safetensors":
-        known = [*PROXIES, "the path of a condensed set"]
+    if proxy in PROXIES or path.suffix in SET_SUFFIXES or exists(path):
+        return
+    from condense import zoo_names  # imports torch
+
+    if proxy not in zoo_names():
+        known = [*PROXIES, "the path of a condensed set", "a name that `condense zoo` lists"]
         raise unknown("proxy", proxy, known)
 
 

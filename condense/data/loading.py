@@ -102,6 +102,29 @@ def source_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def images_of(
+    provenance: Mapping[str, Any],
+    dataset: str | None = None,
+    size: int | None = None,
+    fit: Fit = "crop",
+) -> tuple[str | None, int | None, Fit]:
+    """`dataset`, `size` and `fit` as for `load`: those of the user, else those of a set.
+
+    Args:
+        provenance: of the set; it may come from a damaged file.
+        dataset: of the user; None: the images that the set was made from.
+        size: of the user; None: that of the images of the set, which then also gives `fit`.
+        fit: of the user.
+
+    Returns:
+        The same; the data set is None if neither says it.
+    """
+    source = source_of(provenance)
+    if size is None and "size" in source:
+        size, fit = source["size"], source.get("fit", fit)
+    return dataset or source.get("path") or provenance.get("dataset"), size, fit
+
+
 def available(name_or_path: str | Path, root: Path | None = None) -> bool:
     """Whether `load` needs no network for this dataset: it is embedded, or on disk.
 

@@ -58,7 +58,19 @@ def provenance_section(config: Mapping[str, Any]) -> Section:
 
 def flag(name: str) -> str:
     """The name of a setting as a flag is written, without its dashes in front."""
-    return name.removeprefix("settings.").removeprefix("eeil.").replace("_", "-")
+    if name.startswith(("settings.", "eeil.")):  # the command line omits the names of all groups
+        name = name.rpartition(".")[2]
+    return name.replace("_", "-")
+
+
+def common_flags(common: Mapping[str, Any]) -> list[str]:
+    """The settings of every command that another command for the same images needs, as flags.
+
+    Args:
+        common: the content of `settings.common` in config.json.
+    """
+    names = ("preset",) if common["size"] is None else ("preset", "size", "fit")
+    return as_flags([(name, None, common[name]) for name in names])
 
 
 def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
@@ -69,8 +81,8 @@ def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
             flags.append(f"--{'' if value else 'no-'}{flag(name)}")
         else:
             several = isinstance(value, (list, tuple))
-            values = " ".join(shlex.quote(str(each)) for each in (value if several else [value]))
-            flags.append(f"--{flag(name)} {values}".rstrip())
+            values = [_as_argument(each) for each in (value if several else [value])]
+            flags.append(" ".join([f"--{flag(name)}", *values]))
     return flags
 
 
@@ -83,6 +95,10 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return " ".join(map(str, value)) or "none"
     return str(value)
+
+
+def _as_argument(value: object) -> str:
+    return shlex.quote(shown(value) if isinstance(value, Path) else str(value))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -57,7 +57,13 @@ def load_named(name: str) -> CondensedSet:
 
 def file_of(path: Path) -> Path:
     """The file of a condensed set: `path` itself, or if that is a name of `zoo_names`, its file."""
-    return path if path.exists() or str(path) not in zoo_names() else HERE / f"{path}.safetensors"
+    named = str(path) in zoo_names() and not path.exists()
+    return HERE / f"{path}.safetensors" if named else path
+
+
+def name_of(path: Path) -> str:
+    """What `file_of` finds the file by: the name of a set of the package, else the path itself."""
+    return path.stem if path.parent == HERE else str(path)
 
 
 def find(key: str, method: str, ipc: int) -> CondensedSet | None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from condense.runs.html_report import Table
-from condense.runs.report_sections import as_flags, provenance_section, settings_section, shown
+from condense.runs.report_sections import (
+    as_flags,
+    common_flags,
+    provenance_section,
+    settings_section,
+    shown,
+)
 
 CONFIG = {
     "command": "python -m x",
@@ -48,10 +54,17 @@ def test_settings_as_flags_and_as_text() -> None:
         ("steps", 5, None),
         ("dsa_strategy", (), ("color", "crop")),
         ("stream", "", "a b.npz"),
+        ("eeil.network.width", 128, 8),
+        ("condensing.network.width", 128, 8),
+        ("ground_truth", None, Path("a b")),
     ]
     assert as_flags(differing) == [
         *("--no-distill", "--er-ace", "--steps None", "--dsa-strategy color crop"),
-        "--stream 'a b.npz'",
+        *("--stream 'a b.npz'", "--width 8", "--condensing.network.width 8"),
+        f"--ground-truth '{Path('a b').absolute()}'",
     ]
+    common = {"preset": "cpu", "size": None, "fit": "resize", "seed": 1}
+    assert common_flags(common) == ["--preset cpu"]
+    assert common_flags({**common, "size": 8}) == ["--preset cpu", "--size 8", "--fit resize"]
     assert shown(Path("a")) == str(Path("a").absolute())
     assert [shown(value) for value in (None, (), (1, 2))] == ["none", "none", "1 2"]

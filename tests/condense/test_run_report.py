@@ -1,0 +1,101 @@
+"""What report.html of a run and of an evaluation proposes does what it says."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from condense import __main__, condense, load, zoo
+from nas import search
+from tests.helpers.command_lines import parse
+from tests.helpers.pages import code, commands
+
+SMOKE = ("--preset", "smoke", "--quiet", "--no-cache", "--compare", "none")
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules")
+BRIEF = ("--n-trials", "1", "--retraining.networks", "0", "--quiet")
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))
+
+
+def parsed(page: Path, start: str, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The settings of the proposed commands."""
+    return [parse(line, monkeypatch) for line in commands(page, start)]
+
+
+def searched(page: Path, out: str) -> None:
+    """Run the proposed search, of one architecture."""
+    (line,) = commands(page, "python -m nas.search ")
+    search.run([*shlex.split(line)[3:], *BRIEF, "--out", out])
+    assert Path(out, "summary.json").is_file()
+
+
+def test_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its images, and the evaluation, are those of the run."""
+    images = ("--dataset", "digits", "--size", "12", "--fit", "resize")
+    tests = ("num-eval 1", "augment none", "network.width 8", "steps 3", "epoch-eval-train None")
+    flags = [word for test in tests for word in f"--evaluation.{test}".split()]
+    __main__.run([*images, "--method", "random", "--ipc", "2", *flags, *SMOKE, "--out", "one"])
+    monkeypatch.chdir("one")
+    page = Path("report.html")
+    more, both, other = parsed(page, "python -m condense evaluate ", monkeypatch)
+    assert (more.evaluation.num_eval, both.compare) == (20, "both")
+    assert other.evaluation.network.architecture == "resnet18"
+    for settings in (more, both):
+        assert settings.evaluation.network.width == 8
+    for settings in (more, both, other):
+        assert settings.common.preset == "smoke"
+        assert (settings.evaluation.augment, settings.evaluation.steps) == ("none", 3)
+    (settings,) = parsed(page, "python -m nas.search ", monkeypatch)
+    assert (settings.dataset, settings.image_size) == ("digits", 12)
+    assert (settings.common.size, settings.common.fit) == (12, "resize")
+    searched(page, "search")
+    assert len(commands(page, "python -m condense export condensed.safetensors --to")) == 3
+
+
+def test_of_a_set_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its name, also when the run was resumed."""
+    (tmp_path / "zoo").mkdir()
+    monkeypatch.setattr(zoo, "HERE", tmp_path / "zoo")
+    made = condense(load("digits"), "random", ipc=2)
+    made.save(tmp_path / "zoo" / "digits-random-2.safetensors")
+    __main__.evaluate_set(["digits-random-2", "--num-eval", "1", *SMOKE, "--out", "one"])
+    page = Path("one/report.html")
+    before = page.read_bytes()
+    Path("one/summary.json").unlink()
+    __main__.evaluate_set(["--resume", "one", "--quiet"])
+    assert page.read_bytes() == before
+    for settings in parsed(page, "python -m condense e", monkeypatch):
+        assert str(settings.set) == "digits-random-2"
+    *_, other = parsed(page, "python -m condense evaluate ", monkeypatch)
+    assert other.evaluation.network.architecture == "mlp", "8×8 is too small for ResNet-18"
+    found: dict[str, Any] = {}
+    (snippet,) = [block for block in code(page) if block.startswith("from condense import")]
+    exec(snippet, found)
+    assert torch.equal(found["small"].images, made.images)
+    (settings,) = parsed(page, "python -m nas.search ", monkeypatch)
+    assert settings.proxy == "digits-random-2"
+    searched(page, "search")
+
+
+def test_of_a_file_of_another_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what can read it."""
+    made = condense(load("digits"), "random", ipc=2)
+    torch.save({"images": made.images, "labels": made.labels}, "own set.pt")
+    tests = ("own set.pt", "--dataset", "digits", "--num-eval", "1", *SMOKE)
+    __main__.evaluate_set([*tests, "--out", "one"])
+    page = Path("one/report.html")
+    assert not any(block.startswith("from condense import") for block in code(page))
+    assert commands(page, "python -m condense export") == []
+    tested = parsed(page, "python -m condense evaluate ", monkeypatch)
+    assert {(settings.set.name, settings.dataset) for settings in tested} == {
+        ("own set.pt", "digits")
+    }
+    searched(page, "search")

@@ -1,0 +1,40 @@
+"""What report.html of a stream proposes does what it says."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from condense.cli.flags import parse
+from condense.config.serialization import differences, record
+from condense.runs.html_report import Code
+from continual.run import PROG, defaults, spec_of
+from continual.run_report import _next
+from tests.helpers import command_lines
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules")
+STREAM = "a b.npz:classes=2"
+
+
+def test_the_next_runs_are_of_the_same_images_and_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = "--preset smoke --size 12 --fit resize --head task --no-distill --width 8 --factor 2"
+    own = ["--memory", "dm", "--condensing.iterations", "3", "--stream", STREAM]
+    settings = parse(defaults, [*flags.split(), *own], PROG)
+    base = defaults("smoke", "dm", STREAM).on(spec_of(STREAM))
+    differing = differences(settings, base, without=("common", "stream", "memory"))
+    folder: Any = SimpleNamespace(config={"settings": record(settings)})
+    blocks = _next(folder, settings, STREAM, differing)
+    code = "\n".join(block.code for block in blocks if isinstance(block, Code))
+    *others, again = [command_lines.parse(line, monkeypatch) for line in code.splitlines()]
+    assert [other.memory for other in others] == ["random", "herding"]
+    assert (again.seeds, again.condensing) == (3, settings.condensing)
+    for found in (*others, again):
+        assert found.eeil == settings.eeil
+        for name in ("stream", "head", "distill", "storage", "factor"):
+            assert getattr(found, name) == getattr(settings, name)
+        for name in ("preset", "size", "fit"):
+            assert getattr(found.common, name) == getattr(settings.common, name)
