@@ -97,7 +97,8 @@ def test_every_extra_that_is_named_exists(about: metadata.Distribution) -> None:
     named: set[str] = set()
     for path in sources:
         text = path.read_text(encoding="utf-8")
-        named.update(re.findall(rf"{DISTRIBUTION}\[(\w+)\]", text))
+        for several in re.findall(rf"""["`](?:{DISTRIBUTION}|\.)\[([\w,]+)\]["`]""", text):
+            named.update(several.split(","))
         named.update(re.findall(r"""install_extra\(['"](\w+)""", text))
     assert {"hub", "postgres", "dashboard"} <= named <= extras
 

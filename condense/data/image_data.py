@@ -244,7 +244,7 @@ class ImageData:
         Raises:
             UserError: colour images cannot be converted to grey.
         """
-        sides = (size, size) if isinstance(size, int) else size
+        sides = size if isinstance(size, tuple) else (size, size)
         if (channels, *sides) == self.shape:
             return self
         if channels not in (1, 3) or channels < self.shape[0]:
