@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import own_images
 from benchmarks.continual import equal_bytes, split_streams
 from benchmarks.continual.main_job import REPLAYS
 from benchmarks.paper import figure3, frontier, table1, table2, table3, table4, table5
@@ -169,9 +168,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),
-    "own_images": lambda _: own_images.table(read_rows(RESULTS / own_images.FILE)),
     "table1_paper": lambda _: cells_table("table1", table1.cells(), "paper"),
-    "table2_paper": lambda _: cells_table("table2", table2.cells(), "paper"),
     "table1": lambda _: cells_table("table1", table1.cells()),
     "table2": lambda _: cells_table("table2", table2.cells()),
     "table3": lambda _: cells_table("table3", table3.cells()),

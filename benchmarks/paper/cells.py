@@ -141,7 +141,8 @@ def is_papers(row: Row, cell: Cell) -> bool:
 def difference(row: Row, paper: Figure) -> str:
     """Our mean − the paper's; bold if it exceeds the sum of both standard deviations."""
     found, spread = float(row["value"]) - paper[0], paper[1] + float(row["std"] or 0)
-    return f"{found:+.1f}" if abs(found) <= spread else f"**{found:+.1f}**"
+    shown = f"{round(found, 1) + 0.0:+.1f}"  # + 0.0: no minus before a zero
+    return shown if abs(found) <= spread else f"**{shown}**"
 
 
 def markdown(cells: Sequence[Cell], rows: Sequence[Row], preset: str) -> str:
