@@ -169,6 +169,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),
     "table1_paper": lambda _: cells_table("table1", table1.cells(), "paper"),
+    "table2_paper": lambda _: cells_table("table2", table2.cells(), "paper"),
     "table1": lambda _: cells_table("table1", table1.cells()),
     "table2": lambda _: cells_table("table2", table2.cells()),
     "table3": lambda _: cells_table("table3", table3.cells()),
