@@ -40,6 +40,10 @@ class Fields(Protocol):
         """Hard or soft labels."""
 
     @property
+    def hard_labels(self) -> Tensor:
+        """The class of each image."""
+
+    @property
     def targets(self) -> Tensor:
         """The labels for a loss."""
 
@@ -206,17 +210,9 @@ def _orders(sets: Sequence[Fields]) -> list[Tensor]:
     """
     if all(part.labels.ndim == 1 for part in sets):
         return [torch.arange(len(part.labels)) for part in sets]
-    if torch.cat([_hard_labels(part).bincount() for part in sets]).unique().numel() > 1:
+    if torch.cat([part.hard_labels.bincount() for part in sets]).unique().numel() > 1:
         raise ValueError("with soft labels all classes must have the same number of images")
-    return [_hard_labels(part).argsort(stable=True) for part in sets]
-
-
-def _hard_labels(part: Fields) -> Tensor:
-    """The class of each image; a set with soft labels is ordered by class."""
-    if part.labels.ndim == 1:
-        return part.labels
-    classes = len(part.class_names)
-    return torch.arange(classes).repeat_interleave(len(part.labels) // classes)
+    return [part.hard_labels.argsort(stable=True) for part in sets]
 
 
 def _merged_labels(sets: Sequence[Fields], orders: Sequence[Tensor]) -> Tensor:
