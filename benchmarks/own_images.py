@@ -14,7 +14,7 @@ from pathlib import Path
 import tyro
 
 from benchmarks.commands import cores, machine, run_to_the_end
-from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
+from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.report import markdown_table
@@ -54,18 +54,14 @@ def measure(case: Row, folder: Path, runs: Path) -> Row:
         **{name: data[name] for name in ("train", "test", "classes", "sha256")},
         "method": summary["method"],
         "images_per_class": summary["images_per_class"],
-        "accuracies": _joined(summary["accuracies"]),
-        **{name: _joined(summary["baselines"][name]["accuracies"]) for name in BASELINES},
+        "accuracies": as_cell(summary["accuracies"]),
+        **{name: as_cell(summary["baselines"][name]["accuracies"]) for name in BASELINES},
         "seconds": summary["seconds"],
         "command": f"python -m condense run --dataset {case['images']} {' '.join(flags)}",
         "version": config["version"],
         "commit": config["commit"],
         **machine(threads),
     }
-
-
-def _joined(accuracies: Iterable[float]) -> str:
-    return " ".join(f"{100 * value:.2f}" for value in accuracies)
 
 
 def table(rows: Iterable[Row]) -> str:

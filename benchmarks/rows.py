@@ -51,6 +51,11 @@ def measure_missing(
             write_rows(path, [*rows, measure(case)])
 
 
+def as_cell(accuracies: Iterable[float]) -> str:
+    """Accuracies from 0 to 1 as a cell with several numbers, in per cent."""
+    return " ".join(f"{100 * value:.2f}" for value in accuracies)
+
+
 def spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation (n − 1) with one decimal; one value: the mean; none: empty."""
     if not values:

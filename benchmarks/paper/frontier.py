@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.paper.frontier_figure import draw
-from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
+from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -144,7 +144,7 @@ def measure(settings: Frontier, case: Row) -> Row:
         "images_per_class": small.ipc,
         "bytes": small.bytes,
         "cpu_seconds": f"{seconds:.1f}",
-        "accuracies": " ".join(f"{100 * value:.2f}" for value in accuracy.values),
+        "accuracies": as_cell(accuracy.values),
         "images": data.fingerprint(),
         **provenance(),
         **machine(1),
