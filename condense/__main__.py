@@ -22,7 +22,7 @@ from condense.config.presets import preset as preset_of
 from condense.config.serialization import differences
 from condense.errors import UserError
 from condense.export.command import export_set
-from condense.methods.registry import AUTO, METHODS, method_named
+from condense.methods.registry import AUTO, CHOOSERS, METHODS, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
 from condense.runs.io import is_file, plain
@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
 PROG = "python -m condense"
 METHOD_HELP = (
-    f"auto, {', '.join(METHODS)}; `{PROG} methods` describes them. auto is dm where few images fit "
-    "into the bytes, else herding. Default: auto in the cpu preset, else dsa. The settings below "
-    "are those of the method that is given with --help."
+    f"{', '.join([*METHODS, *CHOOSERS])}; `{PROG} methods` describes them. Default: auto in the "
+    "cpu preset, else dsa. The settings below are those of the method that is given with --help."
 )
 
 
@@ -241,7 +240,8 @@ def show(argv: list[str]) -> None:
 def methods(argv: list[str]) -> None:
     """List the methods."""
     read_flags(Methods, argv, f"{PROG} methods")
-    about = ((name, f"{method.summary} ({method.source})") for name, method in METHODS.items())
+    known = {**METHODS, **CHOOSERS}.items()
+    about = ((name, f"{method.summary} ({method.source})") for name, method in known)
     print(text_table(about))
 
 

@@ -14,7 +14,7 @@ from condense.data.image_data import ImageData
 from condense.data.loading import as_image_data
 from condense.distribution import version
 from condense.errors import UserError
-from condense.methods.registry import AUTO, method_named
+from condense.methods.registry import CHOOSERS, method_named
 from condense.methods.short_classes import with_short_classes
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
@@ -39,7 +39,7 @@ def condense(
     Args:
         data: the images, or what `load` takes; the computation runs on their device.
         method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
-            images fit into the bytes, else herding.
+            images fit into the bytes, else herding. whole keeps all training images.
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.
@@ -63,7 +63,7 @@ def condense(
     if settings is None:
         settings = entry.preset(preset_for(data.device.type, preset), **changes)
     entry.check(settings)
-    if method == AUTO:
+    if method in CHOOSERS:
         method, settings = entry.implementation()(data, settings)
 
     settings = replace(settings, network=settings.network.for_images(data.shape))

@@ -23,7 +23,7 @@ from condense import (
     preset_for,
     read_codec,
 )
-from continual.settings import check_condensing, condensing_preset
+from continual.settings import check_condensing, condensing_preset, memory_method
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
 from continual.streams import TaskImages
@@ -82,7 +82,7 @@ class CondensedBuffer(RehearsalBuffer):
         super().__init__(max_size, **rest)
         self.method = method
         # An unknown method raises here, before the first experience is trained on.
-        soft_labels = method_named(method).soft_labels(settings)
+        soft_labels = memory_method(method).soft_labels(settings)
         self.store_logits = self.store_logits and not soft_labels
         self.settings = check_condensing(settings, self.storage, self.factor)
         self.checkpointers = checkpointers

@@ -15,6 +15,7 @@ import tyro
 from condense import (
     METHODS,
     GradientMatching,
+    Method,
     Network,
     UserError,
     at_least,
@@ -24,6 +25,7 @@ from condense import (
 )
 from condense.cli.common import Common
 from condense.config.network import LEAST_DEPTH
+from condense.methods.registry import WHOLE
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ def condensing_preset(
         matching: changes of the gradient matching settings in the cpu preset.
         storage: of the buffer.
     """
-    method = method_named(memory)
+    method = memory_method(memory)
     if storage != "pixels":
         few = method.settings is GradientMatching and preset == "cpu"
         changes = FEW_ITERATIONS if few else {}
@@ -193,6 +195,17 @@ def condensing_preset(
         return settings
     depth = max(1, (settings.network.depth or LEAST_DEPTH) - (factor.bit_length() - 1))
     return replace(settings, network=replace(settings.network, depth=depth))
+
+
+def memory_method(name: str) -> Method:
+    """The method with this name.
+
+    Raises:
+        UserError: there is none, or its sets are not of the size of a memory.
+    """
+    if name == WHOLE:
+        raise UserError("whole keeps all training images, a memory some: choose another --memory")
+    return method_named(name)
 
 
 def check_condensing(settings: Any, storage: Storage, factor: int) -> Any:
@@ -328,7 +341,7 @@ class ContinualConfig:
         at_least(1, self, "images_per_class", "memory_size", "factor", "seeds")
         if self.condensing is None:
             return
-        method_named(self.memory).check(self.condensing)
+        memory_method(self.memory).check(self.condensing)
         if self.condensing.ipc != type(self.condensing)().ipc:
             raise UserError("give the memory's size by --images-per-class, not --condensing.ipc")
         check_condensing(self.condensing, self.storage, self.factor)

@@ -43,6 +43,8 @@ class Cells:
     """Condensed sets per cell, with seeds 0, 1, …; the paper uses 5."""
     networks: int | None = None
     """New networks per set. None: 5 at the cpu preset, 20 at the paper preset, as in the paper."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks that condense. Sets are tested in float32."""
     runs: Path = Path("runs/tables")
     """Parent folder of the run folders."""
     show: bool = False
@@ -68,6 +70,8 @@ class Cell:
     that the paper took from the authors of other methods."""
     drawn: bool = False
     """Whether the set is drawn at random, so that a part of the training images will do."""
+    note: str = ""
+    """What differs from the paper, for the table."""
 
     @property
     def name(self) -> str:
@@ -86,6 +90,8 @@ def flags_of(cell: Cell, settings: Cells) -> list[str]:
     flags += ["--preset", settings.preset, "--device", settings.device]
     if settings.networks:
         flags += ["--evaluation.num-eval", str(settings.networks)]
+    if settings.precision != "float32":
+        flags += ["--precision", settings.precision]
     return flags + as_published(settings.preset, but=flags)
 
 
@@ -95,7 +101,8 @@ def measure(table: str, cell: Cell, settings: Cells) -> Row:
     flags = flags_of(cell, settings)
     for seed in range(settings.sets):
         tested = f"-n{settings.networks}" if settings.networks else ""
-        out = settings.runs / table / settings.preset / f"{cell.name}{tested}-s{seed}"
+        kind = f"-{settings.precision}" if settings.precision != "float32" else ""
+        out = settings.runs / table / settings.preset / f"{cell.name}{tested}{kind}-s{seed}"
         seeded = [*flags, "--seed", str(seed)]
         found.append(run_to_the_end(["condense", "run"], seeded, out, threads))
     configs, summaries = zip(*found, strict=True)
@@ -158,6 +165,8 @@ def shown(cell: Cell, row: Row | None) -> list[str]:
     if row:
         spread = f" ± {float(row['std']):.1f}" if row["std"] else ""
         scale = "as in the paper" if is_papers(row, cell) else f"reduced ({row['preset']})"
+        scale = cell.note or scale
+        scale += ", condensed in bfloat16" if "--precision bfloat16" in row["command"] else ""
         ours, measured = f"{float(row['value']):.1f}{spread}", f"n = {row['n']}, {scale}"
         if cell.paper and is_papers(row, cell):
             against = difference(row, cell.paper)

@@ -1,10 +1,10 @@
-"""The method `auto`: the best measured one for the number of images that fit."""
+"""Names that stand for another method, which depends on the images: `auto` and `whole`."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from condense.config.methods import MethodSettings
+from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
 from condense.methods.registry import METHODS
 from condense.storage.capacity import images_per_class
@@ -14,8 +14,8 @@ FEW = 200
 herding with 50 and 158 images per class, and not with 535 (docs/results.md)."""
 
 
-def select_method(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
-    """Name and settings of the method: `dm` for few images per class, else `herding`.
+def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
+    """`auto`: name and settings of `dm` for few images per class, else `herding`.
 
     Args:
         data: the images.
@@ -27,3 +27,13 @@ def select_method(data: ImageData, settings: MethodSettings) -> tuple[str, Metho
     name = "dm" if images_per_class(data, settings) <= FEW else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)
+
+
+def whole_split(data: ImageData, settings: Coreset) -> tuple[str, Coreset]:
+    """`whole`: as many random images as the largest class has, so all; smaller classes keep theirs.
+
+    Args:
+        data: the images.
+        settings: how they are stored.
+    """
+    return "random", replace(settings, ipc=int(data.y_train.bincount().max()))

@@ -171,23 +171,35 @@ METHODS: dict[str, Method] = {
 AUTO = "auto"
 """Chooses `dm` or `herding`."""
 
-_AUTO = Method(
-    "dm where few images fit into the bytes, else herding",
-    "measured, docs/results.md",
-    MethodSettings,
-    "condense.methods.automatic:select_method",
-)
-"""Its function returns the name and the settings of another method."""
+WHOLE = "whole"
+"""Keeps all training images."""
+
+CHOOSERS: dict[str, Method] = {
+    AUTO: Method(
+        "dm where few images fit into the bytes, else herding",
+        "measured, docs/results.md",
+        MethodSettings,
+        "condense.methods.automatic:few_or_many",
+    ),
+    WHOLE: Method(
+        "all training images, whatever --ipc says",
+        "the upper bound",
+        Coreset,
+        "condense.methods.automatic:whole_split",
+        {"storage": "pixels", "short_classes": "keep"},
+    ),
+}
+"""Names that stand for another method: their functions are called with (data, settings), and
+return its name and its settings."""
 
 
 def method_named(name: str) -> Method:
-    """The method with this name, also `auto`.
+    """The method with this name, also `auto` and `whole`.
 
     Raises:
         UserError: there is no such method.
     """
-    if name == AUTO:
-        return _AUTO
-    if name not in METHODS:
+    found = METHODS.get(name) or CHOOSERS.get(name)
+    if found is None:
         raise unknown("method", name, METHODS)
-    return METHODS[name]
+    return found

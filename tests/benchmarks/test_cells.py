@@ -19,7 +19,7 @@ from condense.cli.flags import parse
 from tests.helpers.processes import ROOT
 
 TABLES = {
-    "table1": (table1, 108),
+    "table1": (table1, 111),
     "table2": (table2, 10),
     "table3": (table3, 36),
     "table4": (table4, 56),
@@ -31,7 +31,7 @@ CELL = Cell({"ipc": 1, "method": "dsa"}, ["--ipc", "1"], (88.7, 0.6), dataset="m
 def measured(**changes: object) -> dict[str, str]:
     row = {
         "ipc": 1, "method": "dsa", "value": 88.0, "std": 0.5, "n": 100, "sets": 5,
-        "preset": "paper", "train": 60000,
+        "preset": "paper", "train": 60000, "command": "python -m condense run --preset paper",
     }  # fmt: skip
     return {key: str(value) for key, value in {**row, **changes}.items()}
 
@@ -99,6 +99,17 @@ def test_only_what_is_measured_as_in_the_paper_is_compared_with_it() -> None:
     assert outside.endswith("| 88.7 ± 0.6 | **+1.3** |")
     empty = markdown([CELL], [reduced], "paper").splitlines()[-1]
     assert empty == "| 1 | dsa |  |  | 88.7 ± 0.6 |  |"
+
+
+def test_a_cell_says_its_epochs_and_the_precision_of_its_condensation() -> None:
+    row = measured(command="python -m condense run --preset paper --precision bfloat16")
+    assert "| n = 100, as in the paper, condensed in bfloat16 |" in markdown([CELL], [row], "paper")
+    short = replace(CELL, note="5 epochs")
+    assert "| n = 100, 5 epochs |" in markdown([short], [measured()], "paper")
+    flags = cells.flags_of(CELL, cells.Cells(preset="paper", precision="bfloat16"))
+    asked = parse(_run_defaults, flags, "test")
+    assert asked.settings.network.precision == "bfloat16"
+    assert asked.evaluation.network.precision == "float32"
 
 
 def test_the_row_of_the_most_sets_counts() -> None:

@@ -21,7 +21,7 @@ from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import Network
 from condense.config.presets import preset
-from condense.methods.registry import METHODS
+from condense.methods.registry import CHOOSERS, METHODS
 from condense.runs.run_dir import Interrupted
 from condense.zoo import load_condensed
 from tests.helpers.browser import check_page
@@ -73,7 +73,7 @@ def test_run_evaluate_show(command, tmp_path):
     assert "method    dsa" in shown.stdout
     assert (tmp_path / "grid.png").read_bytes().startswith(b"\x89PNG")
     listed = command("condense", "methods").stdout
-    assert [line.split()[0] for line in listed.splitlines()] == list(METHODS)
+    assert [line.split()[0] for line in listed.splitlines()] == [*METHODS, *CHOOSERS]
 
 
 def test_the_same_command_twice_gives_the_same_bytes(command, tmp_path):
