@@ -56,8 +56,9 @@ def as_cell(accuracies: Iterable[float]) -> str:
     return " ".join(f"{100 * value:.2f}" for value in accuracies)
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation (n − 1) with one decimal; one value: the mean; none: empty."""
+def spread(values: Sequence[float], digits: int = 1) -> str:
+    """Mean ± standard deviation (n − 1); one value: the mean; none: empty."""
     if not values:
         return ""
-    return f"{fmean(values):.1f}" + (f" ± {stdev(values):.1f}" if len(values) > 1 else "")
+    error = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{fmean(values):.{digits}f}{error}"

@@ -35,7 +35,8 @@ NUMBERS = {
     "split_exploration.csv": "factor images_per_class seed T1 T2 T3 T4 T5 seconds threads",
     "split_streams.csv": "images_per_class seed final_average forgetting memory_images "
     "memory_bytes seconds threads",
-    "table1.csv": f"ipc {CELL}",
+    "ranks.csv": "width processes threads",
+    "table1.csv": CELL,
     "table2.csv": f"ipc {CELL}",
     "table3.csv": CELL,
     "table4.csv": CELL,
@@ -52,6 +53,7 @@ NUMBERS = {
 LISTS = {
     "busy.csv": "seconds",
     "frontier.csv": "accuracies",
+    "ranks.csv": "seconds",
     "split_streams.csv": "accuracies",
     "time_to_accuracy.csv": "accuracies",
 }

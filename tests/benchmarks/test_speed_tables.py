@@ -1,5 +1,6 @@
 """How quick the engine is, as tables."""
 
+from benchmarks.speed import ranks
 from benchmarks.speed.problem import Speed
 from benchmarks.speed.tables import (
     MACHINE,
@@ -58,6 +59,15 @@ def test_rows_with_the_same_settings_are_one_line():
         f"| mnist, 1, K = 1 | 100.0 (1.0) | 40.0 (2.5) {empty} not in 120.0 |  |  |",
         f"| mnist, 1, K = 2 |  | 50.0 (2.0) {empty}  |  |  |",
     ]
+
+
+def test_the_speedup_of_two_processes_is_paired_by_round():
+    rows = [
+        {"command": "c", "width": "8", "processes": processes, "seconds": seconds}
+        for processes, seconds in (("1", "10.0 30.0"), ("2", "5.0 20.0"))
+    ]
+    shown = "| 8 | 20.0 ± 14.1 | 12.5 ± 10.6 | 1.75 ± 0.35 (n = 2) |"
+    assert ranks.table(rows).splitlines()[2] == shown
 
 
 def test_a_busy_machine_has_a_column_for_each_condition():
