@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,13 @@ def as_published(preset: str, but: Sequence[str] = ()) -> list[str]:
 def run_to_the_end(
     command: Sequence[str], flags: Sequence[str], out: Path, threads: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Run `python -m COMMAND FLAGS --out OUT`, or resume the run in that folder.
+    """Run `python -m COMMAND FLAGS`, or resume that run.
 
     Args:
         command: the module, and its sub-command if it has one.
         flags: the command's flags.
-        out: the run folder; a finished run is read, not run again.
+        out: the run folder, without a hash of the flags that is added to its name, so that other
+            flags are another run. A finished run is read, not run again.
         threads: PyTorch's number of threads.
 
     Returns:
@@ -54,6 +56,7 @@ def run_to_the_end(
     Raises:
         UserError: the command fails.
     """
+    out = out.with_name(f"{out.name}-{sha256(' '.join(flags).encode()).hexdigest()[:8]}")
     if not (out / SUMMARY).exists():
         resume = (out / CONFIG).exists()
         condensing = list(command) == ["condense", "run"] and "--compare" not in flags

@@ -100,9 +100,7 @@ def measure(table: str, cell: Cell, settings: Cells) -> Row:
     found, threads = [], cores()
     flags = flags_of(cell, settings)
     for seed in range(settings.sets):
-        tested = f"-n{settings.networks}" if settings.networks else ""
-        kind = f"-{settings.precision}" if settings.precision != "float32" else ""
-        out = settings.runs / table / settings.preset / f"{cell.name}{tested}{kind}-s{seed}"
+        out = settings.runs / table / settings.preset / f"{cell.name}-s{seed}"
         seeded = [*flags, "--seed", str(seed)]
         found.append(run_to_the_end(["condense", "run"], seeded, out, threads))
     configs, summaries = zip(*found, strict=True)

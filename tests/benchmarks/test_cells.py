@@ -176,6 +176,16 @@ def test_a_table_as_a_user_fills_it(
     assert 5 < float(row["value"]) < 100
     assert (row["n"], row["train"], row["seeds"]) == ("2", "1438", "0-0")
     assert "n = 2, reduced (smoke)" in capsys.readouterr().out
+    (first,) = (tmp_path / "runs" / "mine" / "smoke").iterdir()
+    started = (first / "summary.json").stat().st_mtime_ns
+
+    # Other flags are another run; a finished one is read.
+    cells.fill("mine", [cell], OneAxis(preset="smoke", runs=tmp_path / "runs", networks=3))
+    (tmp_path / "results" / "mine.csv").unlink()
+    cells.fill("mine", [cell], OneAxis(preset="smoke", runs=tmp_path / "runs"))
+    assert read_rows(tmp_path / "results" / "mine.csv") == [row]
+    assert len(list(first.parent.iterdir())) == 2
+    assert (first / "summary.json").stat().st_mtime_ns == started
 
 
 def test_the_command_as_a_user_runs_it(command) -> None:
