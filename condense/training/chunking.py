@@ -1,7 +1,7 @@
 """Memory of forward and backward passes, and the chunk sizes that follow from it.
 
-For a set of any size, the memory kept for the backward pass is bounded by `limit`: the work is
-split into chunks that fit. A chunk has at least one image.
+For a set of any size, the memory that a thread keeps for the backward pass is bounded by `limit`:
+the work is split into chunks that fit. A chunk has at least one image.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from condense.models.layers import Shape
 from condense.training.loop import CHUNK_SIZE
 from condense.training.ranks import world_size
 
-CPU_BYTES = 4 << 30
-"""Maximum memory for a backward pass on a CPU."""
+CPU_BYTES = 1 << 30
+"""Maximum memory for a backward pass on a CPU, in each thread."""
 
 ACCELERATOR_BYTES = 5 << 30
 """Maximum memory for a backward pass on a GPU."""

@@ -9,6 +9,7 @@ by one thread, its size does not depend on the number of threads, and results ar
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,7 +19,11 @@ from typing import TypeVar
 
 import torch
 
+from condense.system.memory import available_memory
 from condense.training.ranks import divided, share
+
+THREAD_BYTES = 2 << 30
+"""Memory for a thread: a chunk of `chunking.CPU_BYTES`, and as much for its gradients."""
 
 ChunkT = TypeVar("ChunkT")
 ResultT = TypeVar("ResultT")
@@ -31,8 +36,9 @@ _pool: ContextVar[tuple[ThreadPoolExecutor, int] | None] = ContextVar("pool", de
 def worker_threads(device: torch.device) -> Iterator[None]:
     """In this block `map_chunks` uses PyTorch's number of threads, and each operation uses one.
 
-    `torch.set_num_threads` and `$OMP_NUM_THREADS` set that number, as always in PyTorch. A nested
-    block, a single thread, or a device other than the CPU changes nothing.
+    `torch.set_num_threads` and `$OMP_NUM_THREADS` set that number, as always in PyTorch. There are
+    no more threads than have `THREAD_BYTES` of free memory each. A nested block, a single thread,
+    or a device other than the CPU changes nothing.
     """
     threads = torch.get_num_threads()
     with divided(device):
@@ -41,7 +47,8 @@ def worker_threads(device: torch.device) -> Iterator[None]:
             return
         torch.set_num_threads(1)
         # New threads would start with OpenMP's default, not with the number just set.
-        pool = ThreadPoolExecutor(threads, "chunks", initializer=lambda: torch.set_num_threads(1))
+        workers = min(threads, _fitting_threads())
+        pool = ThreadPoolExecutor(workers, "chunks", initializer=lambda: torch.set_num_threads(1))
         token = _pool.set((pool, threads))
         try:
             yield
@@ -49,6 +56,11 @@ def worker_threads(device: torch.device) -> Iterator[None]:
             _pool.reset(token)
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(threads)
+
+
+def _fitting_threads() -> int:
+    free = available_memory()
+    return max(1, free // THREAD_BYTES) if free is not None else sys.maxsize
 
 
 @contextmanager

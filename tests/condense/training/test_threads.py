@@ -13,10 +13,15 @@ from condense.data.image_data import ImageData
 from condense.evaluation import evaluate
 from condense.methods.registry import method_named
 from condense.training import chunking
+from condense.training import threads as threads_module
 from condense.training.threads import map_chunks, shared_operations, worker_threads
 from tests.helpers.images import blobs
 
 CPU = torch.device("cpu")
+
+
+def _name() -> str:
+    return threading.current_thread().name
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +44,18 @@ def test_several_threads_compute_at_once() -> None:
     together = threading.Barrier(3)  # broken, so that the test fails, where one waits alone
     with worker_threads(CPU):
         assert sorted(map_chunks(lambda _: together.wait(600), range(3))) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("free", "workers"), [(7 << 30, 3), (5 << 30, 2), (1 << 20, 1), (None, 3)])
+def test_no_more_threads_than_fit_into_memory(
+    free: int | None, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads_module, "available_memory", lambda: free)
+    together = threading.Barrier(workers)
+    with worker_threads(CPU):
+        found = set(map_chunks(lambda _: (together.wait(600), _name())[1], range(6 * workers)))
+    assert len(found) == workers
+    assert torch.get_num_threads() == 3
 
 
 def test_on_one_thread_or_another_device_nothing_changes() -> None:
