@@ -13,7 +13,7 @@ import tyro
 from condense.cli.app import dispatch, main
 from condense.cli.common import Common
 from condense.cli.flags import parse, read_flags
-from condense.cli.images import load_images
+from condense.cli.images import hash_of_init, load_images
 from condense.cli.ranks import as_rank
 from condense.cli.run import open_run
 from condense.config.evaluation import Compare, Evaluation
@@ -128,7 +128,7 @@ def _run(settings: Run) -> None:
     if world_size() > data.classes:
         note(f"{world_size()} processes: with {data.classes} classes the others match nothing")
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
-    about = {"device": str(data.device), "data": data.describe()}
+    about = {"device": str(data.device), "data": data.describe(), **hash_of_init(settings.settings)}
     with open_run(f"{PROG} run", settings, what, **about) as folder:
         condensed, seconds, from_cache = _condensed(folder, settings, data)
         condensed.grid(folder.path / "condensed.png")

@@ -39,7 +39,8 @@ def condense(
     Args:
         data: the images, or what `load` takes; the computation runs on their device.
         method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
-            images fit into the bytes, else herding. whole keeps all training images.
+            images fit into the bytes, else herding, with the settings of the cpu preset. whole
+            keeps all training images.
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.
@@ -118,12 +119,13 @@ def _condense(
         raise UserError("diverged: the images are not finite; use lower learning rates")
     if settings.labels == "soft":
         made = with_soft_labels(made, data, settings, seed, cache)
-    return made.with_provenance(
-        fingerprint=data.fingerprint(),
-        method=method,
-        ipc=settings.ipc,
-        network=str(settings.network),
-        seed=seed,
-        settings=plain(dataclasses.asdict(settings)),
-        version=version(),
-    )
+    about = {
+        "fingerprint": data.fingerprint(),
+        "method": method,
+        "ipc": settings.ipc,
+        "network": str(settings.network),
+        "seed": seed,
+        "settings": dataclasses.asdict(settings),
+        "version": version(),
+    }
+    return made.with_provenance(**plain(about))

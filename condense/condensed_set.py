@@ -249,7 +249,15 @@ class CondensedSet:
         return picture
 
     def save(self, path: Path | str) -> None:
-        """Write the set as one safetensors file, atomically."""
+        """Write the set as one safetensors file, atomically.
+
+        Images other than those of `stored`, as after `dataclasses.replace`, are written as float32.
+        """
+        stored = self.stored
+        if stored and not torch.allclose(
+            stored.decode(self.mean, self.std), self.images, atol=1e-3
+        ):
+            stored = None
         metadata = {
             "format": FORMAT,
             "mean": json.dumps(self.mean),
@@ -258,11 +266,11 @@ class CondensedSet:
             "class_names": json.dumps(self.class_names, ensure_ascii=False),
             "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
         }
-        if self.stored is None:
+        if stored is None:
             tensors = {"images": self.images, "labels": self.labels}
         else:
-            tensors = {**self.stored.tensors, "labels": self.labels}
-            metadata.update(self.stored.metadata)
+            tensors = {**stored.tensors, "labels": self.labels}
+            metadata.update(stored.metadata)
         if self.distill_lrs is not None:
             tensors["distill_lrs"] = self.distill_lrs
         write_tensors(path, tensors, metadata)

@@ -56,10 +56,15 @@ class Accuracy:
         """The sample standard deviation (n − 1); 0 for one network."""
         return stdev(self.values) if len(self.values) > 1 else 0.0
 
+    @property
+    def figure(self) -> str:
+        """The mean in per cent, of several networks with the standard deviation."""
+        return per_cent(self.mean, self.std if len(self.values) > 1 else None)
+
     def __str__(self) -> str:
         if not self.values:
             return "not tested"
-        return f"{per_cent(self.mean, self.std)} (n = {len(self.values)})"
+        return f"{self.figure} (n = {len(self.values)})"
 
 
 def evaluate(

@@ -166,9 +166,7 @@ def _report(
     return Report(
         title=_title(condensed),
         command=folder.config["command"],
-        figure=per_cent(accuracy.mean, accuracy.std)
-        if accuracy
-        else f"{len(condensed.images)} images",
+        figure=accuracy.figure if accuracy else f"{len(condensed.images)} images",
         about=_protocol(evaluation, condensed, accuracy),
         bars=_bars(condensed, tested) if accuracy else (),
         note=_note(condensed, tested) if accuracy else "",
@@ -196,11 +194,8 @@ def _bars(condensed: CondensedSet, tested: Tested) -> list[Bar]:
     ours, chance = tested.accuracy, 1 / condensed.classes
     baselines = tested.baselines.items()
     return [
-        Bar("this set", ours.mean, per_cent(ours.mean, ours.std), main=True),
-        *(
-            Bar(_named(name), found.mean, per_cent(found.mean, found.std))
-            for name, found in baselines
-        ),
+        Bar("this set", ours.mean, ours.figure, main=True),
+        *(Bar(_named(name), found.mean, found.figure) for name, found in baselines),
         Bar("guessing", chance, per_cent(chance)),
     ]
 

@@ -134,6 +134,12 @@ def row_of(cell: Cell, rows: Iterable[Row], preset: str) -> Row | None:
     return max(mine, key=lambda row: int(row["sets"]), default=None)
 
 
+def precision_of(row: Row) -> str:
+    """Of the networks that condensed."""
+    _, found, value = row["command"].partition(" --precision ")
+    return value.split()[0] if found else "float32"
+
+
 def is_papers(row: Row, cell: Cell) -> bool:
     """Whether a row was measured as in the paper, so that the two may be compared.
 
@@ -163,8 +169,10 @@ def shown(cell: Cell, row: Row | None) -> list[str]:
     if row:
         spread = f" ± {float(row['std']):.1f}" if row["std"] else ""
         scale = "as in the paper" if is_papers(row, cell) else f"reduced ({row['preset']})"
-        scale = cell.note or scale
-        scale += ", condensed in bfloat16" if "--precision bfloat16" in row["command"] else ""
+        if cell.note and row["preset"] == "paper":
+            scale = cell.note
+        if precision_of(row) != "float32":
+            scale += f", condensed in {precision_of(row)}"
         ours, measured = f"{float(row['value']):.1f}{spread}", f"n = {row['n']}, {scale}"
         if cell.paper and is_papers(row, cell):
             against = difference(row, cell.paper)
@@ -197,7 +205,8 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
     if rows and not {*cells[0].axes, "preset", "sets"} <= rows[0].keys():
         raise UserError(f"{path} is damaged: repair or remove it")
     for cell in [] if settings.show else wanted:
-        before = row_of(cell, rows, settings.preset)
+        mine = [row for row in rows if precision_of(row) == settings.precision]
+        before = row_of(cell, mine, settings.preset)
         if before and _suffices(before, settings):
             continue
         rows = [row for row in rows if row is not before]

@@ -88,10 +88,11 @@ HERDING_FEATURES = ("--width", "32", "--steps", "200")
 steps were no better for 535 stored images per class (`frontier.csv`)."""
 
 WHOLE_FLAGS = (
+    "--storage", "pixels",
     "--evaluation.num-eval", "1", "--evaluation.batch-size", "100", "--evaluation.lr", "0.05",
     "--evaluation.lr-schedule", "cosine", "--evaluation.network.precision", "bfloat16",
 )  # fmt: skip
-"""A short schedule: the learning rate falls along half a cosine."""
+"""A short schedule: the learning rate falls along half a cosine. With DSA's augmentation."""
 
 KIP_NETWORK = ("--evaluation.network.architecture", "fc1", "--evaluation.network.width", "1024")
 KIP_STEPS_ON_MNIST = ("--lr-img", "0.01")
@@ -137,7 +138,9 @@ def cells() -> Iterator[Cell]:
     for dataset, (paper, epochs) in WHOLE.items():
         axes = {"dataset": dataset, "ipc": "all", "method": "whole"}
         flags = ["--method", "whole", "--evaluation.epoch-eval-train", str(epochs), *WHOLE_FLAGS]
-        yield Cell(axes, flags, paper, dataset=dataset, note=f"{epochs} epochs, bfloat16")
+        yield Cell(
+            axes, flags, paper, dataset=dataset, note=f"{epochs} epochs with augmentation, bfloat16"
+        )
 
 
 if __name__ == "__main__":

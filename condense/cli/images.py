@@ -1,13 +1,17 @@
-"""The images of a command."""
+"""The images of a command, and the set to start from."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from typing import TYPE_CHECKING
 
 from condense.cli.common import Common
 from condense.cli.device import choose_device
+from condense.config.methods import LearnedImages, MethodSettings
 from condense.runs.cache import Cache
+from condense.runs.io import is_file
+from condense.runs.paths import user_path
 from condense.runs.progress import Progress
 
 if TYPE_CHECKING:
@@ -39,3 +43,16 @@ def load_images(dataset: str, common: Common) -> ImageData:
 def reading_bar(common: Common) -> Progress:
     """The progress bar of the images of a folder; in a log file it would say little."""
     return Progress("reading images", quiet=common.quiet or not sys.stderr.isatty())
+
+
+def hash_of_init(settings: MethodSettings) -> dict[str, str]:
+    """SHA-256 (hex) of the set of `--init`, by name for a run folder, so that the run does not go
+    on from another set; empty without one. Condensing says what is wrong with another path.
+
+    Raises:
+        UserError: as `user_path`.
+    """
+    if not (isinstance(settings, LearnedImages) and settings.reads_files):
+        return {}
+    path = user_path(settings.init, "--init")
+    return {"init": hashlib.sha256(path.read_bytes()).hexdigest()} if is_file(path) else {}

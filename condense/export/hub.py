@@ -81,7 +81,9 @@ def _figure(about: Mapping[str, Any]) -> str:
     accuracy, std = about.get("accuracy"), about.get("accuracy_std", 0.0)
     if not (isinstance(accuracy, float) and isinstance(std, float)):
         return ""
-    return per_cent(accuracy, std)
+    tests = about.get("evaluation")
+    single = isinstance(tests, Mapping) and tests.get("num_eval") == 1
+    return per_cent(accuracy, None if single else std)
 
 
 def _rows(settings: object, prefix: str = "") -> list[tuple[str, str]]:

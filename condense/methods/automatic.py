@@ -24,6 +24,9 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     Raises:
         UserError: not one image fits into the bytes.
     """
+    large = data.y_train.bincount(minlength=data.classes) >= settings.ipc
+    if settings.short_classes == "keep" and large.any():  # the others keep their real images
+        data = data.with_classes(large.nonzero()[:, 0].tolist())
     name = "dm" if images_per_class(data, settings) <= FEW else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)

@@ -176,7 +176,7 @@ WHOLE = "whole"
 
 CHOOSERS: dict[str, Method] = {
     AUTO: Method(
-        "dm where few images fit into the bytes, else herding",
+        "dm where few images fit into the bytes, else herding, as in the cpu preset",
         "measured, docs/results.md",
         MethodSettings,
         "condense.methods.automatic:few_or_many",
@@ -201,5 +201,5 @@ def method_named(name: str) -> Method:
     """
     found = METHODS.get(name) or CHOOSERS.get(name)
     if found is None:
-        raise unknown("method", name, METHODS)
+        raise unknown("method", name, [*METHODS, *CHOOSERS])
     return found

@@ -9,6 +9,7 @@ import torch
 from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
+from condense.errors import UserError
 from condense.methods.selection import require_images
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
@@ -37,6 +38,11 @@ def with_short_classes(
         advice += ", or --short-classes keep, then such classes keep their real images"
     if settings.short_classes == "refuse" or short.all():
         require_images(data, settings.ipc, advice)
+    if settings.reads_files:
+        raise UserError(
+            "short-classes keep condenses the large classes alone, to which the set of --init does "
+            "not fit: use another --init"
+        )
     large = (~short).nonzero()[:, 0]
     made = condense(data.with_classes(large.tolist()))
     return _joined(made, large, data, short[data.y_train])

@@ -58,6 +58,14 @@ def test_cells_at_the_cpu_preset_are_whole_images_and_the_papers_schedule(method
     )
 
 
+def test_every_cell_is_a_valid_command_at_every_preset() -> None:
+    for module, _ in TABLES.values():
+        for cell in module.cells():
+            for preset in ("cpu", "paper"):
+                flags = cells.flags_of(cell, cells.Cells(preset=preset, precision="bfloat16"))
+                parse(_run_defaults, flags, "test")
+
+
 def test_flags_of_a_cell_replace_those_of_its_table() -> None:
     cell = Cell({}, ["--method", "random", "--evaluation.lr", "0.1"], dataset="mnist")
     asked = parse(_run_defaults, cells.flags_of(cell, cells.Cells(networks=2)), "test")
@@ -106,6 +114,8 @@ def test_a_cell_says_its_epochs_and_the_precision_of_its_condensation() -> None:
     assert "| n = 100, as in the paper, condensed in bfloat16 |" in markdown([CELL], [row], "paper")
     short = replace(CELL, note="5 epochs")
     assert "| n = 100, 5 epochs |" in markdown([short], [measured()], "paper")
+    reduced = measured(preset="cpu")
+    assert "| n = 100, reduced (cpu) |" in markdown([short], [reduced], "cpu")
     flags = cells.flags_of(CELL, cells.Cells(preset="paper", precision="bfloat16"))
     asked = parse(_run_defaults, flags, "test")
     assert asked.settings.network.precision == "bfloat16"
@@ -159,6 +169,13 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(ran) == 5
     cells.fill("table1", table1.cells(), replace(more, networks=3))
     assert len(ran) == 8
+    cells.fill("table1", table1.cells(), replace(settings, sets=1, precision="bfloat16"))
+    assert len(ran) == 9
+    rows = read_rows(tmp_path / "table1.csv")
+    assert [(row["sets"], cells.precision_of(row)) for row in rows] == [
+        ("3", "float32"),
+        ("1", "bfloat16"),
+    ]
 
 
 def test_a_table_as_a_user_fills_it(

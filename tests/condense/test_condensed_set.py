@@ -3,12 +3,14 @@ import struct
 from contextlib import suppress
 from dataclasses import replace
 
+import numpy
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
@@ -59,6 +61,30 @@ def test_save_and_load_give_the_same_bits(tmp_path, before):
     assert same_sets(after, before)
     for name in ("mean", "std", "class_names", "provenance", "ipc", "classes", "shape"):
         assert getattr(after, name) == getattr(before, name)
+
+
+@pytest.mark.parametrize("storage", ["float32", "pixels", "dct"])
+def test_changed_images_are_saved_as_they_are(tmp_path, storage):
+    made = condense(blobs(), "random", ipc=2, storage=storage, preset="smoke")
+    path = tmp_path / "set.safetensors"
+    for changed in (
+        replace(made, images=made.images.flip(3)),
+        replace(made, mean=(0.25,)),
+        replace(made, images=made.images / 2, mean=(0.2,), std=(0.3,)),
+    ):
+        changed.save(path)
+        kept = CondensedSet.load(path)
+        assert kept.images.equal(changed.images)
+        assert (kept.mean, kept.std) == (changed.mean, changed.std)
+    made.save(path)
+    assert (CondensedSet.load(path).stored is None) == (storage == "float32")
+
+
+def test_numbers_of_numpy_may_be_settings(tmp_path):
+    made = condense(blobs(), "random", ipc=numpy.int64(2), seed=numpy.int64(1), preset="smoke")
+    made.save(tmp_path / "set.safetensors")
+    about = CondensedSet.load(tmp_path / "set.safetensors").provenance
+    assert (about["ipc"], about["seed"]) == (2, 1)
 
 
 def test_the_same_set_makes_the_same_file(tmp_path):

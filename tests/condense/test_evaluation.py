@@ -35,6 +35,7 @@ def test_mean_and_std_by_hand():
     assert accuracy.std == pytest.approx(0.02**0.5)
     assert str(accuracy) == "60.0 ± 14.1 % (n = 2)"
     assert Accuracy((0.5,)).std == 0
+    assert str(Accuracy((0.5,))) == "50.0 % (n = 1)"
 
 
 def test_each_network_has_a_stream_of_its_own(data):

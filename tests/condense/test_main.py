@@ -1,6 +1,7 @@
 """`python -m condense …` as a user types it, on the embedded data."""
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 from functools import partial
@@ -320,3 +321,28 @@ def test_a_set_of_another_repository_is_shown_and_evaluated(command, tmp_path):
     evaluate = ("condense", "evaluate", "res_DSA.pt", "--num-eval", "1", *SMOKE)
     assert "give --dataset" in command(*evaluate, code=2).stderr
     assert "mnist5k, res_DSA, 1 per class" in command(*evaluate, "--dataset", "mnist5k").stdout
+
+
+def test_a_run_does_not_go_on_from_another_set(command, tmp_path):
+    data = ("condense", "run", "--dataset", "digits", "--no-cache", "--evaluation.num-eval", "0")
+    sets = [(*data, "--method", "random", "--seed", seed, *SMOKE) for seed in "01"]
+    command(*sets[0], "--out", "start")
+    learn = (
+        *data,
+        "--method",
+        "dm",
+        "--init",
+        "start/condensed.safetensors",
+        "--out",
+        "run",
+        *SMOKE,
+    )
+    command(*learn)
+    (tmp_path / "run" / "summary.json").unlink()  # as if it had been interrupted
+    command(*sets[1], "--out", "other")
+    shutil.copy(tmp_path / "other" / "condensed.safetensors", tmp_path / "start")
+    done = command("condense", "run", "--resume", "run", code=2)
+    assert "init" in done.stderr
+    command(*sets[0], "--out", "again")
+    shutil.copy(tmp_path / "again" / "condensed.safetensors", tmp_path / "start")
+    command("condense", "run", "--resume", "run")

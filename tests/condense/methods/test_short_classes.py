@@ -9,6 +9,7 @@ from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.data.image_data import ImageData
 from condense.errors import UserError
+from condense.methods import automatic
 from condense.methods.registry import method_named
 from tests.helpers.images import blobs
 
@@ -58,3 +59,20 @@ def test_soft_labels_and_learning_rates_need_equal_classes() -> None:
     for method, more in (("random", {"labels": "soft"}), ("dd", {}), ("ld", {})):
         with pytest.raises(UserError, match="short-classes keep"):
             method_named(method).preset("smoke", short_classes="keep", **more)
+
+
+def test_a_set_to_start_from_has_other_classes_than_the_large_ones(tmp_path) -> None:
+    path = tmp_path / "set.safetensors"
+    condense(uneven(), "random", ipc=3, preset="smoke").save(path)
+    with pytest.raises(UserError, match=r"short-classes keep .* use another --init"):
+        condense(uneven(), "dm", ipc=5, init=str(path), short_classes="keep", preset="smoke")
+
+
+def test_auto_counts_the_images_of_the_classes_that_it_condenses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(automatic, "FEW", 5)
+    settings = method_named("auto").preset("cpu", ipc=4, short_classes="keep")
+    large = uneven().with_classes([0, 2])
+    assert automatic.few_or_many(uneven(), settings) == automatic.few_or_many(large, settings)
+    assert automatic.few_or_many(large, settings)[0] == "herding"

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from condense.seeds import generator
+from condense.storage import bits
 from condense.storage.bits import pack, packed_size, unpack
 
 
@@ -21,4 +23,13 @@ def test_numbers_are_the_same_after_unpacking(widths: list[int], rows: int, seed
     packed = pack(numbers, columns)
     assert packed.shape == (rows, packed_size(columns))
     assert packed_size(columns) == (sum(widths) + 7) // 8
+    assert torch.equal(unpack(packed, columns), numbers)
+
+
+def test_many_rows_are_packed_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = torch.tensor([3, 8, 1])
+    numbers = torch.randint(256, (7, 3), generator=generator(0)) % 2**columns
+    packed = pack(numbers, columns)
+    monkeypatch.setattr(bits, "ROWS", 3)
+    assert torch.equal(pack(numbers, columns), packed)
     assert torch.equal(unpack(packed, columns), numbers)
