@@ -33,7 +33,7 @@ from condense.runs.io import (
 )
 from condense.runs.paths import user_path
 
-ALGORITHM = 4
+ALGORITHM = 5
 """Part of every key. Increment it if a change gives other sets for the same settings (not if only
 rounding differs), and remove the affected sets from the zoo."""
 

@@ -19,7 +19,7 @@ DISTORTIONS = (1.0, 0.5, 0.196302, 0.071748, 0.025351, 0.008713, 0.002913, 0.000
 MOST_BITS = len(STEPS) - 1
 
 
-def allocate_bits(variances: Tensor, most: int) -> Tensor:
+def allocate_bits(variances: Tensor, means: Tensor, most: int) -> Tensor:
     """Bits for each coefficient, int64 [k], at most `most` in total and `MOST_BITS` each.
 
     One bit at a time goes to the coefficient whose squared error it reduces most (greedy bit
@@ -27,34 +27,37 @@ def allocate_bits(variances: Tensor, most: int) -> Tensor:
     the total.
 
     Args:
-        variances: [k].
+        variances, means: [k], over the images. A coefficient without bits is 0 when it is read, so
+            its first bit also saves the square of its mean.
         most: bits of all coefficients.
     """
-    best = _saved(variances).sort(descending=True, stable=True)
+    best = _saved(variances, means).sort(descending=True, stable=True)
     chosen = best.indices[:most][best.values[:most] > 0]
     return (chosen // MOST_BITS).bincount(minlength=len(variances))
 
 
-def bits_needed(variances: Tensor, lost: float, total: float | None = None) -> int:
-    """The fewest bits in total with a squared error of at most `lost`, a share of the variance.
+def bits_needed(variances: Tensor, means: Tensor, error: float, others: float = 0.0) -> int:
+    """The fewest bits in total with a squared error of at most `error`.
 
     Args:
-        variances: [k].
-        lost: at least that of `MOST_BITS` for each coefficient.
-        total: the variance; default: the sum of `variances`.
+        variances, means: [k], as for `allocate_bits`.
+        error: at least that of `MOST_BITS` for each coefficient.
+        others: the error of coefficients that are not among these.
     """
-    saved = _saved(variances).sort(descending=True, stable=True).values
-    total = float(variances.double().sum()) if total is None else total
-    return 1 + int((total - saved.cumsum(0) > lost * total).sum())
+    saved = _saved(variances, means).sort(descending=True, stable=True).values
+    without_bits = float((variances.double() + means.double().square()).sum()) + others
+    return 1 + int((without_bits - saved.cumsum(0) > error).sum())
 
 
-def _saved(variances: Tensor) -> Tensor:
+def _saved(variances: Tensor, means: Tensor) -> Tensor:
     """By how much each further bit of each coefficient reduces the squared error, [k · MOST_BITS].
 
     Ordered by coefficient, then by bit.
     """
     distortions = torch.tensor(DISTORTIONS, dtype=torch.float64, device=variances.device)
-    return (variances.double()[:, None] * (distortions[:-1] - distortions[1:])).flatten()
+    saved = variances.double()[:, None] * (distortions[:-1] - distortions[1:])
+    saved[:, 0] += means.double().square()
+    return saved.flatten()
 
 
 def level_numbers(values: Tensor, bits: Tensor) -> Tensor:

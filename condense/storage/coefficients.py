@@ -23,6 +23,9 @@ SMALLEST_EXPONENT = -16
 STEPS_PER_STD = 16
 """A stored mean is a multiple of the standard deviation divided by 16."""
 
+LARGEST_OFFSET = 127
+"""Of these multiples. A coefficient with a larger mean gets a larger standard deviation."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coefficients:
@@ -53,9 +56,10 @@ class Coefficients:
             mean, std: [c·h·w], over the training images.
         """
         index = bits.nonzero()[:, 0]
-        steps = STEPS_PER_OCTAVE * (std[index].log2() - SMALLEST_EXPONENT)
+        steps = STEPS_PER_OCTAVE * (wide_enough(std, mean)[index].log2() - SMALLEST_EXPONENT)
         exponents = steps.round().clamp(0, 255).to(torch.uint8)
-        offsets = (STEPS_PER_STD * mean[index] / _std(exponents)).round().clamp(-127, 127)
+        offsets = STEPS_PER_STD * mean[index] / _std(exponents)
+        offsets = offsets.round().clamp(-LARGEST_OFFSET, LARGEST_OFFSET)
         variance = std.square().sum().to(torch.float32)[None]
         parts = (index, bits[index], exponents, offsets.to(torch.int8), variance)
         return cls(len(bits), *(part.cpu() for part in parts))
@@ -120,6 +124,11 @@ class Coefficients:
                 f"the variance of coefficients is {variance.dtype} {variance.tolist()}"
             )
         return cls(size, index, bits.to(torch.int64), exponents, offsets, variance)
+
+
+def wide_enough(std: Tensor, mean: Tensor) -> Tensor:
+    """The standard deviations, where necessary increased so that the means can be stored."""
+    return std.maximum(STEPS_PER_STD / LARGEST_OFFSET * mean.abs())
 
 
 def _one_bit(size: int) -> Tensor:

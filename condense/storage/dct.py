@@ -17,7 +17,7 @@ from condense.storage.bit_allocation import (
 )
 from condense.storage.bits import pack, packed_size, unpack
 from condense.storage.codecs import Codec, Shape
-from condense.storage.coefficients import Coefficients
+from condense.storage.coefficients import Coefficients, wide_enough
 from condense.storage.ycbcr import from_ycbcr, to_ycbcr
 
 LOST = 0.1
@@ -61,10 +61,10 @@ class Spectrum:
 class Dct(Codec):
     """Coefficients of the two-dimensional cosine transform of luma and chroma, or of grey.
 
-    The bits of an image are divided among its coefficients by their variance over the training
-    images. The one plane has a number per stored coefficient, [n, k, 1, 1]: mean 0 and standard
-    deviation 1 over the training images. `decode` rounds to the stored levels; its gradient is that
-    of the decoder without rounding (straight-through, Bengio et al. 2013).
+    The bits of an image are divided among its coefficients by their variance and mean over the
+    training images. The one plane has a number per stored coefficient, [n, k, 1, 1]: mean 0 and
+    standard deviation 1 over the training images. `decode` rounds to the stored levels; its
+    gradient is that of the decoder without rounding (straight-through, Bengio et al. 2013).
     """
 
     name = "dct"
@@ -100,13 +100,15 @@ class Dct(Codec):
             image_bytes: bytes of a stored image; None: as few as lose at most `LOST` of the
                 variance.
         """
-        means, variances = spectrum.mean, spectrum.variance
+        means, deviations = spectrum.mean, spectrum.variance.sqrt()
+        variances = wide_enough(deviations, means).square()
         if image_bytes is None:
-            image_bytes = -(-bits_needed(variances, LOST) // 8)
-        bits = allocate_bits(variances, 8 * image_bytes)
+            error = LOST * float(spectrum.variance.sum())
+            image_bytes = -(-bits_needed(variances, means, error) // 8)
+        bits = allocate_bits(variances, means, 8 * image_bytes)
         if not bits.any():  # all images are the same
             bits[0] = 1
-        return cls(shape, mean, std, Coefficients.of(bits, means, variances.sqrt()))
+        return cls(shape, mean, std, Coefficients.of(bits, means, deviations))
 
     @property
     def planes(self) -> tuple[Shape, ...]:
@@ -126,11 +128,13 @@ class Dct(Codec):
     def smaller(self, image_bytes: int) -> Dct:
         """The codec with fewer bits for the same coefficients, which lose at most `LOST`."""
         variances = self.kept.std.double().square()
-        least = bits_needed(variances, LOST, float(self.kept.variance))
+        means, variance = self.kept.mean, float(self.kept.variance)
+        others = max(0.0, variance - float(variances.sum()))
+        least = bits_needed(variances, means, LOST * variance, others)
         most = max(8 * image_bytes, 8 * -(-least // 8))
         if most >= int(self.kept.bits.sum()):
             return self
-        kept = self.kept.with_bits(allocate_bits(variances, most))
+        kept = self.kept.with_bits(allocate_bits(variances, means, most))
         return Dct(self.shape, *self.normalisation, kept)
 
     @property

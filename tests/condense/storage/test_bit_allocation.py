@@ -57,7 +57,7 @@ def test_distortions_are_those_of_the_steps(bits: int) -> None:
 
 def test_no_other_allocation_has_a_smaller_error() -> None:
     variances, most = torch.tensor([9.0, 2.0, 0.5, 0.1]), 7
-    ours = allocate_bits(variances, most)
+    ours = allocate_bits(variances, torch.zeros(4), most)
     assert ours.sum() == most
     all_others = itertools.product(range(most + 1), repeat=len(variances))
     best = min(
@@ -69,15 +69,37 @@ def test_no_other_allocation_has_a_smaller_error() -> None:
 @pytest.mark.parametrize("lost", [0.5, 0.1, 0.01])
 def test_one_bit_fewer_loses_more_than_allowed(lost: float) -> None:
     variances = torch.randn(50, generator=generator(0)).square()
-    bits = bits_needed(variances, lost)
-    assert lost_share(variances, allocate_bits(variances, bits)) <= lost
-    assert lost_share(variances, allocate_bits(variances, bits - 1)) > lost
-    assert bits_needed(torch.zeros(3), lost) == 1
+    means = torch.zeros(50)
+    bits = bits_needed(variances, means, lost * float(variances.sum()))
+    assert lost_share(variances, allocate_bits(variances, means, bits)) <= lost
+    assert lost_share(variances, allocate_bits(variances, means, bits - 1)) > lost
+    assert bits_needed(torch.zeros(3), torch.zeros(3), 0.0) == 1
+    allowed = lost * float(variances.sum())
+    assert bits_needed(variances, means, allowed, allowed / 2) == bits_needed(
+        variances, means, allowed / 2
+    )
+
+
+@pytest.mark.parametrize("lost", [0.5, 0.1, 0.01])
+def test_without_bits_the_mean_is_lost_too(lost: float) -> None:
+    draws = generator(0)
+    variances, means = torch.randn(2, 50, generator=draws).square()
+    means[0], variances[0] = 10, 1e-6  # the same in all images
+
+    def lost_with(bits: int) -> float:
+        given = allocate_bits(variances, means, bits)
+        missing = float(means[given == 0].square().sum() / variances.sum())
+        return lost_share(variances, given) + missing
+
+    bits = bits_needed(variances, means, lost * float(variances.sum()))
+    assert allocate_bits(variances, means, 1)[0] == 1
+    assert lost_with(bits) <= lost < lost_with(bits - 1)
 
 
 def test_constant_coefficients_get_no_bits_and_no_coefficient_more_than_eight() -> None:
-    assert allocate_bits(torch.tensor([0.0, 4.0]), 100).tolist() == [0, MOST_BITS]
-    assert allocate_bits(torch.zeros(3), 100).tolist() == [0, 0, 0]
+    zeros = torch.zeros(3)
+    assert allocate_bits(torch.tensor([0.0, 4.0]), zeros[:2], 100).tolist() == [0, MOST_BITS]
+    assert allocate_bits(zeros, zeros, 100).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("bits", range(1, MOST_BITS + 1))

@@ -125,6 +125,24 @@ def test_without_a_size_a_tenth_of_the_variance_is_lost() -> None:
     assert smaller.bytes_per_image == codec.bytes_per_image - 1
 
 
+def test_what_is_the_same_in_all_images_is_kept() -> None:
+    """A frame of high frequencies, such as a watermark, has no variance."""
+    frame = 3 * (2 * torch.eye(16) - 1) * (-1) ** torch.arange(16)
+    images = smooth(40, 1, 16, 16) + frame
+    codec = fitted(images)
+    lost = codec.decode(codec.encode(images)) - images
+    variance = (images - images.mean(0)).square().sum()
+    assert float(lost.square().sum() / variance) < 0.2
+    assert lost.mean(0).square().mean() < 0.01 * frame.square().mean()
+
+
+def test_one_image_is_stored() -> None:
+    image = smooth(1, 3, 8, 8)
+    codec = fitted(image)
+    lost = codec.decode(codec.encode(image)) - image
+    assert lost.square().sum() < 0.02 * image.square().sum()
+
+
 def test_stored_planes_are_the_rounded_ones() -> None:
     images = smooth(5, 3, 8, 8)
     codec = fitted(images, 24)
