@@ -23,7 +23,7 @@ from benchmarks.result_files import (
     stream_runs,
 )
 from benchmarks.rows import RESULTS, Row, read_rows, spread
-from benchmarks.speed import ranks
+from benchmarks.speed import ranks, sizes
 from benchmarks.speed.tables import busy_table, speed_table, speedup_table
 from condense.cli.app import main
 from condense.cli.flags import read_flags
@@ -170,6 +170,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),
     "busy": lambda _: busy_table(read_rows(RESULTS / "busy.csv")),
     "ranks": lambda _: ranks.table(read_rows(RESULTS / ranks.FILE)),
+    "sizes": lambda _: sizes.table(read_rows(RESULTS / sizes.FILE)),
     "table1_paper": lambda _: cells_table("table1", table1.cells(), "paper"),
     "table2_paper": lambda _: cells_table("table2", table2.cells(), "paper"),
     "table1": lambda _: cells_table("table1", table1.cells()),

@@ -36,6 +36,7 @@ NUMBERS = {
     "split_streams.csv": "images_per_class seed final_average forgetting memory_images "
     "memory_bytes seconds threads",
     "ranks.csv": "width processes threads",
+    "sizes.csv": "classes ipc size width peak_bytes seconds threads",
     "table1.csv": CELL,
     "table2.csv": f"ipc {CELL}",
     "table3.csv": CELL,
