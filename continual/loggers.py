@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
 from avalanche.logging import BaseLogger, CSVLogger, TensorboardLogger, TextLogger
@@ -76,23 +78,35 @@ class Loggers(Closing):
         return logger
 
     def _csv(self, folder: Path, sizes: Mapping[str, int]) -> CSVLogger:
-        before = {name: _read(folder / name, sizes.get(name, 0)) for name in CSV}
-        logger = CSVLogger(folder)  # empties the files
-        self._files.update(zip(CSV, (logger.training_file, logger.eval_file), strict=True))
-        for name, content in before.items():
-            if content:
-                self._files[name].seek(0)
-                self._files[name].write(content)
+        with TemporaryDirectory() as spare:  # the constructor empties the files of its folder
+            logger = CSVLogger(spare)
+            logger.close()
+            headers = [(Path(spare) / name).read_text(encoding="utf-8") for name in CSV]
+        logger.log_folder = str(folder)
+        logger.training_file, logger.eval_file = (
+            self._open(folder, name, sizes, header)
+            for name, header in zip(CSV, headers, strict=True)
+        )
         return logger
 
     def _text(self, folder: Path, sizes: Mapping[str, int]) -> TextLogger:
-        before = _read(folder / TEXT, sizes.get(TEXT, 0))
+        return TextLogger(self._open(folder, TEXT, sizes))
+
+    def _open(self, folder: Path, name: str, sizes: Mapping[str, int], header: str = "") -> TextIO:
+        """Open a file to append to what it had at the checkpoint, which stays on disk meanwhile.
+
+        Args:
+            folder: where the file is.
+            name: of the file.
+            sizes: as for the class.
+            header: the first lines of a new file.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self._files[TEXT] = file = (folder / TEXT).open("w", encoding="utf-8")
-        file.write(before)
-        return TextLogger(file)
-
-
-def _read(path: Path, size: int) -> str:
-    """The first bytes of a file; empty if there is no such file."""
-    return path.read_bytes()[:size].decode("utf-8", "replace") if path.is_file() else ""
+        path = folder / name
+        path.touch()
+        kept = min(sizes.get(name, 0), path.stat().st_size)
+        os.truncate(path, kept)
+        self._files[name] = file = path.open("a", encoding="utf-8")
+        if not kept:
+            file.write(header)
+        return file

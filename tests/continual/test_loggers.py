@@ -26,12 +26,13 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_steps_grow_over_both_stages_and_a_resumed_run_logs_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole, *stopped = runs = [tmp_path / name for name in ("whole", "stopped", "stopped_again")]
     show = Progress.report
 
     def report(self: Progress, done: int, total: int, **figures: float) -> None:
-        if done == 7 and not stopped.exists():  # in stage 2 of the last task
-            shutil.copytree(whole, stopped)
+        begun = sum(run.exists() for run in runs)
+        if done == 7 and begun < len(runs):  # in stage 2 of the last task
+            shutil.copytree(runs[begun - 1], runs[begun])  # what a kill -9 would leave
         show(self, done, total, **figures)
 
     monkeypatch.setattr(Progress, "report", report)
@@ -50,11 +51,12 @@ def test_steps_grow_over_both_stages_and_a_resumed_run_logs_the_same(
         *range(1, 9)
     ]
 
-    learn(["--resume", str(stopped), "--quiet"])
-    for name in FILES:
-        ours, theirs = (run / "avalanche-seed-0" / name for run in (stopped, whole))
-        assert ours.read_bytes() == theirs.read_bytes(), name
-    assert scalars(stopped / "tensorboard" / "avalanche-seed-0") == found
+    for run in stopped:
+        learn(["--resume", str(run), "--quiet"])
+        for name in FILES:
+            ours, theirs = (each / "avalanche-seed-0" / name for each in (run, whole))
+            assert ours.read_bytes() == theirs.read_bytes(), f"{run.name}: {name}"
+        assert scalars(run / "tensorboard" / "avalanche-seed-0") == found
 
 
 def test_without_loggers_there_are_no_such_files(tmp_path: Path) -> None:
