@@ -29,6 +29,10 @@ from continual.stored import StoredExemplars
 from continual.streams import TaskImages
 from continual.tasks import small_shape
 
+Checkpointers = Callable[[ImageData, int], AbstractContextManager[Checkpointer]]
+"""Returns the `Checkpointer` of a condensation by its images and images per class: the same images
+may come again with a smaller share."""
+
 ONE_CLASS_METHOD = "dm"
 """For an experience of one class, instead of gradient matching or KIP: the loss of one class has no
 gradient."""
@@ -60,7 +64,7 @@ class CondensedBuffer(RehearsalBuffer):
         *,
         method: str = "dsa",
         settings: Any = None,
-        checkpointers: Callable[[ImageData], AbstractContextManager[Checkpointer]] | None = None,
+        checkpointers: Checkpointers | None = None,
         cache: Cache | None = None,
         **rest: Any,
     ) -> None:
@@ -71,8 +75,8 @@ class CondensedBuffer(RehearsalBuffer):
             method: one of `condense.METHODS`.
             settings: settings of the method; their `ipc` is replaced by the share of a class.
                 Default: `condensing_preset` with the paper preset on a GPU, else the cpu preset.
-            checkpointers: returns the `Checkpointer` for the condensation of the given images;
-                without it there are no checkpoints and no progress reports.
+            checkpointers: returns the `Checkpointer` for the condensation of the given images to
+                so many of each class; without it there are no checkpoints and no progress reports.
             cache: cache of condensed sets; None: no cache.
             rest: other arguments of `RehearsalBuffer`.
 
@@ -129,7 +133,8 @@ class CondensedBuffer(RehearsalBuffer):
         if self.storage == "pixels" and self.factor > 1:
             channels, height, width = small_shape(data, self.factor)
             data = data.resized((height, width), channels)
-        with self.checkpointers(data) if self.checkpointers else Checkpointer() as checkpointer:
+        own = self.checkpointers(data, settings.ipc) if self.checkpointers else Checkpointer()
+        with own as checkpointer:
             return condense(
                 data,
                 method,

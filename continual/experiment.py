@@ -159,9 +159,9 @@ class Experiment:
         )
 
     def _condensing_checkpointer(
-        self, seed: int, data: ImageData
+        self, seed: int, data: ImageData, ipc: int
     ) -> AbstractContextManager[Checkpointer]:
-        name = f"condensing-{seed}-{data.fingerprint()[:12]}"
+        name = f"condensing-{seed}-{data.fingerprint()[:12]}-{ipc}"
         bar = Progress(f"condensing {data.name}", quiet=self.settings.common.quiet)
         return self.folder.checkpointer(name, history=False, show=bar)
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from condense import METHODS, CondensedSet, Progress, UserError
+from condense import METHODS, CondensedSet, ImageData, Progress, UserError
 from condense.cli.flags import parse
 from condense.cli.run import open_run
 from continual.report import (
@@ -48,15 +48,15 @@ TINY = [
 PIXELS = ("--storage", "pixels")
 
 
-def learn(arguments: list[str]) -> None:
-    """The command on the tiny stream."""
+def learn(arguments: list[str], stream: tuple[ImageData, ...] = tasks()) -> None:
+    """The command on the tiny stream or another."""
     from continual.experiment import Experiment
 
     settings = parse(defaults, arguments, PROG).on(StreamSpec(()))
-    about = {"stream": "tiny", "data": [task.describe() for task in tasks()]}
+    about = {"stream": "tiny", "data": [task.describe() for task in stream]}
     with open_run(PROG, settings, "continual", **about) as folder:
-        results = Experiment(settings, list(tasks()), folder, torch.device("cpu")).run()
-        finish(folder, settings, "tiny", tasks(), results, "cpu")
+        results = Experiment(settings, list(stream), folder, torch.device("cpu")).run()
+        finish(folder, settings, "tiny", stream, results, "cpu")
 
 
 def results(folder: Path) -> dict[str, Any]:
@@ -153,6 +153,13 @@ def test_a_fixed_total_of_images(tmp_path: Path) -> None:
     flags = [*TINY, *PIXELS, "--memory", "random", "--memory-size", "70"]
     learn([*flags, "--out", str(tmp_path / "run")])
     assert results(tmp_path / "run")["summary"]["memory_images"] == 70
+
+
+def test_the_same_images_come_again_with_a_smaller_share(tmp_path: Path) -> None:
+    """The first condensation leaves a checkpoint until the end of the seed."""
+    flags = [*TINY, *PIXELS, "--memory", "dsa", "--memory-size", "60"]
+    learn([*flags, "--out", str(tmp_path / "run")], (tasks()[0], tasks()[0]))
+    assert results(tmp_path / "run")["summary"]["memory_images"] == 60
 
 
 def test_averages_and_forgetting_by_hand() -> None:
