@@ -16,7 +16,7 @@ from torch import Tensor
 
 from condense import UserError, augment_batch, generator
 from continual.exemplars import Samples, read
-from continual.heads import MultiHead
+from continual.heads import ClassHeads, MultiHead
 from continual.loading import EVAL_BATCH_SIZE, BatchLoader, RehearsalLoader, network_logits
 from continual.losses import (
     add_gradient_noise,
@@ -124,8 +124,13 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             plugins: as for any Avalanche strategy.
             base_kwargs: `device`, `evaluator`, `eval_every` and `eval_mb_size`, as for any
                 Avalanche strategy.
+
+        Raises:
+            UserError: `er_ace` with other heads than `ClassHeads`.
         """
         self.config = config or EEILConfig()
+        if self.config.er_ace and not isinstance(model, ClassHeads):
+            raise UserError("er_ace needs a network with heads of kind class (ClassHeads)")
         self.memory = memory
         self.distill = distill
         self.augmentation = augmentation if self.config.augment else ()

@@ -42,6 +42,7 @@ def defaults(
     storage: Storage | None = None,
     factor: int | str | None = None,
     batch_size: int | str | None = None,
+    head: str = "auto",
 ) -> ContinualConfig:
     """The default settings; flags override them."""
     method = method_named(memory)
@@ -51,6 +52,8 @@ def defaults(
         replay = replace(replay, factor=int(str(factor)))
     if storage is not None or replay.factor > 1 or method.whole_images:
         replay = replace(replay, storage=storage or "pixels")
+    if head not in ("auto", "class"):  # the shared labels of the others are old and new at once
+        replay = replace(replay, er_ace=False)
     if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
         replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))
     return ContinualConfig(

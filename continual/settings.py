@@ -48,7 +48,7 @@ class EEILConfig:
     er_ace: bool = False
     """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
     over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default: True on split
-    streams, except in the paper preset."""
+    streams with that head, except in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -339,6 +339,8 @@ class ContinualConfig:
     def __post_init__(self) -> None:
         check_values(self)
         at_least(1, self, "images_per_class", "memory_size", "factor", "seeds")
+        if self.eeil.er_ace and self.head not in ("auto", "class"):
+            raise UserError(f"--er-ace is only for --head class, not for --head {self.head}")
         if self.condensing is None:
             return
         memory_method(self.memory).check(self.condensing)
@@ -353,5 +355,9 @@ class ContinualConfig:
         return {*self.logger, *also}
 
     def on(self, stream: StreamSpec) -> ContinualConfig:
-        """The same settings, with head `auto` replaced by the default head of this stream."""
+        """The same settings, with head `auto` replaced by the default head of this stream.
+
+        Raises:
+            UserError: they are not for that head.
+        """
         return replace(self, head=stream.head) if self.head == "auto" else self

@@ -48,6 +48,12 @@ def test_new_samples_compete_with_new_classes_alone_in_stage_1(er_ace: bool) -> 
     assert set(slopes.pushed["finetune"]) == {True}
 
 
+@pytest.mark.parametrize("head", ["domain", "task"])
+def test_shared_labels_are_never_old_or_new(head: str) -> None:
+    with pytest.raises(UserError, match="er_ace needs a network with heads of kind class"):
+        tiny_eeil(head, config=replace(TINY_EEIL, er_ace=True))
+
+
 class Watch(SupervisedPlugin):  # type: ignore[misc]
     """Notes what can be seen of the learner at every epoch."""
 

@@ -202,11 +202,13 @@ def test_averages_and_forgetting_by_hand() -> None:
         ),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
+        (["--er-ace", "--head", "task"], "--er-ace is only for --head class, not for --head task"),
+        (["--er-ace"], "--er-ace is only for --head class, not for --head domain"),
     ],
 )
 def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:  # noqa: PT012 any of them may raise
-        settings = parse(defaults, ["--preset", "smoke", *flags], PROG)
+        settings = parse(defaults, ["--preset", "smoke", *flags], PROG).on(StreamSpec(()))
         check_fits(settings, tasks())
     assert "\n" not in str(caught.value)
 
@@ -287,6 +289,10 @@ def test_what_a_memory_has_by_default() -> None:
     assert replay_config(split) == SPLIT_REPLAY
     assert defaults("cpu", "dsa", "own.npz:classes=2") == split
     assert defaults("paper", "dsa", "split-cifar10") == defaults("paper")
+    for head in ("domain", "task", "class"):
+        flags = ["--preset", "cpu", "--stream", "own.npz:classes=2", "--head", head]
+        found = parse(defaults, flags, PROG)
+        assert replay_config(found) == replace(SPLIT_REPLAY, er_ace=head == "class")
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu", "smoke"])
