@@ -110,9 +110,11 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     from condense import build, require_images
     from continual.tasks import small_shape
 
-    size, classes = settings.memory_size, sum(task.classes for task in tasks)
-    if size is not None and size < classes:
-        raise UserError(f"--memory-size must be at least {classes}, one image for each class")
+    size, least = settings.memory_size, _least_memory(settings, tasks)
+    if size is not None and size < least:
+        raise UserError(
+            f"--memory-size must be at least {least}, one image for each class and task"
+        )
     whole = settings.storage == "pixels"
     small = small_shape(tasks[0], settings.factor)
     seen = 0
@@ -128,6 +130,15 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     if settings.condensing:
         seen_shape = small if whole else tasks[0].shape
         build(settings.condensing.network, seen_shape, tasks[0].classes, device="meta")
+
+
+def _least_memory(settings: ContinualConfig, tasks: Sequence[ImageData]) -> int:
+    """Whole images in which each class of each task has at least one.
+
+    If the tasks share labels, each label has the same share, and label 0 is in every task.
+    """
+    classes = [task.classes for task in tasks]
+    return sum(classes) if settings.head == "class" else max(classes) * len(classes)
 
 
 def finish(

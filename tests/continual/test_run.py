@@ -32,6 +32,7 @@ from continual.settings import (
     TWO_CLASS_LRS,
     ContinualConfig,
     ReplayConfig,
+    Storage,
     StreamSpec,
     condensing_preset,
 )
@@ -211,6 +212,26 @@ def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> No
         settings = parse(defaults, ["--preset", "smoke", *flags], PROG).on(StreamSpec(()))
         check_fits(settings, tasks())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("head", "least"), [("domain", 12), ("task", 12), ("class", 10)])
+@pytest.mark.parametrize("storage", ["pixels", "ycbcr420", "dct"])
+def test_the_least_memory_has_an_image_of_each_class(
+    head: str, least: int, storage: Storage
+) -> None:
+    """Label 0 is in four tasks, and all labels have equal shares."""
+    from continual import RandomBuffer, make_benchmark
+
+    parts = [tasks()[0].with_classes(labels) for labels in ([0, 1, 2], [3, 4, 5], [6, 7, 8], [9])]
+    flags = ["--preset", "smoke", "--memory", "random", "--storage", storage, "--head", head]
+    sizes = [[*flags, "--memory-size", str(size)] for size in (least - 1, least)]
+    with pytest.raises(UserError, match=f"at least {least}, "):
+        check_fits(parse(defaults, sizes[0], PROG), parts)
+    check_fits(parse(defaults, sizes[1], PROG), parts)
+    buffer = RandomBuffer(least, storage=storage)
+    for experience in make_benchmark(parts, head).train_stream:
+        buffer.post_adapt(None, experience)
+    assert [group.experience for group in buffer.groups] == [0] * 3 + [1] * 3 + [2] * 3 + [3]
 
 
 def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
