@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from condense import (
     test_accuracy,
     train,
 )
+from condense.seeds import derive
 from nas.proxies import Proxy
 from nas.settings import Training
 from nas.space import Space
@@ -98,11 +100,14 @@ def train_architecture(
         if proxy.images is None:
             return TrialResult(parameters, float(parameters))
         for number in range(training.networks):
-            draws = generator(seed, proxy.draws, space.names[index], number)
+            stream = (proxy.draws, space.names[index], number)
+            draws = generator(seed, *stream)
             network = make_network(space, index, data, draws)
-            _train(network, proxy, data, training, draws, steps, watch if not number else None)
-            _require_finite(network)
-            accuracies.append(test_accuracy(network, data))
+            # Networks of a user-defined function may draw while they are trained, as dropout does.
+            with _global_draws(derive(seed, "training", *stream), data.device):
+                _train(network, proxy, data, training, draws, steps, watch if not number else None)
+                _require_finite(network)
+                accuracies.append(test_accuracy(network, data))
     except _StopHereError:
         pruned = True
     except _WatchError as failed:
@@ -122,24 +127,35 @@ def train_architecture(
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
     """The number of weights; networks of `condense` are built without memory (meta device)."""
     value = space.architectures[index]
-    if space.build is not None:
-        network = space.build(value, data.shape, data.classes)
-    else:
-        network = build(value, data.shape, data.classes, device="meta")
+    with _global_draws(0, data.device):
+        if space.build is not None:
+            network = space.build(value, data.shape, data.classes)
+        else:
+            network = build(value, data.shape, data.classes, device="meta")
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def make_network(space: Space, index: int, data: ImageData, draws: torch.Generator) -> nn.Module:
     """A network of this architecture on the device of `data`, its weights drawn from `draws`."""
     # A user-defined function draws from torch's global generator.
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=draws)))
+    with _global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
         value = space.architectures[index]
         if space.build is not None:
             network = space.build(value, data.shape, data.classes)
         else:
             network = build(value, data.shape, data.classes, draws)
     return network.to(data.device)
+
+
+@contextmanager
+def _global_draws(seed: int | None, device: torch.device) -> Iterator[None]:
+    """Torch's global generators start from `seed`, if there is one, and are restored at the end."""
+    # `manual_seed` seeds the generators of all GPUs, of which only the one in use is restored:
+    # to read the state of another one would reserve memory on it.
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        if seed is not None:
+            torch.manual_seed(seed)
+        yield
 
 
 def with_test_images(data: ImageData, count: int | None) -> ImageData:
@@ -186,7 +202,8 @@ def _train(
 
     def look(done: int) -> None:
         if done in rungs and watch is not None:
-            accuracy = test_accuracy(network, data)
+            with _global_draws(None, data.device):  # the training goes on as if not watched
+                accuracy = test_accuracy(network, data)
             network.train()
             try:
                 stop = watch(done, accuracy)

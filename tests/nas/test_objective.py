@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import nas.objective
 from condense import CondensedSet, ImageData, Network, UserError, condense
@@ -167,6 +167,43 @@ def test_a_proxy_and_the_ground_truth_have_different_random_streams(data: ImageD
     ground_truth, first, again = (network.classifier.weight for network in weights)
     assert torch.equal(first, again)
     assert not torch.equal(ground_truth, first)
+
+
+def test_networks_that_draw_while_they_are_trained_are_seeded(data: ImageData) -> None:
+    """Whatever the process drew before, and however often its training was looked at."""
+
+    class Drawing(nn.Module):
+        """As dropout, but in tests too."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(x)
+
+    space = Space(
+        ["a", "b"], lambda *_: nn.Sequential(nn.Flatten(), Drawing(), nn.Linear(64, 3)), "1"
+    )
+    training = Training(steps=16, batch_size=30, networks=2)
+    proxy = make_proxy("whole", data, None, training, 0)
+    weights: list[Tensor] = []
+    accuracies: list[float | None] = []
+    require_finite = nas.objective._require_finite
+
+    def kept(network: nn.Module) -> None:
+        weights.append(nn.utils.parameters_to_vector(network.parameters()).detach().clone())
+        require_finite(network)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.objective, "_require_finite", kept)
+        for before, watch in ((1, None), (2, None), (3, lambda *_: False)):
+            torch.manual_seed(before)
+            state = torch.get_rng_state()
+            found = train_architecture(space, 0, proxy, data, training, 0, watch)
+            accuracies.append(found.score)
+            assert torch.equal(torch.get_rng_state(), state), "nobody else is disturbed"
+    (one, other), *again = zip(weights[::2], weights[1::2], strict=True)
+    for pair in again:
+        assert torch.equal(pair[0], one)
+        assert torch.equal(pair[1], other)
+    assert accuracies == [accuracies[0]] * 3
 
 
 def test_regret_by_hand() -> None:
