@@ -132,24 +132,29 @@ class SharedStudy:
         return self._liveness.holding(trial)
 
     def report(self, trial: FrozenTrial, steps: int, accuracy: float) -> bool:
-        """Report a point of the training curve. Returns whether to prune the trial."""
-        live = optuna.trial.Trial(self._unfailed, trial._trial_id)
-        live.report(accuracy, steps)
-        return live.should_prune()
+        """Report a point of the training curve. Returns whether to stop the training.
+
+        Also if the trial was already set to FAIL as that of a dead worker: another one trains its
+        architecture, and `tell` stores nothing.
+        """
+        try:
+            live = optuna.trial.Trial(self._unfailed, trial._trial_id)
+            live.report(accuracy, steps)
+            return live.should_prune()
+        except UpdateFinishedTrialError:
+            return True
 
     def tell(self, trial: FrozenTrial, result: TrialResult) -> None:
         """Store the result, unless the trial was already set to FAIL as that of a dead worker."""
         attrs = attributes_of(result)
+        values = None if result.score is None else [result.score]
+        state = TrialState.FAIL if values is None else TrialState.COMPLETE
+        if result.pruned:
+            # Dashboards expect the last intermediate value as the value of a pruned trial.
+            curve = self._storage.get_trial(trial._trial_id).intermediate_values
+            state, values = TrialState.PRUNED, [curve[max(curve)]] if curve else None
         with suppress(UpdateFinishedTrialError):
-            if result.pruned:
-                for key, value in attrs.items():
-                    self._storage.set_trial_user_attr(trial._trial_id, key, value)
-                # Gives the trial its last intermediate value, as dashboards expect.
-                self._study.tell(trial.number, state=TrialState.PRUNED)
-            else:
-                values = None if result.score is None else [result.score]
-                state = TrialState.FAIL if values is None else TrialState.COMPLETE
-                self._storage.finish(trial._trial_id, state, values, attrs)
+            self._storage.finish(trial._trial_id, state, values, attrs)
             self._seen.add(trial._trial_id)
             self._results[index_of(trial)] = result
 

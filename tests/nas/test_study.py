@@ -187,10 +187,13 @@ def test_failures_and_prunings_are_done_with(tmp_path: Path, url: str | None) ->
     assert failed is not None
     assert pruned is not None
     study.tell(failed, TrialResult(parameters=1, reason="diverged"))
+    for steps, accuracy in ((1, 0.5), (2, 0.25)):
+        study.report(pruned, steps, accuracy)
     study.tell(pruned, TrialResult(parameters=1, pruned=True, steps=4))
     assert not study.fill()
     assert study.done()[0] == TrialResult(parameters=1, reason="diverged")
     assert study.done()[1] == TrialResult(parameters=1, pruned=True, steps=4)
+    assert study._storage.get_trial(pruned._trial_id).value == 0.25, "for dashboards"
 
 
 def test_the_pruner_stops_the_worse_half(tmp_path: Path) -> None:
@@ -202,6 +205,30 @@ def test_the_pruner_stops_the_worse_half(tmp_path: Path) -> None:
         assert trial is not None
         stopped.append(study.report(trial, 2, accuracy))
     assert stopped == [False, False, True, False]
+
+
+@pytest.mark.parametrize("then", ["waits", "is done"])
+def test_a_live_worker_that_was_thought_dead_stops(
+    tmp_path: Path, url: str | None, then: str
+) -> None:
+    """Its machine slept for longer than a heartbeat may be missing; another one took over."""
+    slow, other = (shared(tmp_path, url, (2,), first_rung=2) for _ in range(2))
+    slow.fill()
+    trial = slow.ask()
+    assert trial is not None
+    assert not slow.report(trial, 2, 0.5)
+    other._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+    assert other.fill()
+    if then == "is done":
+        again = other.ask()
+        assert again is not None
+        assert not other.report(again, 2, 0.5)
+        other.tell(again, result(0.75))
+    assert slow.report(trial, 4, 0.6)
+    slow.tell(trial, TrialResult(7, steps=4, pruned=True))
+    scores = [found.score for found in slow.done().values()]
+    assert scores == ([0.75] if then == "is done" else [])
+    assert slow.fill() == (then == "waits")
 
 
 @pytest.mark.parametrize("killed", range(6))
