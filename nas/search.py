@@ -22,6 +22,7 @@ from nas.settings import (
     PROXIES,
     UNCONDENSED,
     Search,
+    Training,
     label,
     search_preset,
     training_preset,
@@ -45,16 +46,20 @@ def defaults(
     proxy: str = "dsa",
     training_epochs: str | None = None,
     condensing_storage: str | None = None,
+    retraining_epochs: str | None = None,
 ) -> Search:
     """The settings before the flags are applied; epochs replace the steps of the preset."""
-    without_steps: dict[str, Any] = {} if training_epochs is None else {"steps": None}
+
+    def training(proxy: str, epochs: str | None) -> Training:
+        return training_preset(preset, proxy, **({} if epochs is None else {"steps": None}))
+
     stored: dict[str, Any] = {} if condensing_storage is None else {"storage": condensing_storage}
     made = proxy in PROXIES and proxy not in UNCONDENSED
     return Search(
         **search_preset(preset),
         proxy=proxy,
-        training=training_preset(preset, proxy, **without_steps),
-        retraining=training_preset(preset, "whole"),
+        training=training(proxy, training_epochs),
+        retraining=training("whole", retraining_epochs),
         condensing=method_named(proxy).preset(preset, **stored) if made else None,
     )
 

@@ -241,10 +241,13 @@ def _correlation(summary: Mapping[str, Any], name: str) -> Iterator[tuple[str, f
 def _unusual(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Recorded settings that differ from the preset, by flag name."""
     preset, proxy = settings["common"]["preset"], settings["proxy"]
-    epochs = None if settings["training"]["steps"] else settings["training"]["epochs"]
+    epochs = [
+        None if settings[group]["steps"] else settings[group]["epochs"]
+        for group in ("training", "retraining")
+    ]
     storage = (settings["condensing"] or {}).get("storage")
     presets = dict(_flags(record(defaults(preset, proxy))))
-    usual = dict(_flags(record(defaults(preset, proxy, epochs, storage))))
+    usual = dict(_flags(record(defaults(preset, proxy, epochs[0], storage, epochs[1]))))
     # The storage selects other defaults, so it is said although these have it as well.
     usual |= {name: presets[name] for name in ("condensing.storage",) if name in presets}
     return {name: value for name, value in _flags(settings) if value != usual[name]}

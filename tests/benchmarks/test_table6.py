@@ -173,6 +173,7 @@ def test_the_papers_figures_that_its_text_quotes() -> None:
         "--proxy early-stopping --preset smoke --n-trials 5 --no-cache "
         "--training.no-augment --training.epochs 7 --seed 2",
         "--proxy dsa --preset cpu --condensing.storage float32 --training.epochs 7",
+        "--proxy random --preset smoke --retraining.epochs 7 --retraining.networks 2",
     ],
 )
 def test_a_command_gives_the_settings_it_was_made_from(flags: str) -> None:

@@ -471,6 +471,13 @@ def test_presets_are_the_published_values() -> None:
 def test_epochs_replace_the_steps_of_the_preset() -> None:
     assert search.defaults("cpu", "dsa").training.steps == 300
     assert search.defaults("cpu", "dsa", training_epochs="5").training.steps is None
+    flags = ["--preset", "smoke", "--proxy", "random"]
+    assert search.parse(search.defaults, flags, search.PROG).retraining.steps == 8
+    for group in ("training", "retraining"):
+        for proxy in ("random", "early-stopping"):
+            changed = [*flags, "--proxy", proxy, f"--{group}.epochs", "3"]
+            found = getattr(search.parse(search.defaults, changed, search.PROG), group)
+            assert (found.epochs, found.steps) == (3, None)
 
 
 def test_the_condensing_settings_are_those_of_the_storage() -> None:
