@@ -50,9 +50,10 @@ class Top:
     """The k best architectures by the proxy."""
 
     overlap: float
-    """The fraction of them that is among the k best by ground truth."""
+    """The fraction of them that is among the k best by ground truth. Where ties leave open which
+    are the k best, on either side: the mean over all choices."""
     best: float
-    """The highest ground-truth accuracy among them."""
+    """The highest ground-truth accuracy among them; tied scores keep their order."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +169,24 @@ def correlation(
 
 
 def top(scores: Scores, ground_truth: Scores, k: int) -> Top:
-    """The ground truth of the k best by `scores`."""
-    chosen, best = order(scores)[:k], order(ground_truth)[:k]
+    """The ground truth of the k best by `scores`.
+
+    >>> from nas.ranking import top
+    >>> top([0.4, 0.3, 0.2, 0.1], [0.5, 0.5, 0.5, 0.5], k=2).overlap
+    0.5
+    """
+    both = _chances(scores, k) @ _chances(ground_truth, k)
     return Top(
-        overlap=len({*chosen} & {*best}) / k,
-        best=max(float(ground_truth[index]) for index in chosen),
+        overlap=float(both) / k,
+        best=max(float(ground_truth[index]) for index in order(scores)[:k]),
     )
+
+
+def _chances(values: Scores, k: int) -> Array:
+    """The probability of each index to be among the k best, if ties are broken at random."""
+    column = np.asarray(values, float)
+    border = np.sort(column)[-k]
+    tied = column == border
+    above = column > border
+    chances: Array = above + tied * ((k - above.sum()) / tied.sum())
+    return chances

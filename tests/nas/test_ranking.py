@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -72,6 +74,36 @@ def test_top_k_and_ties() -> None:
     assert found.overlap == 0
     assert found.best == 0.5
     assert set(rank(*TIED).top) == {5}
+
+
+def test_ties_at_the_border_of_the_top_favour_nobody() -> None:
+    """However the rows are sorted: they come in the order of the proxy."""
+    scores = [0.9, 0.8, 0.7, 0.6]
+    assert top(scores, [0.5] * 4, k=2).overlap == 0.5, "chance"
+    assert top(scores, [0.5] * 4, k=4).overlap == 1
+    # One is certain, and two of three take the second place.
+    assert top(scores, [0.5, 0.7, 0.5, 0.5], k=2).overlap == pytest.approx((1 + 1 / 3) / 2)
+    # The proxy's own: the first is certain, and one of the next two.
+    assert top([0.9, 0.8, 0.8, 0.6], [0.9, 0.8, 0.7, 0.6], k=2).overlap == 0.75
+    assert top([0.8] * 4, [0.9, 0.8, 0.7, 0.6], k=2).best == 0.9
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=3, max_size=5))
+def test_the_overlap_is_its_mean_over_all_ways_to_break_ties(pairs: list[tuple[int, int]]) -> None:
+    k = 2
+    sides = [[float(side) for side in column] for column in zip(*pairs, strict=True)]
+    indices = range(len(pairs))
+    tops = [
+        [
+            {*sorted(shuffled, key=lambda index: -side[index])[:k]}
+            for shuffled in itertools.permutations(indices)
+        ]
+        for side in sides
+    ]
+    overlaps = [len(one & other) / k for one in tops[0] for other in tops[1]]
+    found = top(*sides, k).overlap
+    assert found == pytest.approx(sum(overlaps) / len(overlaps))
 
 
 def test_the_interval_holds_the_value_and_narrows_with_n() -> None:
