@@ -109,7 +109,8 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     for other in runs:
         table = other.table.with_ground_truth(ground_truth.accuracies)
         best, own = ranked(table)[0].ground_truth, other.summary
-        if best is not None:
+        if best is not None or own["retrained_steps"] is None:
+            # Without retraining, the run's own accuracy is from another ground truth.
             own = {**own, "best_accuracy": best, "retrained_steps": None}
         summary = {
             **own,

@@ -29,10 +29,11 @@ def score(row: Row) -> float:
 
 
 def agreement(table: Table, top_fraction: float) -> dict[str, Any]:
-    """How well the table's ranking, and the ranking by size as baseline, fit the ground truth."""
+    """How well the table's ranking, and the ranking by size as baseline, fit the ground truth.
+
+    The same entries if no architecture is in the ground truth; then each n is 0.
+    """
     known = [(row, row.ground_truth) for row in ranked(table) if row.ground_truth is not None]
-    if not known:
-        return dict.fromkeys(("spearman_top", "spearman_all", "kendall_all"))
     ground_truth = [value for _, value in known]
     found = rank([score(row) for row, _ in known], ground_truth, top_fraction).as_dict()
     by_size = correlation(spearman, [float(row.parameters) for row, _ in known], ground_truth)
@@ -68,7 +69,7 @@ def lines(summary: Mapping[str, Any]) -> str:
         ("selected architecture", summary["best"]),
         ("its accuracy, whole set", per_cent(summary["best_accuracy"]) + after),
     ]
-    if "baseline_parameters" in summary:
+    if summary["spearman_all_n"]:
         top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"
         baseline = summary["baseline_parameters"]
         rows += [

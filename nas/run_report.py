@@ -137,7 +137,7 @@ def _note(summary: Mapping[str, Any]) -> str:
 
 
 def _agreement(summary: Mapping[str, Any]) -> list[Block]:
-    if "baseline_parameters" not in summary:
+    if not summary["spearman_all_n"]:
         return [Text("There is no ground truth to compare the ranking with.")]
     found = report.correlation_of
     rows = [

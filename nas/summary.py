@@ -29,7 +29,7 @@ _RANGES: dict[Any, tuple[tuple[type, ...], float, float]] = {
 
 
 class _Agreement(TypedDict, total=False):
-    """The entries of `nas.report.agreement`; without a ground truth there are no intervals."""
+    """The entries of `nas.report.agreement`. Older runs have no intervals without ground truth."""
 
     spearman_top: Signed | None
     spearman_top_interval: tuple[Signed | None, Signed | None]

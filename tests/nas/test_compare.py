@@ -61,6 +61,35 @@ def test_a_run_is_compared_with_itself(
     assert (tmp_path / "both.png").is_file()
 
 
+@pytest.mark.parametrize(
+    ("retrained", "accuracy", "regret"),
+    [(None, None, None), (3, 0.5, 0.2), (8, 0.5, None)],
+    ids=["from another ground truth", "retrained as long", "retrained longer"],
+)
+def test_the_selected_architecture_is_not_in_the_common_ground_truth(
+    run: Path, tmp_path: Path, retrained: int | None, accuracy: float | None, regret: float | None
+) -> None:
+    (run / "summary.json").write_text(json.dumps({**SUMMARY, "retrained_steps": retrained}))
+    rows = [Row(0, "a", parameters=10, score=0.7, accuracy=0.7, steps=3)]
+    Table(rows, "whole", "digits", "ab").write(tmp_path / "common.csv")
+    (found,) = compare.with_common_ground_truth([compare.read(run)], tmp_path / "common.csv")
+    assert found.summary["best"] == "b"
+    assert found.summary["best_accuracy"] == accuracy
+    assert found.summary["regret"] == (None if regret is None else pytest.approx(regret))
+
+
+def test_no_architecture_is_in_the_common_ground_truth(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of the comparison with the run's own ground truth is left."""
+    rows = [Row(0, "other", parameters=10, score=0.7, accuracy=0.7, steps=3)]
+    Table(rows, "whole", "digits", "ab").write(tmp_path / "common.csv")
+    compared(run, "--ground-truth", tmp_path / "common.csv")
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.count("– (n = 0)") == 3
+    assert "n = 4" not in line
+
+
 def test_a_name_is_no_formula(run: Path, tmp_path: Path) -> None:
     (run / "summary.json").write_text(json.dumps({**SUMMARY, "proxy": "of/$a^^_$.safetensors"}))
     compared(run, "--out", tmp_path / "one.png")

@@ -141,4 +141,6 @@ def test_only_what_is_complete_and_known_is_compared() -> None:
     assert found["spearman_all_n"] == 4
     assert found["spearman_all"] == pytest.approx(0.8)
     assert found["baseline_parameters"]["spearman_all"] == pytest.approx(-0.8)
-    assert agreement(Table(rows[3:4], "dsa", "blobs", "0"), 0.5)["spearman_all"] is None
+    none = agreement(Table(rows[3:4], "dsa", "blobs", "0"), 0.5)
+    assert none.keys() == found.keys()
+    assert (none["spearman_all"], none["spearman_all_n"]) == (None, 0)
