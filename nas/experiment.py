@@ -15,6 +15,7 @@ import torch
 
 from condense import CondensedSet, ImageData
 from condense.cli.images import load_images as load_dataset
+from condense.runs.cache import ALGORITHM
 from condense.runs.run_dir import CONDENSED
 from nas.cost import cost
 from nas.objective import (
@@ -180,7 +181,8 @@ class Experiment:
             "images": [self.data.fingerprint(), self.data.describe()["sha256_test"]],
             "space": self.space.fingerprint,
             "proxy": settings.proxy if settings.condensing else self._content(),
-            "condensing": settings.condensing and dataclasses.asdict(settings.condensing),
+            "condensing": settings.condensing
+            and [ALGORITHM, dataclasses.asdict(settings.condensing)],
             "training": dataclasses.asdict(settings.training),
             "draws": self.proxy.draws,
             "prune": settings.prune,

@@ -5,6 +5,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -14,6 +15,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from PIL import Image
 
+import nas.experiment
 from condense import (
     Checkpoint,
     Checkpointer,
@@ -326,6 +328,25 @@ def test_no_two_studies_that_differ_have_one_name() -> None:
     assert len(set(names)) == len(names)
     alike = (replace(settings, workers=3), replace(settings, timeout=1.0))
     assert {name(each) for each in alike} == {name(settings)}
+
+
+def test_a_set_that_is_condensed_otherwise_is_another_study(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = load("digits")
+    settings = replace(search.defaults("smoke", "random"), dataset="digits", n_trials=3)
+    whole = replace(settings, proxy="whole", condensing=None)
+
+    def names() -> list[str]:
+        space = space_named("own_space:quick")
+        return [Experiment(each, data, space, Path())._name() for each in (settings, whole)]
+
+    monkeypatch.setattr(Experiment, "proxy", SimpleNamespace(draws="proxy"))
+    before = names()
+    monkeypatch.setattr(nas.experiment, "ALGORITHM", nas.experiment.ALGORITHM + 1)
+    after = names()
+    assert after[0] != before[0]
+    assert after[1] == before[1], "nothing is condensed"
 
 
 def test_clocks_that_differ_lose_and_double_nothing() -> None:
