@@ -86,20 +86,17 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     """The runs, compared with one common ground truth if there is one.
 
     Raises:
-        UserError: the runs or the ground truth use different images.
+        UserError: the runs or the ground truth use different images, or the ground truth is of
+            other networks with the same names.
     """
     from nas.report import agreement, ranked, regret
     from nas.table import GroundTruth
 
     first = runs[0].table
-    for other in runs:
-        if other.table.images_sha256 != first.images_sha256:
-            raise UserError(
-                f"the runs used different images ({first.dataset}, "
-                f"{other.table.dataset}): compare runs with the same --dataset and "
-                "--image-size"
-            )
-    ground_truth = GroundTruth.read(path, first.images_sha256, first.dataset) if path else None
+    test_sha256 = _test_images([other.table for other in runs])
+    ground_truth = (
+        GroundTruth.read(path, first.images_sha256, first.dataset, test_sha256) if path else None
+    )
     whole = [other.table for other in runs if other.table.proxy == "whole"]
     if ground_truth is None and whole:
         ground_truth = GroundTruth.of(whole[0])
@@ -107,6 +104,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
         return list(runs)
     found = []
     for other in runs:
+        ground_truth.require_same_networks(other.table.sizes, other.table.build_sha256)
         table = other.table.with_ground_truth(ground_truth.accuracies)
         best, own = ranked(table)[0].ground_truth, other.summary
         if best is not None or own["retrained_steps"] is None:
@@ -119,6 +117,25 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
         }
         found.append(dataclasses.replace(other, table=table, summary=summary))
     return found
+
+
+def _test_images(tables: Sequence[Table]) -> str:
+    """The hash of the test images that all tables have; empty if none of them says it.
+
+    Raises:
+        UserError: the tables are of different images.
+    """
+    first = tables[0]
+    same = "compare runs with the same --dataset and --image-size"
+    for other in tables:
+        if other.images_sha256 != first.images_sha256:
+            raise UserError(
+                f"the runs used different images ({first.dataset}, {other.dataset}): {same}"
+            )
+    found = {other.test_sha256 for other in tables} - {""}
+    if len(found) > 1:
+        raise UserError(f"the runs used different test images of {first.dataset}: {same}")
+    return next(iter(found), "")
 
 
 def table(runs: Sequence[Compared]) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,16 @@ def count_parameters(space: Space, index: int, data: ImageData) -> int:
         else:
             network = build(value, data.shape, data.classes, device="meta")
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def sizes_of(space: Space, names: Container[str], data: ImageData) -> dict[str, int]:
+    """The number of weights by name, of those in `names` that can be built."""
+    found = {}
+    for index, name in enumerate(space.names):
+        if name in names:
+            with suppress(Exception):  # it will raise again, as the result of the architecture
+                found[name] = count_parameters(space, index, data)
+    return found
 
 
 def make_network(space: Space, index: int, data: ImageData, draws: torch.Generator) -> nn.Module:

@@ -72,15 +72,13 @@ def run(argv: list[str]) -> None:
     from nas.proxies import proxy_set
     from nas.space import space_named
     from nas.storage import database_storage, reaching
-    from nas.table import GroundTruth
     from nas.urls import absolute, without_secrets
 
     space = space_named(settings.space)
     data = load_images(settings)
     if settings.dataset == "auto":
         settings = dataclasses.replace(settings, dataset=data.name)
-    path = settings.ground_truth
-    ground_truth = GroundTruth.read(path, data.fingerprint(), data.name) if path else None
+    ground_truth = read_ground_truth(settings, data, space)
     kept = settings
     if settings.storage is not None:
         settings = dataclasses.replace(settings, storage=absolute(settings.storage))
@@ -97,6 +95,27 @@ def run(argv: list[str]) -> None:
         with reaching(), closing(experiment.study()) as study:
             seconds = search(experiment, study, folder)
             finish(folder, experiment, study, ground_truth, seconds, str(device))
+
+
+def read_ground_truth(settings: Search, data: ImageData, space: Space) -> GroundTruth | None:
+    """The ground truth of the settings, if there is one.
+
+    Raises:
+        UserError: it cannot be read, or is of other images or networks.
+    """
+    from nas.objective import sizes_of
+    from nas.table import GroundTruth
+
+    if settings.ground_truth is None:
+        return None
+    test_sha256 = str(data.describe()["sha256_test"])
+    found = GroundTruth.read(settings.ground_truth, data.fingerprint(), data.name, test_sha256)
+    # Now, not when all is trained: a resumed search keeps its ground truth. The networks of
+    # `condense` need not be counted if nothing has changed.
+    certain = space.build is None and found.build_sha256 == space.build_fingerprint
+    sizes = {} if certain else sizes_of(space, found.sizes, data)
+    found.require_same_networks(sizes, space.build_fingerprint)
+    return found
 
 
 def about(data: ImageData, space: Space) -> dict[str, Any]:
@@ -208,9 +227,11 @@ def finish(
     from nas.run_report import dashboard_command, dashboard_missing, write_report
     from nas.table import TABLE, GroundTruth, Table, rows_of
 
-    settings = experiment.settings
+    settings, data = experiment.settings, experiment.data
     rows = rows_of(experiment.space, study.done(), experiment.trained)
-    table = Table(rows, settings.proxy, experiment.data.name, experiment.data.fingerprint())
+    hashes = (data.fingerprint(), str(data.describe()["sha256_test"]))
+    built = experiment.space.build_fingerprint
+    table = Table(rows, settings.proxy, data.name, *hashes, built)
     if settings.proxy == "whole":
         ground_truth = GroundTruth.of(table)
     table = table.with_ground_truth(ground_truth.accuracies if ground_truth else {})

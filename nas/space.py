@@ -116,8 +116,16 @@ class Space:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of `NETWORKS`, the names, and the version of `build` if there is one."""
+        return self._hash_with(self.names)
+
+    @cached_property
+    def build_fingerprint(self) -> str:
+        """As `fingerprint`, without the names: if equal, equal names are equal networks."""
+        return self._hash_with(())
+
+    def _hash_with(self, names: Iterable[str]) -> str:
         built = [] if self.build is None else [self.version or _source(self.build)]
-        return hashlib.sha256("\n".join([NETWORKS, *self.names, *built]).encode()).hexdigest()
+        return hashlib.sha256("\n".join([NETWORKS, *names, *built]).encode()).hexdigest()
 
     def order(self) -> list[int]:
         """All indices in an order in which every prefix is a stratified sample.

@@ -19,7 +19,9 @@ from nas.summary import MOST
 TABLE = "architectures.csv"
 
 _FIRST = ("index", "architecture")
-_ABOUT = ("proxy", "dataset", "images_sha256")
+_ADDED = ("test_sha256", "build_sha256")
+"""Columns that older tables do not have."""
+_ABOUT = ("proxy", "dataset", "images_sha256", *_ADDED)
 _LAST = (
     *("parameters", "status", "reason", "score", "accuracy", "ground_truth", "steps", "seconds"),
     *_ABOUT,
@@ -75,22 +77,27 @@ def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True)
 
 @dataclass(frozen=True)
 class Table:
-    """Rows, with the proxy and the data set on which they were measured."""
+    """Rows, with the proxy, the data set and the networks for which they were measured."""
 
     rows: Sequence[Row]
     proxy: str
     dataset: str
     images_sha256: str
+    test_sha256: str = ""
+    """Of the test split; empty in a table of an older run."""
+    build_sha256: str = ""
+    """`Space.build_fingerprint`; empty in a table of an older run."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The number of parameters by architecture name, of all that could be trained."""
+        return {row.architecture: row.parameters for row in self.rows if row.status != "failed"}
 
     def write(self, path: Path) -> None:
         """Write the table as a CSV file."""
         factors = list(self.rows[0].factors) if self.rows else []
         factors = [name for name in factors if name not in (*_FIRST, *_LAST)]
-        about = {
-            "proxy": self.proxy,
-            "dataset": self.dataset,
-            "images_sha256": self.images_sha256,
-        }
+        about = {name: getattr(self, name) for name in _ABOUT}
         with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*_FIRST, *factors, *_LAST], lineterminator="\n")
             writer.writeheader()
@@ -115,12 +122,12 @@ class Table:
             raise UserError(f"{path} is damaged: {error}") from error
         if not records:
             raise UserError(f"{path} contains no architectures")
-        missing = [name for name in (*_FIRST, *_LAST) if name not in records[0]]
+        missing = [name for name in (*_FIRST, *_LAST) if name not in (*records[0], *_ADDED)]
         if missing:
             raise UserError(f"{path} is not a table of architectures: no column {missing[0]!r}")
         try:
             rows = [_row(record) for record in records]
-            about = _only({tuple(record[name] for name in _ABOUT) for record in records})
+            about = _only({tuple(record.get(name, "") for name in _ABOUT) for record in records})
             _require_distinct(row.index for row in rows)
             _require_distinct(row.architecture for row in rows)
         except ValueError as error:
@@ -145,6 +152,10 @@ class GroundTruth:
     seconds: float
     steps: int
     """Training steps of each architecture."""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    """Numbers of parameters by architecture name."""
+    build_sha256: str = ""
+    """As in its table."""
 
     @property
     def best(self) -> float | None:
@@ -159,11 +170,45 @@ class GroundTruth:
             {row.architecture: row.accuracy for row in known if row.accuracy is not None},
             sum(row.seconds for row in table.rows),
             max((row.steps for row in known), default=0),
+            {row.architecture: row.parameters for row in known},
+            table.build_sha256,
         )
 
+    def require_same_networks(self, sizes: Mapping[str, int], build_sha256: str) -> None:
+        """Check that the names that these architectures share with it mean the same networks.
+
+        Args:
+            sizes: their numbers of parameters, by name.
+            build_sha256: `Space.build_fingerprint` of their space; empty if unknown.
+
+        Raises:
+            UserError: they are other networks.
+        """
+        shared = [name for name in sizes if name in self.sizes]
+        mend = "give a ground truth of the same space"
+        for name in shared:
+            ours, its = sizes[name], self.sizes[name]
+            if ours != its:
+                raise UserError(
+                    f"the ground truth is of other networks: {name} has {its} parameters there, "
+                    f"and {ours} here: {mend}"
+                )
+        if shared and self.build_sha256 and build_sha256 not in ("", self.build_sha256):
+            raise UserError(
+                f"the ground truth is of a space with another `build`, or another version: {mend}"
+            )
+
     @classmethod
-    def read(cls, path: Path, images_sha256: str, dataset: str) -> GroundTruth:
+    def read(
+        cls, path: Path, images_sha256: str, dataset: str, test_sha256: str = ""
+    ) -> GroundTruth:
         """Read the ground truth for these images from a run folder or a CSV file.
+
+        Args:
+            path: of the folder or file.
+            images_sha256: `ImageData.fingerprint()`.
+            dataset: its name, for error messages.
+            test_sha256: of the test split; empty if unknown.
 
         Raises:
             UserError: the file cannot be read, or is no ground truth for these images.
@@ -180,6 +225,11 @@ class GroundTruth:
             raise UserError(
                 f"{path} is the ground truth of other images {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
+            )
+        if table.test_sha256 and test_sha256 not in ("", table.test_sha256):
+            raise UserError(
+                f"{path} is a ground truth with other test images of {dataset}: measure one with "
+                "--proxy whole and the same --dataset"
             )
         return cls.of(table)
 

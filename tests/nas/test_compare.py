@@ -3,7 +3,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +226,29 @@ def test_a_table_without_any_score(run: Path) -> None:
     rows = [Row(0, "a", status="failed"), Row(1, "b", status="pruned")]
     Table(rows, "dsa", "digits", "ab").write(run / "architectures.csv")
     refused("none of its architectures has a score", run)
+
+
+def test_other_networks_of_the_same_names(run: Path, tmp_path: Path) -> None:
+    table = Table.read(run)
+    larger = [replace(row, parameters=row.parameters + 1) for row in table.rows]
+    replace(table, rows=larger).write(tmp_path / "larger.csv")
+    refused("a has 11 parameters there, and 10 here", run, "--ground-truth", "larger.csv")
+    replace(table, build_sha256="one").write(run / "architectures.csv")
+    replace(table, build_sha256="two").write(tmp_path / "edited.csv")
+    refused("with another `build`", run, "--ground-truth", "edited.csv")
+    unshared = [replace(row, architecture=f"my {row.architecture}") for row in table.rows]
+    replace(table, rows=unshared, build_sha256="two").write(tmp_path / "unshared.csv")
+    compared(run, "--ground-truth", "unshared.csv")
+
+
+def test_other_test_images(run: Path, tmp_path: Path) -> None:
+    table, other = Table.read(run), tmp_path / "other"
+    shutil.copytree(run, other)
+    replace(table, test_sha256="one").write(run / "architectures.csv")
+    compared(run, other)  # of an older run, which does not say
+    replace(table, test_sha256="two").write(other / "architectures.csv")
+    refused("the runs used different test images of digits", run, other)
+    refused("with other test images of digits", run, "--ground-truth", other)
 
 
 def test_folders_in_the_place_of_files(run: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -396,6 +397,28 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
     rows = pandas.read_csv("run/architectures.csv")
     assert list(rows["status"]) == ["complete", "failed"]
     assert rows["reason"].iloc[1] == "KeyError: 'tanh'"
+
+
+def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
+    """The names are the same; the file of the networks was edited."""
+    Path("own_networks.py").write_text(OWN)
+    own = ("--space", "own_networks:space", "--proxy", "parameters")
+    run("--space", "own_networks:space", "--proxy", "whole", "--out", "whole")
+    run(*own, "--ground-truth", "whole", "--out", "same")
+    assert summary("same")["spearman_all_n"] == 1
+    table = pandas.read_csv("whole/architectures.csv")
+    table.drop(columns=["test_sha256", "build_sha256"]).to_csv("old.csv", index=False)
+    linear = "nn.Linear(64, classes)"
+    for edited, ground_truth, said in (
+        (f"{linear}, nn.ReLU()", "whole", "of a space with another `build`"),
+        (f"nn.Linear(64, 8), {linear.replace('64', '8')}", "whole", "relu has 650 parameters"),
+        (f"nn.Linear(64, 8), {linear.replace('64', '8')}", "old.csv", "relu has 650 parameters"),
+    ):
+        Path("own_networks.py").write_text(OWN.replace(linear, edited))
+        sys.modules.pop("own_networks")
+        with pytest.raises(UserError, match=said):
+            run(*own, "--ground-truth", ground_truth, "--out", "other")
+        assert not Path("other").exists()
 
 
 @pytest.mark.parametrize(

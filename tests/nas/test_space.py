@@ -246,6 +246,18 @@ def test_the_source_of_a_build_of_any_kind() -> None:
     ), "of condense.Network only the names count, as ever"
 
 
+def test_the_fingerprint_of_what_builds_does_not_depend_on_the_names() -> None:
+    def build(*_: object) -> torch.nn.Module:
+        return torch.nn.Identity()
+
+    one, more = Space(["a"], build), Space(["a", "b"], build)
+    assert one.fingerprint != more.fingerprint
+    assert one.build_fingerprint == more.build_fingerprint
+    own = {Space(["a"], build, version).build_fingerprint for version in (None, "1", "2")}
+    networks = [Space([Network(depth=depth)]).build_fingerprint for depth in (1, 2)]
+    assert len({*own, *networks}) == 4
+
+
 def test_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nets_by_name.py").write_text(
         "from torch import nn\n"
