@@ -67,15 +67,23 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
         _stop(exit_code(stop), f"interrupted; resume with: {again}")
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop), "interrupted")
-    except BrokenPipeError:
-        # The reader of the pipe has closed it; the buffered output must not fail at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of the pipe has closed it
+        _write_or_drop_output()
         sys.exit(1)
     except OSError as error:
         if error.errno not in FULL:
             raise
+        _write_or_drop_output()
         _stop(2, str(explain(error, error.filename or "the output")))
     sys.exit(0)
+
+
+def _write_or_drop_output() -> None:
+    """Write the buffered output; if it cannot be written, it must not fail again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stop(code: int, line: str) -> NoReturn:

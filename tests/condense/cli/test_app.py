@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -109,14 +110,22 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_a_full_disk_below_the_output_is_one_line() -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_a_full_disk_below_the_output_is_one_line(encoding: str) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "3"]
         done = subprocess.run(
-            command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=HANGS
+            command,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=HANGS,
+            env=environment,
         )
     assert done.returncode == 2
     assert done.stderr.startswith("no space left to write the output")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_reader_that_has_enough_is_no_error() -> None:

