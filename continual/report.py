@@ -57,10 +57,10 @@ def short_names(tasks: Sequence[str]) -> list[str]:
     return rests if len(first) == 1 and all(rests) else list(tasks)
 
 
-def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float]) -> str:
-    """Table of the stage averages in percent, one column per stage."""
+def table(tasks: Sequence[str], mean: Sequence[float], std: Sequence[float] | None = None) -> str:
+    """Table of the stage averages in percent, one column per stage; one seed has no `std`."""
     heads = [f"T{stage + 1} (+ {task})" for stage, task in enumerate(tasks)]
-    cells = list(map(per_cent, mean, std))
+    cells = [per_cent(value) for value in mean] if std is None else [*map(per_cent, mean, std)]
     return text_table([heads, cells])
 
 

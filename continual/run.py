@@ -168,7 +168,7 @@ def finish(
     folder.remove_checkpoint()
     folder.say(
         f"{title(found)}, {len(results)} seed{'s' if len(results) > 1 else ''}: test accuracy over "
-        f"the tasks so far\n{report.table(names, mean, std)}\n"
+        f"the tasks so far\n{report.table(names, mean, std if len(results) > 1 else None)}\n"
         f"in {sum(result.seconds for result in results):.0f} s"
     )
     print(list_files(folder.path))

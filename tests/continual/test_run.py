@@ -363,3 +363,9 @@ def replay_config(settings: ContinualConfig) -> ReplayConfig:
         config.batch_size_mem,
         config.er_ace,
     )
+
+
+def test_one_seed_has_no_standard_deviation() -> None:
+    names = ["svhn", "mnist"]
+    assert table(names, [0.5, 0.625]).splitlines()[1].split() == ["50.0", "%", "62.5", "%"]
+    assert "50.0 ± 1.0 %" in table(names, [0.5, 0.625], [0.01, 0.02])
