@@ -62,16 +62,30 @@ def run_to_the_end(
         condensing = list(command) == ["condense", "run"] and "--compare" not in flags
         alone = ALONE if condensing else ()
         place = ["--resume", str(out)] if resume else [*flags, *alone, "--out", str(out)]
-        done = subprocess.run(
-            [sys.executable, "-m", *command, *place, "--quiet"],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if done.returncode:
-            raise UserError(f"{out}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+        run_module([*command, *place, "--quiet"], threads)
     return read_json(out / CONFIG), read_json(out / SUMMARY)
+
+
+def run_module(arguments: Sequence[str], threads: int) -> None:
+    """Run `python -m ARGUMENTS` without its output.
+
+    Args:
+        arguments: the module and its arguments.
+        threads: PyTorch's number of threads.
+
+    Raises:
+        UserError: the command fails.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode:
+        said = done.stderr.strip()[-500:]
+        raise UserError(f"{' '.join(arguments)}: exit code {done.returncode}: {said}")
 
 
 def machine(threads: int) -> dict[str, str | int]:

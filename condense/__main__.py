@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,10 +21,10 @@ from condense.config.presets import preset as preset_of
 from condense.config.serialization import differences
 from condense.errors import UserError
 from condense.export.command import export_set
-from condense.methods.registry import AUTO, CHOOSERS, METHODS, method_named
+from condense.methods.registry import AUTO, NAMES, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
-from condense.runs.io import is_file, plain
+from condense.runs.io import file_sha256, is_file, plain
 from condense.runs.progress import Progress
 from condense.runs.report import per_cent, text_table
 from condense.runs.run_dir import CONDENSED, RunFolder
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 PROG = "python -m condense"
 METHOD_HELP = (
-    f"{', '.join([*METHODS, *CHOOSERS])}; `{PROG} methods` describes them. Default: auto in the "
+    f"{', '.join(NAMES)}; `{PROG} methods` describes them. Default: auto in the "
     "cpu preset, else dsa. The settings below are those of the method that is given with --help."
 )
 
@@ -170,7 +169,7 @@ def _evaluate_set(settings: Evaluate) -> None:
     about = {
         "device": str(data.device),
         "data": data.describe(),
-        "set": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "set": file_sha256(path),
     }
     # The file: a name would be kept as a path, and with --resume there is no such file.
     kept = replace(settings, set=path)
@@ -240,8 +239,7 @@ def show(argv: list[str]) -> None:
 def methods(argv: list[str]) -> None:
     """List the methods."""
     read_flags(Methods, argv, f"{PROG} methods")
-    known = {**METHODS, **CHOOSERS}.items()
-    about = ((name, f"{method.summary} ({method.source})") for name, method in known)
+    about = ((name, f"{method.summary} ({method.source})") for name, method in NAMES.items())
     print(text_table(about))
 
 

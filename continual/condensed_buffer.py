@@ -23,6 +23,7 @@ from condense import (
     preset_for,
     read_codec,
 )
+from condense.methods.selection import large_classes
 from continual.settings import check_condensing, condensing_preset, memory_method
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
@@ -101,8 +102,7 @@ class CondensedBuffer(RehearsalBuffer):
         needed = images_per_class
         if self.storage == "pixels":
             needed *= self.factor**2
-        counts = data.y_train.bincount(minlength=data.classes)
-        large = (counts >= needed).nonzero()[:, 0].tolist()
+        large = large_classes(data, needed)
         if len(large) < data.classes:
             method, settings = self._method(data, len(large))
         settings = replace(settings, ipc=needed)

@@ -8,22 +8,18 @@ Their sets must be the same bytes. Rows are added to `results/ranks.csv`.
 
 from __future__ import annotations
 
-import hashlib
-import os
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.commands import machine
+from benchmarks.commands import machine, run_module
 from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError
-from condense.runs.io import read_json
+from condense.runs.io import file_sha256, read_json
 from condense.runs.report import markdown_table
 from condense.runs.run_dir import CONDENSED, SUMMARY, provenance
 from condense.validation import at_least
@@ -64,21 +60,12 @@ def condense(command: str, processes: int) -> tuple[float, str]:
     Raises:
         UserError: the command fails.
     """
-    start = [sys.executable]
-    if processes > 1:
-        start += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    start = launcher if processes > 1 else []
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        done = subprocess.run(
-            [*start, "-m", *shlex.split(command), "--out", str(out)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode:
-            raise UserError(f"{command}: exit code {done.returncode}: {done.stderr[-500:]}")
-        found = hashlib.sha256((out / CONDENSED).read_bytes()).hexdigest()
-        return read_json(out / SUMMARY)["seconds"], found
+        run_module([*start, *shlex.split(command), "--out", str(out)], threads=1)
+        return read_json(out / SUMMARY)["seconds"], file_sha256(out / CONDENSED)
 
 
 def run(argv: list[str]) -> None:

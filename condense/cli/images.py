@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from condense.cli.common import Common
 from condense.cli.device import choose_device
 from condense.config.methods import LearnedImages, MethodSettings
 from condense.runs.cache import Cache
-from condense.runs.io import is_file
+from condense.runs.io import file_sha256, is_file
 from condense.runs.paths import user_path
 from condense.runs.progress import Progress
 
@@ -55,4 +54,4 @@ def hash_of_init(settings: MethodSettings) -> dict[str, str]:
     if not (isinstance(settings, LearnedImages) and settings.reads_files):
         return {}
     path = user_path(settings.init, "--init")
-    return {"init": hashlib.sha256(path.read_bytes()).hexdigest()} if is_file(path) else {}
+    return {"init": file_sha256(path)} if is_file(path) else {}

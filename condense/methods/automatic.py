@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
 from condense.methods.registry import METHODS
+from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
 FEW = 200
@@ -24,9 +25,9 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     Raises:
         UserError: not one image fits into the bytes.
     """
-    large = data.y_train.bincount(minlength=data.classes) >= settings.ipc
-    if settings.short_classes == "keep" and large.any():  # the others keep their real images
-        data = data.with_classes(large.nonzero()[:, 0].tolist())
+    large = large_classes(data, settings.ipc)
+    if settings.short_classes == "keep" and large:  # the others keep their real images
+        data = data.with_classes(large)
     name = "dm" if images_per_class(data, settings) <= FEW else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)

@@ -192,6 +192,9 @@ CHOOSERS: dict[str, Method] = {
 """Names that stand for another method: their functions are called with (data, settings), and
 return its name and its settings."""
 
+NAMES = METHODS | CHOOSERS
+"""All names that `condense` takes."""
+
 
 def method_named(name: str) -> Method:
     """The method with this name, also `auto` and `whole`.
@@ -199,7 +202,6 @@ def method_named(name: str) -> Method:
     Raises:
         UserError: there is no such method.
     """
-    found = METHODS.get(name) or CHOOSERS.get(name)
-    if found is None:
-        raise unknown("method", name, [*METHODS, *CHOOSERS])
-    return found
+    if name not in NAMES:
+        raise unknown("method", name, NAMES)
+    return NAMES[name]

@@ -152,6 +152,13 @@ def require_images(data: ImageData, ipc: int, advice: str = "use fewer images pe
         )
 
 
+def large_classes(data: ImageData, count: int) -> list[int]:
+    """The labels of the classes with at least `count` training images."""
+    enough = data.y_train.bincount(minlength=data.classes) >= count
+    labels: list[int] = enough.nonzero()[:, 0].tolist()
+    return labels
+
+
 def smallest_class(data: ImageData) -> int:
     """The number of training images of the smallest class."""
     return int(data.y_train.bincount(minlength=data.classes).min())

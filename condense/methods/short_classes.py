@@ -10,7 +10,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.selection import require_images
+from condense.methods.selection import large_classes, require_images, smallest_class
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
 
@@ -28,31 +28,29 @@ def with_short_classes(
     Raises:
         UserError: a class is short and may not be, or all are.
     """
-    counts = data.y_train.bincount(minlength=data.classes)
-    short = counts < settings.ipc
-    if not short.any():
+    large = large_classes(data, settings.ipc)
+    if len(large) == data.classes:
         return condense(data)
     require_images(data, 1)
-    advice = f"use fewer images per class (--ipc {int(counts.min())})"
+    advice = f"use fewer images per class (--ipc {smallest_class(data)})"
     if settings.short_classes == "refuse":
         advice += ", or --short-classes keep, then such classes keep their real images"
-    if settings.short_classes == "refuse" or short.all():
+    if settings.short_classes == "refuse" or not large:
         require_images(data, settings.ipc, advice)
     if settings.reads_files:
         raise UserError(
             "short-classes keep condenses the large classes alone, to which the set of --init does "
             "not fit: use another --init"
         )
-    large = (~short).nonzero()[:, 0]
-    made = condense(data.with_classes(large.tolist()))
-    return _joined(made, large, data, short[data.y_train])
+    made = condense(data.with_classes(large))
+    return _joined(made, torch.tensor(large), data)
 
 
-def _joined(
-    made: CondensedSet, large: torch.Tensor, data: ImageData, kept: torch.Tensor
-) -> CondensedSet:
-    """The images of the set and these rows of the training images, stored alike, by class."""
-    labels = torch.cat([large.cpu()[made.labels], data.y_train[kept].cpu()])
+def _joined(made: CondensedSet, large: torch.Tensor, data: ImageData) -> CondensedSet:
+    """The images of the set, whose classes are `large`, and the real ones of the others, stored
+    alike, by class."""
+    kept = ~torch.isin(data.y_train, large.to(data.device))
+    labels = torch.cat([large[made.labels], data.y_train[kept].cpu()])
     order = labels.argsort(stable=True)
     real = data.x_train[kept].cpu()
     if made.stored is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -261,6 +262,11 @@ def check_text(name: str, text: str) -> None:
     if not is_text(text):
         # The text is not quoted: it may contain a password.
         raise UserError(f"{name} contains bytes that are not UTF-8: choose another name")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of the content of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def is_file(path: str | os.PathLike[str]) -> bool:
