@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from condense import (
     read_codec,
 )
 from condense.methods.selection import large_classes
+from continual.buffer_arguments import BufferKwargs
 from continual.settings import check_condensing, condensing_preset, memory_method
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
@@ -44,10 +45,12 @@ class CondensedBuffer(RehearsalBuffer):
 
     The rank within a class is the herding order of the condensed images' pixels: the mean of the
     first k images is close to the mean of all. A class with fewer images than its share keeps its
-    real images. An experience of one class is condensed by DM instead of gradient matching or KIP.
+    real images. An experience of one class is condensed by DM instead of gradient matching or KIP,
+    with the settings of DM's preset and the network of `settings`.
 
     Avalanche replays hard labels, so each image has the label of its class. A learnt soft label
-    is stored as logits, and `EEIL` distils from it as from other stored logits.
+    is stored as logits, in the place of those of `store_logits`. `samples` has it and `buffer` has
+    not; `EEIL` distils from it as from other stored logits.
 
     >>> from types import SimpleNamespace
     >>> from condense import GradientMatching, load, preset
@@ -67,7 +70,7 @@ class CondensedBuffer(RehearsalBuffer):
         settings: Any = None,
         checkpointers: Checkpointers | None = None,
         cache: Cache | None = None,
-        **rest: Any,
+        **rest: Unpack[BufferKwargs],
     ) -> None:
         """Set the condensation method, and the arguments of `RehearsalBuffer`.
 
@@ -82,13 +85,16 @@ class CondensedBuffer(RehearsalBuffer):
             rest: other arguments of `RehearsalBuffer`.
 
         Raises:
-            UserError: if the method is unknown, or the settings do not suit the storage.
+            UserError: if the method is unknown, or the settings are of another method or do not
+                suit the storage.
         """
         super().__init__(max_size, **rest)
         self.method = method
-        # An unknown method raises here, before the first experience is trained on.
-        soft_labels = memory_method(method).soft_labels(settings)
-        self.store_logits = self.store_logits and not soft_labels
+        # Raises before the first experience is trained on.
+        found = memory_method(method)
+        if settings is not None:
+            found.check(settings)
+        self.store_logits = self.store_logits and not found.soft_labels(settings)
         self.settings = check_condensing(settings, self.storage, self.factor)
         self.checkpointers = checkpointers
         self.cache = cache

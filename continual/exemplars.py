@@ -14,6 +14,7 @@ from avalanche.benchmarks.utils import (
     TaskLabels,
 )
 from avalanche.benchmarks.utils.classification_dataset import ClassificationDataset
+from avalanche.benchmarks.utils.flat_data import ConstantSequence
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -79,55 +80,111 @@ def padded_logits(samples: Samples, classes: int) -> Tensor:
     return F.pad(logits, (0, classes - logits.shape[1]), value=torch.nan)
 
 
-class _ImageSet(Dataset[tuple[Tensor, int]]):
+@dataclass(frozen=True)
+class ItemFormat:
+    """What the items of a dataset are like, so that exemplars can be in a batch with them."""
+
+    task_labels: bool = True
+    """Whether an item has a task label."""
+    tensor_labels: bool = False
+    """Whether its label is a tensor, not an int: a batch cannot have both."""
+    dtype: torch.dtype = torch.float32
+    """Of its image."""
+
+    @staticmethod
+    def of(dataset: Any) -> ItemFormat:
+        """The format of (image tensor, label[, task label]).
+
+        Raises:
+            UserError: the items have other entries, which exemplars cannot have.
+        """
+        others = [name for name in _item_attributes(dataset) or () if name != TASK_LABELS]
+        if others:
+            raise UserError(
+                f"the items of an experience also have {', '.join(others)}, which exemplars do "
+                "not: make the attribute with use_in_getitem=False"
+            )
+        image, label = dataset[0][:2]
+        dtype = image.dtype if isinstance(image, Tensor) else torch.float32
+        return ItemFormat(_task_label_entry(dataset) is not None, isinstance(label, Tensor), dtype)
+
+
+TASK_LABELS = "targets_task_labels"
+"""Avalanche's name of the attribute."""
+
+
+def _item_attributes(dataset: Any) -> list[str] | None:
+    """Names of the entries of an item after image and label; None if it is not Avalanche's."""
+    attributes = getattr(dataset, "_data_attributes", None)
+    if attributes is None:
+        return None
+    return [name for name, attribute in attributes.items() if attribute.use_in_getitem]
+
+
+def _task_label_entry(dataset: Any) -> int | None:
+    """Which entry of an item is its task label; None if none is."""
+    names = _item_attributes(dataset)
+    if names is None:
+        return 2 if len(dataset[0]) > 2 else None
+    return 2 + names.index(TASK_LABELS) if TASK_LABELS in names else None
+
+
+class _ImageSet(Dataset[tuple[Tensor, Tensor | int]]):
     """A map-style dataset of (normalised image, label)."""
 
-    def __init__(self, samples: Samples) -> None:
-        self.samples = samples
+    def __init__(self, samples: Samples, items: ItemFormat) -> None:
+        self.samples, self.items = samples, items
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor | int]:
         sample = self.samples[torch.tensor([index])]
-        return sample.inputs()[0], int(sample.labels)
+        label = sample.labels[0] if self.items.tensor_labels else int(sample.labels)
+        return sample.inputs()[0].to(self.items.dtype), label
 
 
-def as_dataset(samples: Samples, task_labels: bool = True) -> AvalancheDataset:
+def as_dataset(samples: Samples, items: ItemFormat | None = None) -> AvalancheDataset:
     """An Avalanche dataset of (normalised image, label[, task label][, logits]).
 
     Args:
         samples: the images.
-        task_labels: whether the items have task labels.
+        items: the format of the items; default: as in `make_benchmark`.
 
     Raises:
         UserError: some samples have logits of fewer classes than others.
     """
-    samples = samples.to(torch.device("cpu"))
+    samples, items = samples.to(torch.device("cpu")), items or ItemFormat()
     attributes: list[Any] = [DataAttribute(samples.labels.tolist(), "targets")]
-    if task_labels:
-        attributes.append(TaskLabels(samples.tasks.tolist()))
+    if items.task_labels:
+        attributes.append(TaskLabels(_sequence(samples.tasks.tolist())))
     if samples.logits is not None:
         if not samples.logits.isfinite().all():
             raise UserError(
                 "the stored logits have different numbers of classes: use a network with all "
-                "outputs from the first experience on, or EEIL"
+                "outputs from the first experience on, or read `samples` instead of `buffer`"
             )
         logits = list(samples.logits.float())
         attributes.append(DataAttribute(logits, "logits", use_in_getitem=True))
-    kind = TaskAwareSupervisedClassificationDataset if task_labels else ClassificationDataset
-    return kind([_ImageSet(samples)], data_attributes=attributes)
+    kind = TaskAwareSupervisedClassificationDataset if items.task_labels else ClassificationDataset
+    return kind([_ImageSet(samples, items)], data_attributes=attributes)
+
+
+def _sequence(values: list[int]) -> Any:
+    """As Avalanche's benchmarks have task labels: only alike sequences can be concatenated."""
+    return ConstantSequence(values[0], len(values)) if len({*values}) == 1 else values
 
 
 def read(dataset: Any) -> Samples:
     """Read any dataset of (image tensor, label[, task label]) once, in order.
 
-    The images are used as network inputs without change: mean 0 and standard deviation 1.
+    Other entries of an item are not used. The images are used as network inputs without change:
+    mean 0 and standard deviation 1.
 
     Raises:
         UserError: the dataset has other items, or images of different shapes.
     """
-    items = [tuple(item)[:3] for item in (dataset[row] for row in range(len(dataset)))]
+    items = [tuple(dataset[row]) for row in range(len(dataset))]
     if not items or not all(isinstance(item[0], Tensor) and item[0].ndim == 3 for item in items):
         raise UserError(
             "an experience must have items of (image tensor [c, h, w], label): give its dataset "
@@ -138,6 +195,7 @@ def read(dataset: Any) -> Samples:
         raise UserError(f"the images of an experience must have one shape, not {sorted(shapes)}")
     images = torch.stack([item[0] for item in items]).float()
     labels = torch.tensor([int(item[1]) for item in items])
-    tasks = torch.tensor([int(item[2]) if len(item) > 2 else 0 for item in items])
+    entry = _task_label_entry(dataset)
+    tasks = torch.tensor([0 if entry is None else int(item[entry]) for item in items])
     channels = images.shape[1]
     return Samples(images, labels, tasks, (0.0,) * channels, (1.0,) * channels)

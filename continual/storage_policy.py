@@ -13,12 +13,13 @@ are always stored. The size does not count their bytes; `bytes` does.
 from __future__ import annotations
 
 import math
+import operator
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, TypedDict, Unpack, get_args
+from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
@@ -35,24 +36,17 @@ from condense import (
     read_codec,
     unknown,
 )
-from continual.exemplars import Samples, as_dataset
+from continual.buffer_arguments import ImageKwargs, check_known, checked_size, per_channel
+from continual.exemplars import ItemFormat, Samples, as_dataset
+from continual.experience_numbers import ExperienceNumbers
 from continual.loading import network_logits
 from continual.settings import Storage
 from continual.shares import Demand, divide
 from continual.stored import StoredExemplars, joined_logits
-from continual.streams import TaskImages, has_task_labels, images_of
+from continual.streams import TaskImages, images_of, items_of
 
-
-class ImageKwargs(TypedDict, total=False):
-    """What a buffer knows of the images, unless the experiences are of `make_benchmark`, which have
-    it themselves."""
-
-    mean: Sequence[float]
-    """Per channel, the mean of the normalisation; default: none."""
-    std: Sequence[float]
-    """As `mean`."""
-    hflip: bool
-    """Whether a flipped image keeps its class (False for digits). Default: True."""
+ITEMS = "items"
+"""In a `state_dict`: the two flags of `ItemFormat`, in its dtype."""
 
 
 class Group(NamedTuple):
@@ -103,13 +97,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
         Raises:
             UserError: if not exactly one size is given, or a value is not possible.
+            TypeError: an argument is unknown, or a size or the seed is no integer.
         """
-        if max_size < 1 and images_per_class is None:
-            raise UserError("give the buffer a size: max_size (in total) or images_per_class")
-        if max_size and images_per_class is not None:
-            raise UserError("give the buffer either max_size or images_per_class, not both")
-        if images_per_class is not None and images_per_class < 1:
-            raise UserError(f"images per class must be at least 1, not {images_per_class}")
+        check_known(type(self).__name__, images)
+        max_size, images_per_class = checked_size(max_size, images_per_class)
         if storage not in get_args(Storage):
             raise unknown("storage", storage, get_args(Storage))
         if balance not in ("class", "experience"):
@@ -119,15 +110,16 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         self.images_per_class = images_per_class
         self.balance = balance
         self.mean, self.std = (
-            _per_channel(name, values)
+            per_channel(name, values)
             for name, values in (("mean", images.get("mean")), ("std", images.get("std")))
         )
         self.hflip = images.get("hflip", True)
         self.store_logits = store_logits
-        self.seed = seed
+        self.seed = operator.index(seed)
         self.groups: dict[Group, StoredExemplars] = {}
         """Sorted by rank within each group; images are removed from the end."""
-        self._task_labels = True
+        self._items = ItemFormat()
+        self._numbers = ExperienceNumbers()
         self._dataset: AvalancheDataset | None = None
         super().__init__(max_size)
 
@@ -144,8 +136,13 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """
 
     def post_adapt(self, agent_state: Any, exp: Any) -> None:
-        """Store exemplars of this experience; replaces earlier exemplars of it."""
-        number = int(exp.current_experience)
+        """Store exemplars of this experience; replaces earlier exemplars of it.
+
+        Raises:
+            UserError: as `items_of` and `images_of`.
+        """
+        items = items_of(exp)
+        number = self._numbers.of(exp, {group.experience for group in self.groups})
         tasks = images_of(exp, self.mean, self.std, self.hflip)
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
@@ -154,12 +151,12 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             chosen = self.select(agent_state, task, images_per_class)
             keys = (Group(number, task.task, label) for label in task.classes)
             groups.update(zip(keys, chosen, strict=True))
-        self._task_labels = has_task_labels(exp)
+        self._items = items
         self._keep(groups)  # at the end: an interrupted selection loses nothing
 
     def update_logits(self, exp: Any, logits_of: Callable[[Samples], Tensor]) -> None:
         """Store logits of the exemplars of an experience; `logits_of` returns [n, classes]."""
-        number = int(exp.current_experience)
+        number = self._numbers.of(exp)
         for group, kept in self.groups.items():
             if group.experience == number:
                 logits = logits_of(self._samples([group])).half().cpu()
@@ -212,14 +209,17 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     def buffer(self) -> AvalancheDataset:
         """All exemplars as (normalised image, label, task label), the last as in the experiences.
 
-        It is made at the first access.
+        With `store_logits` the logits are the last entry. It is made at the first access.
         """
         if self._dataset is None:
-            samples = self.samples
-            self._dataset = (
-                AvalancheDataset([]) if samples is None else as_dataset(samples, self._task_labels)
-            )
+            self._dataset = self._as_dataset(self.groups) if self.groups else AvalancheDataset([])
         return self._dataset
+
+    def _as_dataset(self, groups: Sequence[Group] | Mapping[Group, Any]) -> AvalancheDataset:
+        samples = self._samples(groups)
+        if not self.store_logits:  # learnt soft labels are for `samples`
+            samples = replace(samples, logits=None)
+        return as_dataset(samples, self._items)
 
     @property
     def buffer_groups(self) -> dict[int, Any]:
@@ -227,9 +227,18 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         labels = dict.fromkeys(group.label for group in self.groups)
         found = {}
         for label in labels:
-            samples = self._samples([group for group in self.groups if group.label == label])
-            found[label] = SimpleNamespace(buffer=as_dataset(samples, self._task_labels))
+            mine = [group for group in self.groups if group.label == label]
+            found[label] = SimpleNamespace(buffer=self._as_dataset(mine))
         return found
+
+    @property
+    def buffer_datasets(self) -> list[AvalancheDataset]:
+        """The exemplars of each class, as Avalanche's buffers have them."""
+        return [group.buffer for group in self.buffer_groups.values()]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy decodes its images again: pickled, they would be many times the memory."""
+        return {**self.__dict__, "_dataset": None}
 
     @property
     def bytes(self) -> int:
@@ -237,12 +246,15 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         return sum(kept.bytes for kept in self.groups.values()) + _table_bytes(self.groups)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors of each group by name, for a checkpoint."""
-        return {
+        """The tensors of each group by name, and the format of items, for a checkpoint."""
+        tensors = {
             f"{'.'.join(map(str, group))}/{name}": tensor
             for group, kept in self.groups.items()
             for name, tensor in kept.state_dict().items()
         }
+        items = self._items
+        flags = torch.tensor([items.task_labels, items.tensor_labels]).to(items.dtype)
+        return {**tensors, ITEMS: flags}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], data: ImageData) -> None:
         """Load a `state_dict` of images with the size and normalisation of `data`.
@@ -251,7 +263,10 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             ValueError, KeyError, UserError: if the tensors do not match this memory.
         """
         parts: dict[Group, dict[str, Tensor]] = {}
+        items = state_dict.get(ITEMS)
         for name, tensor in state_dict.items():
+            if name == ITEMS:
+                continue
             key, _, rest = name.partition("/")
             parts.setdefault(Group(*map(int, key.split("."))), {})[rest] = tensor
         loaded: dict[Group, StoredExemplars] = {}
@@ -263,6 +278,9 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                     break
             loaded[group] = kept
         self.groups = loaded
+        if items is not None:
+            task_labels, tensor_labels = items.bool().tolist()
+            self._items = ItemFormat(task_labels, tensor_labels, items.dtype)
         self._dataset = None
 
     def _loaded(self, packed: dict[str, Tensor], data: ImageData) -> StoredExemplars:
@@ -367,13 +385,3 @@ def _table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:
         task = group.experience, group.task
         tables[task] = max(tables.get(task, 0), kept.codec.table_bytes)
     return sum(tables.values())
-
-
-def _per_channel(name: str, values: Sequence[float] | None) -> tuple[float, ...] | None:
-    """Numbers per channel as a tuple; UserError if they are not a sequence of numbers."""
-    if values is None:
-        return None
-    try:
-        return tuple(map(float, values))
-    except (TypeError, ValueError):
-        raise UserError(f"{name} must have one number per channel, not {values!r}") from None

@@ -12,8 +12,9 @@ from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 
 from condense import ImageData, UserError, unknown
-from continual.exemplars import Samples, as_dataset, read
+from continual.exemplars import ItemFormat, Samples, as_dataset, read
 from continual.settings import Head
+from continual.tasks import normalised_alike
 
 
 class ImageExperience(DatasetExperience):  # type: ignore[misc]
@@ -38,7 +39,8 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
     """A benchmark with one experience per task, in `train_stream` and `test_stream`.
 
     Args:
-        tasks: tasks in training order, with the same image shape.
+        tasks: tasks in training order, with the same image shape. All get the normalisation of the
+            first, because one network is trained on all.
         head: `domain`: the tasks share labels, and all task labels are 0;
             `task`: the tasks share labels, and each has its own task label;
             `class`: the labels of each task follow those of the previous task.
@@ -58,6 +60,7 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
         raise unknown("head", head, get_args(Head))
     if len({task.shape for task in tasks}) > 1:
         raise UserError("all tasks of a stream must have the same image shape: use `resized`")
+    tasks = normalised_alike(tasks)
     streams = []
     for split in ("train", "test"):
         experiences, offset = [], 0
@@ -83,9 +86,15 @@ def task_labels_of(experience: Any) -> list[int]:
     return sorted(set(map(int, known)))
 
 
-def has_task_labels(experience: Any) -> bool:
-    """Whether the items of the experience's dataset have task labels."""
-    return len(experience.dataset[0]) > 2
+def items_of(experience: Any) -> ItemFormat:
+    """The format of the items, read with the transform for evaluation, which draws nothing.
+
+    Raises:
+        UserError: as `ItemFormat.of`.
+    """
+    if isinstance(experience, ImageExperience):
+        return ItemFormat()
+    return ItemFormat.of(experience.dataset.eval())
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
         _selected(data, task.classes).resized(stream.size, stream.channels)
         for task, data in zip(stream.tasks, sets, strict=True)
     ]
-    return _normalised_alike(tasks)
+    return normalised_alike(tasks)
 
 
 def own_tasks(
@@ -111,7 +111,7 @@ def own_tasks(
     if len({task.shape for task in found}) > 1:
         size = max(max(task.shape[1:]) for task in found)
         found = [task.resized(size, channels) for task in found]
-    return _normalised_alike(found)
+    return normalised_alike(found)
 
 
 def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     return replace(selected, name=f"{data.name} {','.join(map(str, classes))}")
 
 
-def _normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:
+def normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:
     """All tasks with the normalisation of the first."""
     return [replace(data, mean=tasks[0].mean, std=tasks[0].std) for data in tasks]
 

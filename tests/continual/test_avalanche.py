@@ -9,13 +9,20 @@ import torch
 from avalanche.benchmarks import nc_benchmark
 from avalanche.benchmarks.scenarios import benchmark_from_datasets
 from avalanche.benchmarks.scenarios.online import split_online_stream
-from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute, TaskLabels
+from avalanche.benchmarks.utils import (
+    AvalancheDataset,
+    DataAttribute,
+    TaskLabels,
+    TransformGroups,
+    concat_datasets,
+)
 from avalanche.training.plugins import LwFPlugin, MIRPlugin, ReplayPlugin
 from avalanche.training.supervised import DER, ER_ACE, Naive
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from condense import UserError, build, generator, method_named
 from continual import CondensedBuffer, RandomBuffer, make_benchmark
+from continual.exemplars import read
 from tests.helpers.buffers import BUFFERS
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
@@ -54,9 +61,9 @@ def shuffled(task_labels: bool) -> Any:
     return benchmark_from_datasets(**parts)
 
 
-def strategy_with(kind: Any, memory: Any, **arguments: Any) -> Any:
+def strategy_with(kind: Any, memory: Any, outputs: int = 10, **arguments: Any) -> Any:
     """An Avalanche strategy whose storage policy is replaced by `memory`."""
-    model = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0))
+    model = build(TINY_EEIL.network, (3, 16, 16), outputs, generator(0))
     strategy = kind(
         model=model,
         optimizer=torch.optim.SGD(model.parameters(), 0.01),
@@ -155,6 +162,136 @@ def test_an_online_stream_with_a_small_memory(kind: str) -> None:
         strategy.train(experience)
         assert len(memory.buffer) <= 8
     assert len(memory.buffer) == 8
+
+
+@pytest.mark.parametrize("task_labels", [True, False])
+def test_labels_that_are_tensors(task_labels: bool) -> None:
+    """As those of a plain TensorDataset: a batch cannot have integers beside them."""
+
+    def dataset(classes: list[int]) -> AvalancheDataset:
+        images = Images(classes, "train")
+        attributes: list[Any] = [DataAttribute(images.targets, "targets")]
+        if task_labels:
+            attributes.append(TaskLabels([0] * len(images)))
+        plain = TensorDataset(images.images, torch.tensor(images.targets))
+        return AvalancheDataset([plain], data_attributes=attributes)
+
+    stream = benchmark_from_datasets(train=[dataset(some) for some in SHUFFLED]).train_stream
+    memory = RandomBuffer(20)
+    plugin = ReplayPlugin(20, storage_policy=memory)
+    strategy_with(Naive, None, plugins=[plugin]).train(stream)
+    assert len(memory.buffer) == 20
+
+
+def with_index(classes: list[int], task_labels: bool, in_items: bool) -> AvalancheDataset:
+    images = Images(classes, "train")
+    index = DataAttribute(list(range(100, 100 + len(images))), "index", use_in_getitem=in_items)
+    attributes: list[Any] = [DataAttribute(images.targets, "targets"), index]
+    if task_labels:
+        attributes.append(TaskLabels([7] * len(images)))
+    return AvalancheDataset([images], data_attributes=attributes)
+
+
+@pytest.mark.parametrize("task_labels", [True, False])
+def test_an_attribute_that_is_not_in_the_items_does_not_matter(task_labels: bool) -> None:
+    parts = [with_index(some, task_labels, in_items=False) for some in SHUFFLED]
+    memory = RandomBuffer(20)
+    plugin = ReplayPlugin(20, storage_policy=memory)
+    stream = benchmark_from_datasets(train=parts).train_stream
+    strategy_with(Naive, None, plugins=[plugin]).train(stream)
+    assert {group.task for group in memory.groups} == {7 if task_labels else 0}
+
+
+@pytest.mark.parametrize("task_labels", [True, False])
+def test_an_attribute_in_the_items_is_no_task_label(task_labels: bool) -> None:
+    dataset = with_index([3, 7], task_labels, in_items=True)
+    assert read(dataset).tasks.unique().tolist() == [7 if task_labels else 0]
+    (experience,) = benchmark_from_datasets(train=[dataset]).train_stream
+    with pytest.raises(UserError, match="also have index, which exemplars do not: make"):
+        RandomBuffer(4).post_adapt(None, experience)
+
+
+def test_images_in_double_precision() -> None:
+    def dataset(classes: list[int]) -> AvalancheDataset:
+        images = Images(classes, "train")
+        images.images = images.images.double()
+        attributes = [DataAttribute(images.targets, "targets"), TaskLabels([0] * len(images))]
+        return AvalancheDataset([images], data_attributes=attributes)
+
+    stream = benchmark_from_datasets(train=[dataset(some) for some in SHUFFLED]).train_stream
+    memory = RandomBuffer(20)
+    strategy = strategy_with(ER_ACE, memory, mem_size=20, batch_size_mem=8)
+    strategy.model.double()
+    strategy.train(stream)
+    again = RandomBuffer(20)
+    again.load_state_dict(memory.state_dict(), tasks()[0])
+    assert memory.buffer[0][0].dtype == again.buffer[0][0].dtype == torch.float64
+
+
+def test_a_loaded_memory_has_items_as_before() -> None:
+    """Else the first batch of new images and exemplars cannot be collated."""
+    one, *_ = shuffled(task_labels=False).train_stream
+    memory, again = RandomBuffer(20), RandomBuffer(20)
+    memory.post_adapt(None, one)
+    again.load_state_dict(memory.state_dict(), tasks()[0])
+    assert len(again.buffer[0]) == len(memory.buffer[0]) == 2
+
+
+def test_a_benchmark_that_counts_from_0_again_replaces_nothing() -> None:
+    """A benchmark for each domain, or an online stream of each experience."""
+    memory = RandomBuffer(30, balance="experience")
+    streams = [shuffled(task_labels=True).train_stream for _ in range(2)]
+    for stream in streams:
+        for experience in stream:
+            memory.post_adapt(None, experience)
+    assert {group.experience for group in memory.groups} == set(range(6))
+    assert len(memory.buffer) == 30
+    memory.post_adapt(None, streams[0][1])  # the same once more
+    assert {group.experience for group in memory.groups} == set(range(6))
+
+
+def test_the_training_transform_is_not_called() -> None:
+    """It may draw from torch's global generator."""
+
+    def crop(image: torch.Tensor) -> torch.Tensor:
+        raise AssertionError
+
+    images = Images([3, 7], "train")
+    groups = TransformGroups({"train": (crop, None), "eval": (None, None)})
+    targets = DataAttribute(images.targets, "targets")
+    dataset = AvalancheDataset([images], data_attributes=[targets], transform_groups=groups)
+    (experience,) = benchmark_from_datasets(train=[dataset]).train_stream
+    RandomBuffer(4).post_adapt(None, experience)
+
+
+@pytest.mark.parametrize("first", ["memory", "experience"])
+def test_a_memory_can_be_concatenated_with_an_experience(first: str) -> None:
+    dataset = TensorDataset(tasks()[0].x_train / 255, tasks()[0].y_train)
+    dataset.targets = tasks()[0].y_train.tolist()  # type: ignore[attr-defined]
+    stream = nc_benchmark(dataset, dataset, n_experiences=2, task_labels=False).train_stream
+    memory = RandomBuffer(20)
+    memory.post_adapt(None, stream[0])
+    both = [memory.buffer, stream[1].dataset]
+    joined = concat_datasets(both if first == "memory" else both[::-1])
+    assert len(joined) == 20 + len(stream[1].dataset)
+    assert len(DataLoader(joined, 32).__iter__().__next__()) == len(stream[1].dataset[0])
+
+
+def test_scr_uses_the_exemplars_of_each_class() -> None:
+    memory = RandomBuffer(20)
+    memory.post_adapt(None, make_benchmark(tasks()).train_stream[0])
+    assert [len(part) for part in memory.buffer_datasets] == [2] * 10
+
+
+def test_learnt_soft_labels_are_not_in_the_items() -> None:
+    """Those of each task are of its own classes: no loss of Avalanche could use them."""
+    settings = method_named("ld").preset("smoke", iterations=1, storage="float32")
+    memory = CondensedBuffer(40, method="ld", settings=settings)
+    plugin = ReplayPlugin(40, storage_policy=memory)
+    stream = make_benchmark(tasks()[:2], "class").train_stream
+    strategy_with(Naive, None, outputs=20, plugins=[plugin]).train(stream)
+    assert len(memory.buffer[0]) == 3
+    assert memory.samples.logits is not None
 
 
 def test_images_of_another_kind_are_one_line() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,8 +10,8 @@ import torch.nn.functional as F
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.supervised import Naive
 
-from condense import Coreset, UserError, codec_of, generator, load
-from continual import HerdingBuffer, RandomBuffer, make_benchmark
+from condense import Coreset, UserError, codec_of, generator, load, method_named
+from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, make_benchmark
 from tests.helpers.buffers import BUFFERS, agent, counts
 from tests.helpers.tiny_streams import tasks, tiny_eeil
 
@@ -349,3 +350,35 @@ def test_an_interrupted_selection_does_not_change_the_memory(
     with pytest.raises(KeyboardInterrupt):
         buffer.post_adapt(agent(), stream[1])
     assert len(buffer.samples) == len(buffer.buffer) == 60
+
+
+def test_a_smaller_memory_holds_no_more_than_its_bytes() -> None:
+    """A slice of the first images would keep the memory of all that were there before."""
+    buffer = RandomBuffer(100)
+    for experience in make_benchmark(tasks(), "class").train_stream:
+        buffer.post_adapt(agent(), experience)
+    held = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for kept in buffer.groups.values()
+        for tensor in (kept.tensors[name] for name in kept.codec.row_tensors)
+    }
+    assert sum(held.values()) == buffer.bytes == 100 * WHOLE
+    len(buffer.buffer)  # decodes the images
+    assert len(pickle.dumps(buffer)) < 2 * buffer.bytes
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_an_unknown_argument_is_an_error(kind: str) -> None:
+    with pytest.raises(TypeError, match="has no argument 'means'"):
+        BUFFERS[kind](20, means=(0.5,))
+
+
+@pytest.mark.parametrize("rest", [{"max_size": 20.0}, {"max_size": 20, "seed": None}])
+def test_sizes_and_seeds_are_integers(rest: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="integer"):
+        RandomBuffer(**rest)
+
+
+def test_settings_of_another_method_are_an_error_before_training() -> None:
+    with pytest.raises(UserError, match="GradientMatching"):
+        CondensedBuffer(20, method="dm", settings=method_named("dsa").preset("smoke"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from condense import Classifier, UserError, build, generator, load
-from continual import HEADS, STREAMS, StreamSpec, TaskSpec, make_benchmark, with_heads
+from continual import HEADS, STREAMS, RandomBuffer, StreamSpec, TaskSpec, make_benchmark, with_heads
 from continual.exemplars import Samples, as_dataset, read
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.own_streams import own_spec
@@ -18,6 +18,19 @@ from continual.tasks import augmentation, load_tasks, prepare
 from tests.helpers.folders import write_photos
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
+
+
+def test_one_network_has_one_normalisation() -> None:
+    """Else a buffer would replay the images of a task as those of another."""
+    one, two, _ = tasks()
+    dark = replace(two, mean=(0.1, 0.2, 0.3), std=(0.5, 0.5, 0.5))
+    stream = make_benchmark([one, dark]).train_stream
+    assert {experience.samples.mean for experience in stream} == {one.mean}
+    buffer = RandomBuffer(images_per_class=len(dark.x_train))
+    buffer.post_adapt(None, stream[1])
+    torch.testing.assert_close(
+        buffer.samples.inputs().mean((0, 2, 3)), stream[1].samples.inputs().mean((0, 2, 3))
+    )
 
 
 @pytest.mark.parametrize(

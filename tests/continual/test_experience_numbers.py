@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import copy
+import pickle
+from types import SimpleNamespace
+
+from continual.experience_numbers import ExperienceNumbers
+
+
+class Experience:
+    def __init__(self, number: int) -> None:
+        self.current_experience = number
+
+
+def test_its_own_number_if_possible_and_the_same_again() -> None:
+    numbers = ExperienceNumbers()
+    stream = [Experience(number) for number in (0, 1, 2)]
+    assert [numbers.of(one) for one in stream] == [0, 1, 2]
+    assert [numbers.of(one) for one in reversed(stream)] == [2, 1, 0]
+    other = [Experience(number) for number in (0, 1)]
+    assert [numbers.of(one) for one in other] == [3, 4]
+    assert numbers.of(Experience(9), taken=[9, 12]) == 13
+
+
+def test_a_copy_knows_no_experience_but_takes_no_number_twice() -> None:
+    numbers, one = ExperienceNumbers(), Experience(0)
+    assert numbers.of(one) == 0
+    for again in (copy.deepcopy(numbers), pickle.loads(pickle.dumps(numbers))):
+        assert again.of(one, taken=[0]) == 1
+        assert again.of(one) == 1
+
+
+def test_an_experience_that_is_gone_leaves_its_number() -> None:
+    numbers = ExperienceNumbers()
+    assert [numbers.of(Experience(0)) for _ in range(3)] == [0, 0, 0]
+
+
+def test_objects_without_weak_references() -> None:
+    numbers, one = ExperienceNumbers(), SimpleNamespace(current_experience=4)
+    assert numbers.of(one) == 4
+    assert numbers.of(one, taken=[4]) == 5
