@@ -186,7 +186,6 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
     Raises:
         UserError: the data are not known, not there any more, or other ones than then.
     """
-    from condense.condensed_set import CondensedSet
     from condense.data.loading import available, images_of, source_of
     from condense.foreign_sets import is_foreign, load_set
 
@@ -196,7 +195,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
             raise UserError(f"{path} does not say what it was made from: give --dataset")
         data = load_images(asked, common)
         return load_set(path, data).with_provenance(dataset=data.name), data
-    condensed = CondensedSet.load(path)
+    condensed = load_set(path)
     about = condensed.provenance
     dataset, size, fit = images_of(about, asked, common.size, common.fit)
     common = replace(common, size=size, fit=fit)

@@ -1,4 +1,4 @@
-"""Condensed sets that other repositories have saved as `.pt` files.
+"""Condensed sets in `.pt` files: exports of this package, and those of other repositories.
 
 Known are `res_DSA_….pt` of VICO-UoE/DatasetCondensation (images and labels of each experiment),
 `images_best.pt` with `labels_best.pt` and `lr_best.pt` beside it (MTT, TESLA, DATM), pairs of
@@ -8,6 +8,7 @@ images and labels (IDC), and dictionaries of them. Nothing is unpickled but tens
 from __future__ import annotations
 
 import codecs
+import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,13 +24,15 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import SET_SUFFIXES
 from condense.errors import UserError, one_line
 from condense.runs.io import is_file
-from condense.set_fields import as_floats, looks_normalised
+from condense.set_fields import as_floats, check_lrs, fields_of_tensors, looks_normalised
 from condense.system.memory import check_memory
 from condense.system.notes import note
 
 IMAGE_KEYS = ("images", "image_syn", "data", "x")
 LABEL_KEYS = ("labels", "label_syn", "targets", "y")
 LR_KEYS = ("lr", "syn_lr", "lrs")
+EXPORTED = {"images", "labels", "class_names", "mean", "std", "provenance"}
+"""Keys of every file of `condense export --to pt`."""
 
 
 class Normalised(Protocol):
@@ -57,9 +60,18 @@ class Tensors:
     lr: float | None = None
 
 
-def is_foreign(path: Path) -> bool:
-    """Whether `path` is named as a file of another repository."""
+def is_pt(path: Path) -> bool:
+    """Whether `path` is named as a `.pt` file."""
     return path.suffix in SET_SUFFIXES[1:]
+
+
+def is_foreign(path: Path) -> bool:
+    """Whether `path` is a file of another repository, so it does not say what it was made from.
+
+    Raises:
+        UserError: it is a `.pt` file that cannot be read.
+    """
+    return is_pt(path) and not _is_export(load_pt(path))
 
 
 def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
@@ -74,9 +86,12 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
     Raises:
         UserError: it is no condensed set, or `data` is missing.
     """
-    if not is_foreign(path):
+    if not is_pt(path):
         return CondensedSet.load(path)
-    found = read_pt(path)
+    content = load_pt(path)
+    if _is_export(content):
+        return _exported(content, path)
+    found = tensors_in(content, path)
     normalised = looks_normalised(found.images, data.mean if data else None)
     if normalised and data is None:
         raise UserError(
@@ -107,16 +122,35 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
     return made
 
 
-def read_pt(path: Path) -> Tensors:
-    """The tensors of a `.pt` file; of several experiments, those of the first.
+def _is_export(content: Any) -> bool:
+    return isinstance(content, Mapping) and content.keys() >= EXPORTED
+
+
+def _exported(content: Mapping[str, Any], path: Path) -> CondensedSet:
+    """The set that was exported."""
+    try:
+        fields = fields_of_tensors(
+            content["images"],
+            content.get("soft_labels", content["labels"]),
+            content["mean"],
+            content["std"],
+            content["class_names"],
+            normalised=False,
+        )
+        lrs = content.get("distill_lrs")
+        if lrs is not None:
+            check_lrs(lrs, fields["labels"], len(fields["class_names"]))
+        return CondensedSet(**fields, provenance=json.loads(content["provenance"]), distill_lrs=lrs)
+    except (UserError, ValueError, TypeError, AttributeError) as problem:
+        raise UserError(f"{path} is not a set as it was exported: {one_line(problem)}") from problem
+
+
+def load_pt(path: Path) -> Any:
+    """The content of a `.pt` file: tensors and numbers.
 
     Raises:
-        UserError: it cannot be read, or has no images with labels.
+        UserError: it cannot be read, or has other objects.
     """
-    return _tensors_in(_load(path), path)
-
-
-def _load(path: Path) -> Any:
     if not is_file(path):
         raise UserError(f"cannot read {path}: there is no such file")
     check_memory(path.stat().st_size, f"cannot read {path}: it")
@@ -141,23 +175,29 @@ def _numbers() -> list[Any]:
     return [*((scalar, name) for name in names), np.dtype, *types, codecs.encode]
 
 
-def _tensors_in(content: Any, path: Path) -> Tensors:
+def tensors_in(content: Any, path: Path) -> Tensors:
+    """The images and labels in the content of a `.pt` file; of several experiments, those of the
+    first.
+
+    Raises:
+        UserError: it has no images with labels, or those beside it cannot be read.
+    """
     if isinstance(content, Mapping):
         images, labels, lr = (
             next((content[key] for key in keys if key in content), None)
             for keys in (IMAGE_KEYS, LABEL_KEYS, LR_KEYS)
         )
         if isinstance(images, list | tuple):
-            return _tensors_in(images, path)
+            return tensors_in(images, path)
         return _checked(images, labels, lr, path)
     if isinstance(content, list | tuple) and content:
         if isinstance(content[0], Tensor) and len(content) >= 2:
             return _checked(content[0], content[1], None, path)
-        return _tensors_in(content[0], path)
+        return tensors_in(content[0], path)
     if isinstance(content, Tensor) and "images" in path.name:
         named = partial(path.name.replace, "images")
         labels, lr = path.with_name(named("labels")), path.with_name(named("lr"))
-        return _checked(content, _load(labels), _load(lr) if is_file(lr) else None, path)
+        return _checked(content, load_pt(labels), load_pt(lr) if is_file(lr) else None, path)
     return _checked(None, None, None, path)
 
 

@@ -16,7 +16,7 @@ from condense.config.network import Network
 from condense.data.loading import images_of
 from condense.errors import UserError
 from condense.evaluation import Accuracy
-from condense.foreign_sets import is_foreign
+from condense.foreign_sets import is_pt
 from condense.models.build import build
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, write
 from condense.runs.io import is_file
@@ -158,7 +158,7 @@ def _report(
         caption = f"The values of {HISTORY} while the images were learnt."
         sections.append(Section("Curve", [Picture(folder.path / CURVE, caption)]))
     sections += [
-        *([] if is_foreign(Path(given)) else [Section("Use the set", _use(given))]),
+        *([] if is_pt(Path(given)) else [Section("Use the set", _use(given))]),
         Section("What to run next", _next(folder, condensed, tested, differing)),
         settings_section(folder.config, differing),
         provenance_section(folder.config),

@@ -87,7 +87,7 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     _check_labels(labels, len(images), len(names))
     lrs = tensors.get("distill_lrs")
     if lrs is not None:
-        _check_lrs(lrs, labels, len(names))
+        check_lrs(lrs, labels, len(names))
     if not is_text(json.dumps(provenance, ensure_ascii=False)):
         raise ValueError("provenance is not valid Unicode")
     if not isinstance(provenance, dict):
@@ -323,7 +323,7 @@ def _check_labels(labels: Tensor, images: int, classes: int) -> None:
         )
 
 
-def _check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
+def check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
     """Raise ValueError if these are not learning rates, or do not match the labels."""
     if lrs.dtype != torch.float32 or lrs.ndim != 2 or not lrs.numel():
         raise ValueError(

@@ -15,6 +15,7 @@ from condense.cli.device import choose_device
 from condense.cli.flags import parse
 from condense.cli.run import open_run
 from condense.config.serialization import differences
+from condense.runs.io import read_json, write_json
 from condense.runs.report import list_files
 from condense.runs.run_dir import CONDENSED
 from nas.settings import (
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 PROG = "python -m nas.search"
 RETRAINING = "retraining"
+PROXY = "proxy.json"
+"""The file with the time that the proxy set took; not in the set, whose bytes must not depend on
+it."""
 """The checkpoint of the training of the selected architecture on the whole set."""
 
 
@@ -150,7 +154,8 @@ def keep_set(
         )
         assert condensed is not None
         made = {"seconds": round(checkpointer.seconds, 1), "from_cache": bool(cache and cache.hits)}
-    condensed.with_provenance(**made).save(path)
+    write_json(folder.path / PROXY, made)
+    condensed.save(path)
     folder.remove_checkpoint("condensing")
 
 
@@ -296,7 +301,7 @@ def summarise(
         status: sum(row.status == status for row in rows)
         for status in ("complete", "pruned", "failed")
     }
-    made = experiment.condensed.provenance if experiment.condensed else {}
+    made = read_json(experiment.folder / PROXY) if experiment.condensed else {}
     return {
         "dataset": experiment.data.name,
         "image_size": experiment.data.shape[1],

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from condense.api import condense
 from condense.data.image_data import ImageData
 from condense.data.registry import DATASETS
 from condense.errors import UserError
-from condense.foreign_sets import load_set, read_pt
+from condense.export.formats import export
+from condense.foreign_sets import Tensors, is_foreign, load_pt, load_set, tensors_in
 from condense.seeds import generator
 from tests.helpers.images import blobs
 
@@ -24,6 +26,46 @@ LABELS = torch.arange(10).repeat_interleave(2)
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
     return images * 0.3081 + 0.1307
+
+
+def read_pt(path: Path) -> Tensors:
+    return tensors_in(load_pt(path), path)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("random", {"labels": "soft", "storage": "dct"}),
+        ("ld", {"iterations": 1}),
+        ("dd", {"iterations": 1}),
+    ],
+)
+def test_an_export_is_the_set_again(method: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    """With soft labels, learnt learning rates, normalisation, classes and provenance."""
+    data = blobs()
+    made = condense(data, method, preset="smoke", ipc=2, **changes)
+    export(made, "pt", tmp_path / "set.pt")
+    assert not is_foreign(tmp_path / "set.pt")
+    again = load_set(tmp_path / "set.pt")
+    assert torch.equal(again.images, made.images)
+    assert torch.equal(again.targets, made.targets)
+    assert (again.distill_lrs is None) == (made.distill_lrs is None)
+    if made.distill_lrs is not None:
+        assert torch.equal(again.distill_lrs, made.distill_lrs)
+    for name in ("mean", "std", "class_names", "provenance"):
+        assert getattr(again, name) == getattr(made, name)
+
+
+def test_a_changed_export_is_one_line(tmp_path: Path) -> None:
+    export(condense(blobs(), "random", preset="smoke"), "pt", tmp_path / "set.pt")
+    content = load_pt(tmp_path / "set.pt")
+    for name, value in (
+        ("labels", LABELS), ("mean", 3), ("provenance", "{"), ("provenance", 1), ("class_names", 1),
+        ("distill_lrs", torch.zeros(2, 2)), ("images", 1), ("distill_lrs", 1),
+    ):  # fmt: skip
+        torch.save({**content, name: value}, tmp_path / "set.pt")
+        with pytest.raises(UserError, match=r"^\S+ is not a set as it was exported: [^\n]+$"):
+            load_set(tmp_path / "set.pt")
 
 
 def test_a_file_of_vico(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

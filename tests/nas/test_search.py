@@ -25,12 +25,14 @@ from condense import (
     ImageData,
     Network,
     Progress,
+    RunFolder,
     UserError,
     condense,
     load,
     preset,
 )
 from condense.cli.common import Common
+from condense.runs.io import read_json
 from nas import SharedStudy, Space, TrialResult, compare, search, space_named
 from nas.experiment import Experiment, load_images
 from nas.settings import UNCONDENSED, Search, training_preset
@@ -276,6 +278,22 @@ def test_the_order_of_training() -> None:
         {"workers": 2, "proxy": "parameters", "condensing": None},
     ):
         assert order(**changes) == stratified
+
+
+def test_the_set_of_a_search_does_not_depend_on_the_time_or_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))
+    data = load("digits")
+    settings = replace(search.defaults("smoke", "random"), dataset="digits")
+    made = []
+    for number in range(2):  # the second is from the cache
+        with RunFolder.create(f"run{number}", {}) as folder:
+            search.keep_set(folder, settings, data, None)
+            made.append(read_json(folder.path / search.PROXY))
+    assert [kept["from_cache"] for kept in made] == [False, True]
+    one, two = (Path(f"run{number}/condensed.safetensors").read_bytes() for number in range(2))
+    assert one == two
 
 
 def test_a_condensed_set_from_a_file() -> None:
