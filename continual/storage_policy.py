@@ -139,11 +139,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Store exemplars of this experience; replaces earlier exemplars of it.
 
         Raises:
-            UserError: as `items_of` and `images_of`.
+            UserError: as `images_of` and `items_of`.
         """
+        tasks = images_of(exp, self.mean, self.std, self.hflip)
         items = items_of(exp)
         number = self._numbers.of(exp, {group.experience for group in self.groups})
-        tasks = images_of(exp, self.mean, self.std, self.hflip)
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
         images_per_class = self._new_images_per_class([*groups, *mine])
