@@ -63,9 +63,10 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
 
     def add_head(self, outputs: int) -> None:
         """Append a head with this number of outputs."""
-        head = nn.Linear(self.dimensions, outputs)
+        device = next(self.features.parameters()).device
+        head = nn.utils.skip_init(nn.Linear, self.dimensions, outputs, device=device)
         initialise(head, generator(self.seed, "head", len(self.heads)))
-        self.heads.append(head.to(next(self.features.parameters()).device))
+        self.heads.append(head)
 
 
 class DomainHead(MultiHead):

@@ -32,18 +32,20 @@ class Generator(nn.Module):
         super().__init__()
         channels, *size = shape
         quarter = [-(-side // 4) for side in size]
-        self.layers = nn.Sequential(
-            nn.Linear(latent_size + classes, HIDDEN),
-            nn.LeakyReLU(0.1),
-            nn.Linear(HIDDEN, 2 * width * quarter[0] * quarter[1]),
-            nn.LeakyReLU(0.1),
-            nn.Unflatten(1, (2 * width, *quarter)),
-            nn.Upsample(scale_factor=2),
-            nn.Conv2d(2 * width, width, 3, padding=1),
-            nn.LeakyReLU(0.1),
-            nn.Upsample(size=tuple(size)),
-            nn.Conv2d(width, channels, 3, padding=1),
-        )
+        with torch.device("meta"):  # the initial weights of PyTorch are not drawn
+            layers = nn.Sequential(
+                nn.Linear(latent_size + classes, HIDDEN),
+                nn.LeakyReLU(0.1),
+                nn.Linear(HIDDEN, 2 * width * quarter[0] * quarter[1]),
+                nn.LeakyReLU(0.1),
+                nn.Unflatten(1, (2 * width, *quarter)),
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(2 * width, width, 3, padding=1),
+                nn.LeakyReLU(0.1),
+                nn.Upsample(size=tuple(size)),
+                nn.Conv2d(width, channels, 3, padding=1),
+            )
+        self.layers = layers.to_empty(device="cpu")
         initialise(self.layers, draws)
         for layer in self.layers:
             if isinstance(layer, nn.Linear | nn.Conv2d):

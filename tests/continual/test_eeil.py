@@ -197,6 +197,13 @@ def test_the_same_seed_learns_the_same_and_another_does_not() -> None:
     assert not torch.equal(weights(1), first)
 
 
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_the_global_random_state_is_not_used(head: str) -> None:
+    before = torch.get_rng_state()
+    tiny_eeil(head).train(make_benchmark(tasks()[:2], head).train_stream, eval_streams=[])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_herding_selects_again_after_fine_tuning() -> None:
     class Count(HerdingBuffer):
         calls = 0
