@@ -48,7 +48,13 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
         """Logits over all possible classes of each sample, [n, classes]."""
 
     def logits(self, images: Tensor) -> list[Tensor]:
-        """Outputs of each head for images [n, c, h, w]."""
+        """Outputs of each head for images [n, c, h, w].
+
+        Raises:
+            UserError: if there is no head yet.
+        """
+        if not self.heads:
+            raise UserError("the network has no heads before its first experience: train it first")
         features = self.features(images).flatten(1)
         return [head(features) for head in self.heads]
 

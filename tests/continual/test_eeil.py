@@ -341,3 +341,9 @@ def test_stopping_stage_1_early_leaves_stage_2() -> None:
     strategy = tiny_eeil(plugins=[Impatient()])
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert seen == ["first"] * 2 + ["main"] + ["finetune"] * 3
+
+
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_a_test_before_any_training_is_one_line(head: str) -> None:
+    with pytest.raises(UserError, match="no heads before its first experience: train it first"):
+        tiny_eeil(head).eval(make_benchmark(tasks()[:1], head).test_stream)
