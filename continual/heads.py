@@ -53,9 +53,9 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
         Raises:
             UserError: if there is no head yet.
         """
+        features = self.features(images).flatten(1)
         if not self.heads:
             raise UserError("the network has no heads before its first experience: train it first")
-        features = self.features(images).flatten(1)
         return [head(features) for head in self.heads]
 
     def forward(self, images: Tensor, task_labels: Tensor | None = None) -> Tensor:

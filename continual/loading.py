@@ -119,7 +119,13 @@ def network_logits(model: nn.Module, samples: Samples, batch_size: int = EVAL_BA
     """Outputs of a network in evaluation mode for samples on its device, [n, classes]."""
     training = model.training
     model.eval()
-    batches = BatchLoader([samples], batch_size)
-    found = [avalanche_forward(model, images, tasks) for images, *_, tasks in batches]
+    batches, dtype = BatchLoader([samples], batch_size), input_dtype(model)
+    found = [avalanche_forward(model, images.to(dtype), tasks) for images, *_, tasks in batches]
     model.train(training)
     return torch.cat(found)
+
+
+def input_dtype(network: nn.Module) -> torch.dtype:
+    """The dtype of a network's inputs: that of its weights."""
+    floating = (weights.dtype for weights in network.parameters() if weights.is_floating_point())
+    return next(floating, torch.float32)

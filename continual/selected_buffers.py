@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from avalanche.models.utils import avalanche_forward
+from torch import Tensor, nn
 
 from condense import (
     ImageData,
@@ -18,6 +21,7 @@ from condense import (
     in_chunks,
 )
 from condense import images_per_class as capacity
+from continual.loading import input_dtype
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
 from continual.streams import TaskImages
@@ -66,7 +70,7 @@ class HerdingBuffer(SelectedBuffer):
     """Stores training images whose mean feature is closest to the mean feature of their class.
 
     Herding as in EEIL and iCaRL (Rebuffi et al. 2017, Algorithm 4), on L2-normalised outputs of
-    `model.features`.
+    `model.features` in the forward pass of the model, or of the images if that is a method.
 
     >>> from types import SimpleNamespace
     >>> from condense import Network, build, generator, load
@@ -90,15 +94,56 @@ class HerdingBuffer(SelectedBuffer):
         model = strategy.model
         if not callable(getattr(model, "features", None)):
             raise UserError("HerdingBuffer needs a model with a method or module `features`")
+        dtype = input_dtype(model)
 
         def features(pixels: Tensor) -> Tensor:
-            return F.normalize(model.features(data.normalise(pixels)).flatten(1))
+            found = _features_of(model, data.normalise(pixels).to(dtype))
+            return F.normalize(found.flatten(1).float())
 
         training = model.training
         model.eval()
-        herded = [
-            row[greedy_herding(in_chunks(features, data.x_train[row], 128), min(count, len(row)))]
-            for row in data.train_indices_by_class()
-        ]
+        with _stops_after(model.features):
+            herded = [
+                rows[greedy_herding(in_chunks(features, data.x_train[rows], 128), size)]
+                for rows in data.train_indices_by_class()
+                for size in [min(count, len(rows))]
+            ]
         model.train(training)
         return herded
+
+
+class _StopHereError(Exception):
+    """The forward pass has the outputs of `features`."""
+
+    def __init__(self, outputs: Tensor) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+
+@contextmanager
+def _stops_after(features: Any) -> Iterator[None]:
+    """In this block a forward pass stops after `features`, if that is a module."""
+
+    def stop(module: nn.Module, inputs: Any, outputs: Tensor) -> None:
+        raise _StopHereError(outputs)
+
+    if not isinstance(features, nn.Module):
+        yield
+        return
+    with features.register_forward_hook(stop):
+        yield
+
+
+def _features_of(model: nn.Module, images: Tensor) -> Tensor:
+    """The outputs of `model.features`, in a block of `_stops_after`.
+
+    The forward pass knows the input of `features`: networks of Avalanche flatten the images first.
+    """
+    features: Any = model.features
+    try:
+        if isinstance(features, nn.Module):
+            avalanche_forward(model, images, None)
+        outputs: Tensor = features(images)  # a method, or a module that the model itself leaves out
+    except _StopHereError as stopped:
+        return stopped.outputs
+    return outputs
