@@ -34,7 +34,7 @@ from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_wit
 from condense.training.ranks import share, world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
-from condense.validation import at_least
+from condense.validation import at_least, require_class
 
 Augmentation = Callable[[Tensor, Sequence[torch.Generator]], Tensor]
 """(batches [m, n, c, h, w], a generator for each) -> augmented batches."""
@@ -96,12 +96,14 @@ def evaluate(
     (2, True)
 
     Raises:
-        UserError: the set does not fit `data`, there are no test images, or a setting is invalid.
+        UserError: the set does not fit `data`, there are no test images, or an argument is invalid.
     """
+    require_class("condensed", condensed, CondensedSet)
     data = as_image_data(data)
     if not len(data.y_test):
         raise UserError(f"{data.name} has no test images")
     settings = settings or preset(Evaluation, preset_for(data.device.type))
+    require_class("settings", settings, Evaluation)
     at_least(1, settings, "num_eval")
     condensed.check_fits(data)
     with worker_threads(data.device):

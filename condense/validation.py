@@ -70,6 +70,21 @@ def check_values(settings: object) -> None:
             raise UserError(f"{said} must be a {types[0].__name__}, not {_quoted(value)}")
 
 
+def require_class(name: str, value: object, kind: type) -> None:
+    """Check that an argument is of this class; for calls from Python.
+
+    Raises:
+        UserError: otherwise; the message begins with the name of the argument.
+    """
+    if not isinstance(value, kind):
+        raise UserError(f"{name} must be {_one(kind)}, not {_one(type(value))}")
+
+
+def _one(kind: type) -> str:
+    """The name of a class with its article."""
+    return f"{'an' if kind.__name__[0] in 'AEIOaeio' else 'a'} {kind.__name__}"
+
+
 def _flag(name: str) -> str:
     return name.replace("_", "-")
 

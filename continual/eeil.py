@@ -15,6 +15,7 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 from torch import Tensor
 
 from condense import UserError, augment_batch, generator
+from condense.validation import require_class
 from continual.exemplars import Samples, read
 from continual.heads import ClassHeads, MultiHead
 from continual.loading import EVAL_BATCH_SIZE, BatchLoader, RehearsalLoader, network_logits
@@ -126,9 +127,10 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
                 Avalanche strategy.
 
         Raises:
-            UserError: `er_ace` with other heads than `ClassHeads`.
+            UserError: `er_ace` with other heads than `ClassHeads`, or settings of another class.
         """
         self.config = config or EEILConfig()
+        require_class("config", self.config, EEILConfig)
         if self.config.er_ace and not isinstance(model, ClassHeads):
             raise UserError("er_ace needs a network with heads of kind class (ClassHeads)")
         self.memory = memory

@@ -24,6 +24,7 @@ from condense import (
     train,
 )
 from condense.seeds import derive
+from condense.validation import require_class
 from nas.proxies import Proxy
 from nas.settings import Training
 from nas.space import Space
@@ -88,11 +89,12 @@ def train_architecture(
         watch: called with the first network's test accuracy at `RUNGS`; may stop the training.
 
     Raises:
+        UserError: `training` is of another class.
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
+    require_class("training", training, Training)
     began = time.perf_counter()
-    parameters = 0
-    steps = [0]
+    parameters, steps = 0, [0]
     accuracies: list[float] = []
     pruned, reason = False, None
     try:

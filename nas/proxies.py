@@ -12,6 +12,7 @@ from torch import Tensor
 
 from condense import Cache, Checkpointer, CondensedSet, ImageData, condense, generator
 from condense.foreign_sets import load_set
+from condense.validation import require_class
 from condense.zoo import file_of
 from nas.settings import UNCONDENSED, Training
 
@@ -71,7 +72,11 @@ def make_proxy(
         condensed: from `proxy_set`.
         training: the training settings.
         seed: of the random subset, if `training.images` is set.
+
+    Raises:
+        UserError: `training` is of another class.
     """
+    require_class("training", training, Training)
     if name == "parameters":
         return Proxy()
     if condensed is not None:

@@ -27,6 +27,7 @@ from condense.config.unrolled import (
     UnrolledImages,
 )
 from condense.errors import UserError, unknown
+from condense.validation import require_class
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,7 @@ class Method:
         Raises:
             UserError: they belong to another method.
         """
-        kind = self.settings.__name__
-        if not isinstance(settings, self.settings):
-            raise UserError(f"settings must be a {kind}, not a {type(settings).__name__}")
+        require_class("settings", settings, self.settings)
         for setting, value in self.changes.items():
             found = getattr(settings, setting)
             if found != value:

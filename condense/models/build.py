@@ -19,6 +19,7 @@ from condense.models.convnet import convnet
 from condense.models.layers import Features, Shape
 from condense.seeds import generator as new_generator
 from condense.system.memory import check_memory
+from condense.validation import require_class
 
 LARGEST = 2**31 - 1
 """Maximum number of parameters of a network."""
@@ -62,6 +63,7 @@ def build(
         UserError: the architecture is unknown, the image is too small for the depth, or the
             network is too large for the memory.
     """
+    require_class("settings", settings, Network)
     if settings.architecture not in ARCHITECTURES:
         raise unknown("architecture", settings.architecture, ARCHITECTURES)
     settings = settings.for_images(shape)

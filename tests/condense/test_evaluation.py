@@ -5,6 +5,7 @@ import torch
 
 from condense.api import condense
 from condense.config.evaluation import Evaluation
+from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
@@ -77,6 +78,14 @@ def test_data_without_test_images(data):
     untested = replace(data, x_test=data.x_test[:0], y_test=data.y_test[:0])
     with pytest.raises(UserError, match="blobs has no test images"):
         evaluate(small, untested, QUICK)
+
+
+def test_arguments_of_another_class_are_refused(data):
+    small = condense(data, "random", ipc=1)
+    with pytest.raises(UserError, match="settings must be an Evaluation, not a Coreset"):
+        evaluate(small, data, Coreset())
+    with pytest.raises(UserError, match="condensed must be a CondensedSet, not an ImageData"):
+        evaluate(data, small)
 
 
 def test_data_by_name():

@@ -17,6 +17,7 @@ from continual.losses import (
     noise_scale,
 )
 from continual.report import forgetting
+from continual.settings import ContinualConfig
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
@@ -52,6 +53,11 @@ def test_new_samples_compete_with_new_classes_alone_in_stage_1(er_ace: bool) -> 
 def test_shared_labels_are_never_old_or_new(head: str) -> None:
     with pytest.raises(UserError, match="er_ace needs a network with heads of kind class"):
         tiny_eeil(head, config=replace(TINY_EEIL, er_ace=True))
+
+
+def test_settings_of_another_class_are_refused() -> None:
+    with pytest.raises(UserError, match="config must be an EEILConfig, not a ContinualConfig"):
+        tiny_eeil(config=ContinualConfig())
 
 
 class Watch(SupervisedPlugin):  # type: ignore[misc]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import nas.objective
-from condense import CondensedSet, ImageData, Network, UserError, condense
+from condense import CondensedSet, Evaluation, ImageData, Network, UserError, condense
 from nas import (
     GroundTruth,
     Row,
@@ -128,6 +128,14 @@ def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
 def test_training_settings_have_their_types(changes: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         Training(**changes)
+
+
+def test_training_settings_of_another_class_are_refused(data: ImageData) -> None:
+    wrong: Any = Evaluation()
+    with pytest.raises(UserError, match="training must be a Training, not an Evaluation"):
+        make_proxy("whole", data, None, wrong, 0)
+    with pytest.raises(UserError, match="training must be a Training, not an Evaluation"):
+        train_architecture(SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, wrong, 0)
 
 
 def test_schedules() -> None:

@@ -174,6 +174,8 @@ def test_what_cannot_be_built():
         Network(width=6, norm="group")
     with pytest.raises(UserError, match=r"unknown norm 'foo'; known: "):
         build(Network(norm="foo"), GREY, 10)
+    with pytest.raises(UserError, match="settings must be a Network, not a str"):
+        build("convnet", GREY, 10)
     build(Network("resnet18", norm="batch"), (1, 8, 8), 10)
     with pytest.raises(UserError, match=r"'convnt'; known: convnet"):
         build(Network("convnt"), GREY, 10)
