@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from condense import generator
+from condense import UserError, generator
 
 Scores = Sequence[float]
 Array = npt.NDArray[np.float64]
@@ -76,19 +76,29 @@ class Ranking:
         return {**found, "top_k": {str(k): asdict(top) for k, top in self.top.items()}}
 
 
-def rank(scores: Scores, ground_truth: Scores, top_fraction: float = 0.05) -> Ranking:
+def rank(
+    scores: Sequence[float | None],
+    ground_truth: Sequence[float | None],
+    top_fraction: float = 0.05,
+) -> Ranking:
     """Compare the ranking by `scores` with that by `ground_truth`.
 
+    An architecture without one of both, because its training failed, is left out.
+
     Args:
-        scores: from the proxy.
-        ground_truth: from the whole set.
+        scores: from the proxy; None: no score.
+        ground_truth: from the whole set, as `scores`.
         top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`.
 
     >>> from nas.ranking import rank
     >>> found = rank([0.3, 0.5, 0.4, 0.9], [0.60, 0.75, 0.70, 0.80], top_fraction=1.0)
     >>> print(found.spearman_all)
     1.00 [1.00, 1.00] (n = 4)
+
+    Raises:
+        UserError: one list is longer than the other.
     """
+    scores, ground_truth = _known(scores, ground_truth)
     best = order(scores)[: top_count(len(scores), top_fraction)]
     return Ranking(
         spearman_top=correlation(
@@ -98,6 +108,23 @@ def rank(scores: Scores, ground_truth: Scores, top_fraction: float = 0.05) -> Ra
         kendall_all=correlation(kendall, scores, ground_truth),
         top={k: top(scores, ground_truth, k) for k in TOPS if k <= len(scores)},
     )
+
+
+def _known(
+    scores: Sequence[float | None], ground_truth: Sequence[float | None]
+) -> tuple[list[float], list[float]]:
+    """Scores and ground truth of the architectures that have both."""
+    if len(scores) != len(ground_truth):
+        raise UserError(
+            f"{len(scores)} scores for {len(ground_truth)} values of the ground truth: give both "
+            "for the same architectures, in the same order, and None where there is none"
+        )
+    pairs = [
+        (score, value)
+        for score, value in zip(scores, ground_truth, strict=True)
+        if score is not None and value is not None
+    ]
+    return [score for score, _ in pairs], [value for _, value in pairs]
 
 
 def order(scores: Scores) -> list[int]:

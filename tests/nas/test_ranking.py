@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from condense import UserError
 from nas import Row, Table, rank
 from nas.ranking import (
     Correlation,
@@ -50,6 +51,22 @@ def test_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
         return
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
     assert kendall(x, y) == pytest.approx(stats.kendalltau(x, y).statistic)
+
+
+def test_architectures_without_a_score_are_left_out() -> None:
+    scores, ground_truth = [0.1, None, 0.3, 0.2, 0.4, 0.5], [0.1, 0.9, 0.2, 0.4, None, 0.6]
+    expected = rank([0.1, 0.3, 0.2, 0.5], [0.1, 0.2, 0.4, 0.6], 0.5)
+    assert rank(scores, ground_truth, 0.5) == expected
+    assert expected.spearman_all.n == 4
+    assert rank([None], [None]).spearman_all == Correlation(None, None, None, 0)
+
+
+def test_scores_of_other_architectures_are_refused() -> None:
+    few, many = [0.1, 0.2], [0.3, 0.4, 0.5]
+    with pytest.raises(UserError, match="2 scores for 3 values of the ground truth"):
+        rank(few, many)
+    with pytest.raises(UserError, match="3 scores for 2 values of the ground truth"):
+        rank(many, few)
 
 
 def test_the_top_is_the_proxys() -> None:
