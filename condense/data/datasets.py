@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from condense.data.arrays import ImageArrays, checked
@@ -16,6 +17,13 @@ from condense.errors import UserError, one_line
 
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 """Names of the column of labels in data sets of Hugging Face; the first that there is, is used."""
+
+NOT_NUMPYS = {
+    dtype
+    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
+    if (dtype := getattr(torch, name, None))
+}
+"""Floats of PyTorch that NumPy has not."""
 
 
 def read_datasets(
@@ -47,14 +55,33 @@ def read_datasets(
     return checked(content, "the data set")
 
 
-def as_array(values: Any) -> Array:
-    """Numbers or strings as an array: from a tensor, a list, an array or a table's column."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-    array = np.asarray(values)
+def as_array(values: Any, called: str) -> Array:
+    """Numbers or strings as an array: from a tensor, a list, an array or a table's column.
+
+    Args:
+        values: the numbers or strings.
+        called: what has them; the message begins with it.
+
+    Raises:
+        UserError: they are no array, such as lists of different lengths.
+    """
+    try:
+        if isinstance(values, list | tuple):
+            values = [_readable(value) for value in values]
+        array = np.asarray(_readable(values))
+    except (TypeError, ValueError, RuntimeError) as reason:
+        raise UserError(f"{called} cannot be read as an array ({one_line(reason)})") from None
     if array.dtype == object and all(isinstance(value, str) for value in array.flat):
         return array.astype(str)
     return array
+
+
+def _readable(values: Any) -> Any:
+    """A tensor in a form that NumPy reads; other values as they are."""
+    if not isinstance(values, torch.Tensor):
+        return values
+    values = values.detach().cpu()
+    return values.float() if values.dtype in NOT_NUMPYS else values
 
 
 def _named_split(splits: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -71,9 +98,13 @@ def _read(called: str, dataset: Any, size: int | None, fit: Fit) -> tuple[Array,
     images, labels = [], []
     for number in range(len(dataset)):
         image, label = _image_and_label(called, dataset[number])
-        image = pixels_of(image, size, fit) if isinstance(image, Image.Image) else as_array(image)
+        image = (
+            pixels_of(image, size, fit)
+            if isinstance(image, Image.Image)
+            else as_array(image, called)
+        )
         images.append(image)
-        labels.append(as_array(label).reshape(-1))
+        labels.append(as_array(label, called).reshape(-1))
     shapes = sorted({image.shape for image in images}, key=str)
     if {image.ndim for image in images} == {3} and {shape[2] for shape in shapes} == {1, 3}:
         images = [np.repeat(image, 3 // image.shape[2], axis=2) for image in images]
@@ -84,7 +115,7 @@ def _read(called: str, dataset: Any, size: int | None, fit: Fit) -> tuple[Array,
             "give size=64 for PIL images, or a transform that makes all equal"
         )
     try:
-        return np.stack(images), as_array(np.stack(labels))
+        return np.stack(images), as_array(np.stack(labels), called)
     except ValueError as reason:
         raise UserError(f"{called} has labels of several shapes ({one_line(reason)})") from None
 

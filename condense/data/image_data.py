@@ -104,7 +104,11 @@ class ImageData:
         """
         given = {"x_train": x, "y_train": y, "x_test": x_test, "y_test": y_test}
         given["class_names"] = None if class_names is None else list(class_names)
-        content = {key: as_array(value) for key, value in given.items() if value is not None}
+        content = {
+            key: as_array(value, f"{name}: key {key}")
+            for key, value in given.items()
+            if value is not None
+        }
         return cls.of(checked(content, name), name, hflip)
 
     @classmethod

@@ -53,6 +53,11 @@ def test_a_dataset_of_tensors() -> None:
     assert data.y_test.tolist() == [0, 1, 2]
 
 
+def test_a_dataset_of_bfloat16() -> None:
+    dataset = TensorDataset(torch.ones(4, 3, 8, 8, dtype=torch.bfloat16), torch.arange(4) % 2)
+    assert bool((ImageData.from_dataset(dataset, dataset).x_train == 255).all())
+
+
 def test_images_of_several_sizes_get_one() -> None:
     items = [(Image.fromarray(PIXELS[0]).resize((10 + n, 20)), n % 2) for n in range(4)]
     with pytest.raises(UserError, match=r"images of 4 shapes, .*: give size=64"):

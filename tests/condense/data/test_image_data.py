@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -402,6 +403,24 @@ def test_from_arrays_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> No
     assert "arrays: no test images: 4 of 20, 20% of each class" in capsys.readouterr().err
     with pytest.raises(UserError, match=r"^arrays: key y_train has shape \(19,\)"):
         ImageData.from_arrays(pixels, labels[1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+@pytest.mark.parametrize("form", [torch.as_tensor, list])
+def test_from_arrays_takes_floats_of_any_width(dtype: torch.dtype, form: Any) -> None:
+    pixels = torch.randint(2, (20, 3, 8, 8), generator=generator(0))
+    labels = [0, 1] * 10
+    found, expected = (
+        ImageData.from_arrays(images, labels, images, labels)
+        for images in (form(pixels.to(dtype)), pixels.to(torch.uint8) * 255)
+    )
+    assert torch.equal(found.x_train, expected.x_train)
+
+
+@pytest.mark.parametrize("images", [[[0, 1], [0]], torch.zeros(2, 3, 8, 8).to_sparse()])
+def test_from_arrays_of_what_is_no_array_is_one_line(images: Any) -> None:
+    with pytest.raises(UserError, match="mine: key x_train cannot be read as an array"):
+        ImageData.from_arrays(images, [0, 1], name="mine")
 
 
 def test_squared_crops_the_middle_or_resizes() -> None:
