@@ -77,10 +77,10 @@ def require_class(name: str, value: object, kind: type) -> None:
         UserError: otherwise; the message begins with the name of the argument.
     """
     if not isinstance(value, kind):
-        raise UserError(f"{name} must be {_one(kind)}, not {_one(type(value))}")
+        raise UserError(f"{name} must be {with_article(kind)}, not {with_article(type(value))}")
 
 
-def _one(kind: type) -> str:
+def with_article(kind: type) -> str:
     """The name of a class with its article."""
     return f"{'an' if kind.__name__[0] in 'AEIOaeio' else 'a'} {kind.__name__}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,11 +11,12 @@ from typing import Any
 from condense.data.image_data import ImageData
 from condense.data.image_files import Fit
 from condense.data.registry import DATASETS, data_root, fetch
-from condense.errors import UnavailableError, unknown
+from condense.errors import UnavailableError, UserError, unknown
 from condense.runs.cache import Cache
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import is_file
 from condense.runs.paths import user_path
+from condense.validation import with_article
 
 
 def load(
@@ -46,6 +48,12 @@ def load(
     Raises:
         UserError: there is no such dataset, or its file is invalid.
     """
+    if not isinstance(name_or_path, str | os.PathLike):
+        kind = with_article(type(name_or_path))
+        raise UserError(
+            f"a data set is given by its name or path, not by {kind}: make "
+            "an ImageData of it with ImageData.from_dataset, or with from_arrays of its arrays"
+        )
     name = str(name_or_path)
     if name in DATASETS:
         data = ImageData.of(fetch(name, data_root(root)), name, DATASETS[name].hflip)

@@ -14,7 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch.utils.data import TensorDataset
 
+from condense.api import condense
 from condense.data.image_data import ImageData
 from condense.data.loading import available, load, source_of
 from condense.data.registry import DATASETS, data_root, measure
@@ -313,6 +315,14 @@ def test_names_that_are_not_known(tmp_path: Path) -> None:
     for path in ("images.npz", f"{tmp_path}/images"):
         with pytest.raises(UserError, match=f"{path}: no such file or folder"):
             load(path)
+
+
+@pytest.mark.parametrize("other", [TensorDataset(torch.zeros(2, 3, 8, 8)), np.zeros(2), None])
+def test_other_objects_become_image_data_first(other: Any) -> None:
+    expected = f"not by an? {type(other).__name__}: make an ImageData of it with ImageData.from_d"
+    for take in (load, lambda data: condense(data, "random")):
+        with pytest.raises(UserError, match=expected):
+            take(other)
 
 
 def save_image(path: Path, pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> None:
