@@ -16,6 +16,14 @@ from continual.exemplars import ItemFormat, Samples, as_dataset, read
 from continual.settings import Head
 from continual.tasks import normalised_alike
 
+CLASS_LISTS = (
+    "classes_in_this_experience",
+    "previous_classes",
+    "classes_seen_so_far",
+    "future_classes",
+)
+"""Attributes of an experience that Avalanche's `with_classes_timeline` makes as sets."""
+
 
 class ImageExperience(DatasetExperience):  # type: ignore[misc]
     """An experience with tensors in addition to the usual dataset.
@@ -50,7 +58,7 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
     >>> digits = load("digits")
     >>> tasks = [digits.with_classes([0, 1]), digits.with_classes([2, 3])]
     >>> benchmark = make_benchmark(tasks, "class")
-    >>> [sorted(experience.classes_in_this_experience) for experience in benchmark.train_stream]
+    >>> [experience.classes_in_this_experience for experience in benchmark.train_stream]
     [[0, 1], [2, 3]]
 
     Raises:
@@ -69,7 +77,12 @@ def make_benchmark(tasks: Sequence[ImageData], head: str = "domain") -> CLScenar
             experiences.append(ImageExperience(data, split, task, offset, number))
             offset += data.classes if head == "class" else 0
         streams.append(EagerCLStream(split, experiences))
-    return with_classes_timeline(with_task_labels(CLScenario(streams)))
+    benchmark = with_classes_timeline(with_task_labels(CLScenario(streams)))
+    for experience in (one for stream in benchmark.streams.values() for one in stream):
+        # Lists, as in Avalanche's other benchmarks: a masked head indexes with them.
+        for name in CLASS_LISTS:
+            setattr(experience, name, sorted(getattr(experience, name)))
+    return benchmark
 
 
 def classes_of(experience: Any) -> list[int]:

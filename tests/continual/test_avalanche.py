@@ -16,12 +16,13 @@ from avalanche.benchmarks.utils import (
     TransformGroups,
     concat_datasets,
 )
+from avalanche.models import MTSimpleMLP
 from avalanche.training.plugins import LwFPlugin, MIRPlugin, ReplayPlugin
 from avalanche.training.supervised import DER, ER_ACE, Naive
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from condense import UserError, build, generator, method_named
-from continual import CondensedBuffer, RandomBuffer, make_benchmark
+from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, make_benchmark
 from continual.exemplars import read
 from tests.helpers.buffers import BUFFERS
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
@@ -292,6 +293,23 @@ def test_learnt_soft_labels_are_not_in_the_items() -> None:
     strategy_with(Naive, None, outputs=20, plugins=[plugin]).train(stream)
     assert len(memory.buffer[0]) == 3
     assert memory.samples.logits is not None
+
+
+def test_a_masked_head_of_avalanche_trains_on_tasks_with_labels_of_their_own() -> None:
+    """It indexes with the classes of an experience, so these are a list."""
+    model = MTSimpleMLP(input_size=3 * 16 * 16)
+    memory = HerdingBuffer(20)
+    strategy = Naive(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters(), 0.01),
+        train_mb_size=32,
+        evaluator=None,
+        plugins=[ReplayPlugin(20, storage_policy=memory)],
+    )
+    stream = make_benchmark(tasks()[:2], "task").train_stream
+    assert stream[1].previous_classes == stream[1].classes_in_this_experience == [*range(10)]
+    strategy.train(stream)
+    assert {group.task for group in memory.groups} == {0, 1}
 
 
 def test_images_of_another_kind_are_one_line() -> None:

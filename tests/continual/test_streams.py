@@ -51,7 +51,7 @@ def test_labels_and_task_labels(head: str, task_labels: list[int], offsets: list
             assert set(experience.dataset.targets_task_labels) == {task_labels[number]}
             assert experience.task_label == task_labels[number]
             assert experience.current_experience == number
-            assert experience.classes_in_this_experience == set(labels.tolist())
+            assert experience.classes_in_this_experience == sorted(set(labels.tolist()))
 
 
 def test_the_dataset_is_the_tensors_normalised() -> None:
