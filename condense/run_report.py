@@ -13,7 +13,7 @@ from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
-from condense.data.loading import images_of
+from condense.data.loading import from_anywhere, images_of
 from condense.errors import UserError
 from condense.evaluation import Accuracy
 from condense.foreign_sets import is_pt
@@ -23,6 +23,7 @@ from condense.runs.io import is_file
 from condense.runs.plots import plot_history
 from condense.runs.report import list_files, per_cent
 from condense.runs.report_sections import (
+    HERE,
     as_flags,
     common_flags,
     provenance_section,
@@ -226,7 +227,7 @@ def _use(given: str) -> list[Block]:
         where, name = "From the package:", "load_condensed"
         call = f'load_condensed("{dataset}", "{method}", {ipc})'
     else:
-        where = "In the folder of this report:" if given == CONDENSED else "In Python:"
+        where = f"{HERE}:" if given == CONDENSED else "In Python:"
         name, call = "CondensedSet", f"CondensedSet.load({json.dumps(given, ensure_ascii=False)})"
     commands = "\n".join(
         f"python -m condense export {shlex.quote(given)} --to {kind}"
@@ -234,8 +235,13 @@ def _use(given: str) -> list[Block]:
     )
     return [
         Code(where, LOAD.format(name=name, call=call)),
-        Code("As files for other programs:", commands),
+        Code(_where(given, "As files for other programs:"), commands),
     ]
+
+
+def _where(given: str, about: str) -> str:
+    """A line about commands; with the folder in which they work, if they name a file in it."""
+    return f"{HERE}, {about[0].lower()}{about[1:]}" if given == CONDENSED else about
 
 
 def _next(
@@ -246,7 +252,8 @@ def _next(
 ) -> list[Block]:
     """Commands for the set, which test it as this run has."""
     given, kept = _given(folder), folder.config["settings"]
-    common, asked = kept["common"], None if given == CONDENSED else kept["dataset"]
+    common = kept["common"]
+    asked = None if given == CONDENSED else from_anywhere(kept["dataset"])
     dataset, size, fit = images_of(condensed.provenance, asked, common["size"], common["fit"])
     evaluate = ["python -m condense evaluate", shlex.quote(given)]
     evaluate += [*_as_flag("dataset", asked), *common_flags(common)]
@@ -260,7 +267,7 @@ def _next(
     # The preset cpu makes larger images smaller; a proxy needs images of its own size.
     commands.append([*search, f"--image-size {condensed.shape[1]}"])
     about = "More networks, the baselines, another architecture, a search on this set:"
-    return [Code(about, "\n".join(map(" ".join, commands)))]
+    return [Code(_where(given, about), "\n".join(map(" ".join, commands)))]
 
 
 def _another(condensed: CondensedSet) -> str:

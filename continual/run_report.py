@@ -175,5 +175,5 @@ def _next(
     again = [common, *as_flags(of_memory), f"--memory {settings.memory} --seeds 3"]
     return [
         Code("Where the command was run, for other memories in the same bytes:", compare),
-        Code("For the spread over seeds:", " ".join(again)),
+        Code("Where the command was run, for the spread over seeds:", " ".join(again)),
     ]

@@ -11,6 +11,7 @@ from condense import CondensedSet, RunFolder
 from condense.distribution import install_extra
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Table, Text, write
 from condense.runs.report_sections import (
+    HERE,
     as_flags,
     common_flags,
     provenance_section,
@@ -88,7 +89,7 @@ def write_report(
         made = strips(CondensedSet.load(folder.path / CONDENSED))
         sections.append(Section("The proxy", [made]))
     sections += [
-        Section("Use the results", [Code("In the folder of this report:", LOAD)]),
+        Section("Use the results", [Code(f"{HERE}:", LOAD)]),
         Section("What to run next", _next(folder, summary, differing)),
         settings_section(folder.config, differing, CHANGING_NOTHING),
         provenance_section(folder.config),
@@ -176,12 +177,14 @@ def _next(
         lines.append([*search, *_shared(differing, RANKED), "--proxy whole"])
         about = "Where the command was run, for the ground truth and another proxy to compare:"
     lines.append([*search, *_shared(differing, compared), f"--proxy {other}"])
+    several = f"{HERE}, several runs side by side, from their {TABLE}:"
+    in_browser = "The study in a browser:"
+    if kept["storage"] is None:
+        in_browser = f"{HERE}, the study in a browser:"
     return [
         Code(about, "\n".join(map(" ".join, lines))),
-        Code(
-            f"Several runs side by side, from their {TABLE}:", "python -m nas.compare . OTHER_RUN"
-        ),
-        Code("The study in a browser:", dashboard_command(".", kept["storage"])),
+        Code(several, "python -m nas.compare . OTHER_RUN"),
+        Code(in_browser, dashboard_command(".", kept["storage"])),
     ]
 
 

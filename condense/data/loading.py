@@ -133,6 +133,18 @@ def images_of(
     return dataset or source.get("path") or provenance.get("dataset"), size, fit
 
 
+def from_anywhere(dataset: str | None) -> str | None:
+    """A dataset as `load` finds it from every folder: a path becomes absolute, a name stays.
+
+    Raises:
+        UserError: the path is invalid.
+    """
+    if dataset is None or dataset in DATASETS:
+        return dataset
+    path = user_path(dataset, "the data set")
+    return str(path.resolve()) if path.exists() else dataset
+
+
 def available(name_or_path: str | Path, root: Path | None = None) -> bool:
     """Whether `load` needs no network for this dataset: it is embedded, or on disk.
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from condense.runs.html_report import Section, Table, Text
 
+HERE = "In the folder of this report"
+"""Where commands and code that name files of a run work; the page has no path of its folder."""
 _ABOUT_THE_RUN = ("seed", "preset", "deterministic")
 
 

@@ -12,7 +12,8 @@ import torch
 from condense import __main__, condense, load, zoo
 from nas import search
 from tests.helpers.command_lines import parse
-from tests.helpers.pages import code, commands
+from tests.helpers.folders import write_photos
+from tests.helpers.pages import code, commands, headed_code
 
 SMOKE = ("--preset", "smoke", "--quiet", "--no-cache", "--compare", "none")
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules")
@@ -58,6 +59,26 @@ def test_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (settings.common.size, settings.common.fit) == (12, "resize")
     searched(page, "search")
     assert len(commands(page, "python -m condense export condensed.safetensors --to")) == 3
+    for line, block in headed_code(page):
+        assert line.startswith("In the folder of this report") == ("condensed.saf" in block), line
+
+
+def test_of_an_evaluation_on_the_images_of_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands go together in every folder."""
+    write_photos(tmp_path / "my photos")
+    condense(load("my photos", size=16), "random", ipc=2).save("own.safetensors")
+    images = ("--dataset", "my photos", "--size", "16")
+    __main__.evaluate_set(["own.safetensors", *images, "--num-eval", "1", *SMOKE, "--out", "one"])
+    page = Path("one/report.html")
+    tested = parsed(page, "python -m condense evaluate ", monkeypatch)
+    (wanted,) = parsed(page, "python -m nas.search ", monkeypatch)
+    assert len(tested) == 3
+    assert {settings.dataset for settings in (*tested, wanted)} == {str(tmp_path / "my photos")}
+    given = {str(tmp_path / "own.safetensors")}
+    assert {str(settings.set) for settings in tested} == {wanted.proxy} == given
+    assert not any("In the folder" in line for line, _ in headed_code(page))
 
 
 def test_of_a_set_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

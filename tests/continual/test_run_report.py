@@ -28,7 +28,9 @@ def test_the_next_runs_are_of_the_same_images_and_settings(
     differing = differences(settings, base, without=("common", "stream", "memory"))
     folder: Any = SimpleNamespace(config={"settings": record(settings)})
     blocks = _next(folder, settings, STREAM, differing)
-    code = "\n".join(block.code for block in blocks if isinstance(block, Code))
+    proposed = [block for block in blocks if isinstance(block, Code)]
+    assert all(block.about.startswith("Where the command was run") for block in proposed)
+    code = "\n".join(block.code for block in proposed)
     *others, again = [command_lines.parse(line, monkeypatch) for line in code.splitlines()]
     assert [other.memory for other in others] == ["random", "herding"]
     assert (again.seeds, again.condensing) == (3, settings.condensing)

@@ -7,10 +7,18 @@ from html import unescape
 from pathlib import Path
 
 
+def headed_code(page: Path) -> list[tuple[str, str]]:
+    """The blocks of code of a page, each after the line above it."""
+    text = page.read_text(encoding="utf-8")
+    blocks = r"<p>([^<]*)</p>\s*<pre[^>]*><code>(.*?)</code></pre>"
+    found = re.findall(blocks, text, flags=re.S)
+    assert len(found) == text.count("</code></pre>")
+    return [(unescape(line), unescape(block)) for line, block in found]
+
+
 def code(page: Path) -> list[str]:
     """The blocks of code of a page."""
-    text = page.read_text(encoding="utf-8")
-    return [unescape(block) for block in re.findall(r"<code>(.*?)</code></pre>", text, flags=re.S)]
+    return [block for _, block in headed_code(page)]
 
 
 def commands(page: Path, start: str) -> list[str]:

@@ -12,7 +12,7 @@ from condense import RunFolder
 from nas import TrialResult, run_report, search
 from nas.experiment import Experiment
 from tests.helpers.command_lines import parse
-from tests.helpers.pages import commands
+from tests.helpers.pages import commands, headed_code
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* found in sys.modules")
@@ -42,6 +42,12 @@ def test_the_next_searches_are_of_the_same_images_and_architectures(
         assert (found.common.fit, found.image_size) == ("resize", 10)
     assert (random.training.epochs, random.condensing.ipc) == (1, 2)
     assert random.retraining.networks == 0
+    blocks = headed_code(Path("run/report.html"))
+    assert {block.split()[0] for _, block in blocks} == {"import", "python", "optuna-dashboard"}
+    for line, block in blocks:
+        searches = block.startswith("python -m nas.search")
+        place = "Where the command was run" if searches else "In the folder of this report"
+        assert line.startswith(place), block
 
 
 def test_a_failed_training_on_the_whole_set_is_said(
