@@ -116,7 +116,8 @@ def _found_instead(names: list[str]) -> str:
     """What an archive without known keys has."""
     if names and not any(name.endswith(".npy") for name in names):
         return "it is no .npz archive: unpack it, and give the folder"
-    return f"keys found: {listed(names) or 'none'}"
+    found = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+    return f"keys found: {listed(found) or 'none'}"
 
 
 @dataclass(frozen=True)

@@ -157,6 +157,10 @@ def _check_kinds(content: Mapping[str, Kind]) -> None:
             values = content[key]
             if values.dtype.kind != "f" or values.shape != shapes[0][2:]:
                 raise _no_constants(key, values, shapes[0][2])
+    given = [key for key in ("mean", "std") if key in content]
+    if len(given) == 1:
+        other = "std" if given == ["mean"] else "mean"
+        raise UserError(f"key {given[0]} is there, {other} is not: give both, or none of them")
     if "class_names" in content:
         names = content["class_names"]
         if names.dtype.kind != "U" or len(names.shape) != 1:

@@ -22,6 +22,11 @@ from condense.errors import UserError
 from tests.helpers.archives import Array, archive, complaint, content, images
 
 
+def constants(**changes: tuple[float, ...]) -> dict[str, Array | None]:
+    """`mean` and `std` of colour images."""
+    return {key: np.array(changes.get(key, (0.5, 0.5, 0.5))) for key in ("mean", "std")}
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -57,9 +62,11 @@ from tests.helpers.archives import Array, archive, complaint, content, images
         ({"class_names": np.array(["a", "b", "\ud800"])}, "the class name \\ud800 has bytes"),
         ({"class_names": np.array(["a", "b", "c" * 201])}, "names of more than 200 characters"),
         ({"mean": np.zeros(1)}, "mean is float64 of shape (1,); a finite float for each of the 3"),
-        ({"mean": np.array([0, np.nan, 0])}, "mean is float64 of shape (3,); a finite float"),
-        ({"mean": np.array([0.0, 125.0, 0.0])}, "mean is [0.0, 125.0, 0.0]; values for pixels"),
-        ({"std": np.array([0.1, 0.0, 0.1])}, "std is [0.1, 0.0, 0.1]; values for pixels"),
+        (constants(mean=(0, np.nan, 0)), "mean is float64 of shape (3,); a finite float"),
+        (constants(mean=(0.0, 125.0, 0.0)), "mean is [0.0, 125.0, 0.0]; values for pixels"),
+        (constants(std=(0.1, 0.0, 0.1)), "std is [0.1, 0.0, 0.1]; values for pixels"),
+        ({"mean": np.full(3, 0.5)}, "key mean is there, std is not: give both, or none of them"),
+        ({"std": np.full(3, 0.5)}, "key std is there, mean is not: give both, or none of them"),
     ],
 )
 def test_what_is_wrong_is_said(
@@ -174,8 +181,7 @@ def test_grey_images_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     assert found.notes == ("grey images stored as RGB: one channel is kept",)
     one_colour = {**grey, "x_test": content()["x_test"]}
     assert read_archive(tmp_path / "own.npz", **one_colour).shape == (3, 8, 9)
-    constants = {"mean": np.full(3, 0.5), "std": np.full(3, 0.5)}
-    assert read_archive(tmp_path / "own.npz", **grey, **constants).shape == (3, 8, 9)
+    assert read_archive(tmp_path / "own.npz", **grey, **constants()).shape == (3, 8, 9)
 
 
 def test_classes_without_images_are_said(tmp_path: Path) -> None:
@@ -192,6 +198,11 @@ def test_a_packed_folder_is_to_be_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as zipped:
         zipped.writestr("cat/1.jpg", "")
     assert "unpack it, and give the folder" in complaint(tmp_path / "photos.zip")
+
+
+def test_unknown_keys_are_named_as_the_archive_was_written(tmp_path: Path) -> None:
+    np.savez(tmp_path / "own.npz", a=images(2, 8, 8), b=np.zeros(2))
+    assert complaint(tmp_path / "own.npz").endswith("no key x_train; keys found: a, b")
 
 
 def test_write_and_read_again(tmp_path: Path) -> None:
