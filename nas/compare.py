@@ -72,7 +72,8 @@ def read(path: Path) -> Compared:
     from nas.summary import read_summary
     from nas.table import TABLE, Table
 
-    if not exists(path / SUMMARY):
+    # Every command writes a summary; only a search writes a table of architectures.
+    if not (exists(path / SUMMARY) and exists(path / TABLE)):
         raise UserError(f"{path} is not a finished run of python -m nas.search")
     summary = read_summary(path)
     table = Table.read(path / TABLE)

@@ -251,6 +251,14 @@ def test_other_test_images(run: Path, tmp_path: Path) -> None:
     refused("with other test images of digits", run, "--ground-truth", other)
 
 
+def test_a_run_of_another_command(run: Path, tmp_path: Path) -> None:
+    """It has a summary too, with other entries."""
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "summary.json").write_text(json.dumps({"dataset": "digits", "accuracy_mean": 0.5}))
+    refused("other is not a finished run of python -m nas.search", run, other)
+
+
 def test_folders_in_the_place_of_files(run: Path) -> None:
     for name in ("architectures.csv", "summary.json"):
         (run / name).unlink()
