@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 PARTS = ":classes="
 
 
+FORMS = f"NAME{PARTS}N, or A,B for your own data"
+"""How a stream of the user's own data sets is given."""
+
+
 def is_own(name: str) -> bool:
     """Whether a stream is named by its data sets."""
     return "," in name or PARTS in name

@@ -17,7 +17,7 @@ from condense import (
     load_or_embedded,
     unknown,
 )
-from continual.own_streams import PARTS, is_own
+from continual.own_streams import FORMS, PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
 
@@ -69,7 +69,7 @@ def load_tasks(
             "data sets with commas between them"
         )
     else:
-        raise unknown("stream", name, ["auto", *STREAMS])
+        raise UserError(f"{unknown('stream', name, ['auto', *STREAMS])}; or {FORMS}")
     stream = STREAMS[name]
     return name, prepare(replace(stream, size=size or stream.size), sets)
 

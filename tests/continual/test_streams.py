@@ -185,6 +185,10 @@ def test_a_data_set_in_parts() -> None:
 
 
 def test_an_unknown_stream_names_the_known() -> None:
+    own = "; or NAME:classes=N, or A,B for your own data$"
+    for wrong in ("digits", "digits:foo=2"):
+        with pytest.raises(UserError, match=f"^unknown stream '{wrong}'; known: .*{own}"):
+            load_tasks(wrong)
     with pytest.raises(UserError, match="unknown stream 'svhn-mnist'; known: svhn-mnist-usps"):
         load_tasks("svhn-mnist")
 
