@@ -6,6 +6,7 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from condense import Cache, RunFolder, UserError, method_named
@@ -117,19 +118,37 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
         )
     whole = settings.storage == "pixels"
     small = small_shape(tasks[0], settings.factor)
-    seen = 0
+    parts = settings.factor**2 if whole else 1
+    advice, seen = _advice(settings, tasks, parts), 0
     for task in tasks:
         seen += task.classes  # a fixed-size memory is full from the first task
         count = settings.images_per_class if size is None else size // seen
-        try:
-            require_images(task, count * (settings.factor**2 if whole else 1))
-        except UserError as error:
-            hint = ", or --factor 1" if settings.factor > 1 else ""
-            raise UserError(f"{error}{hint}") from error
+        require_images(task, count * parts, advice)
     build(settings.eeil.network, tasks[0].shape, tasks[0].classes, device="meta")
     if settings.condensing:
         seen_shape = small if whole else tasks[0].shape
         build(settings.condensing.network, seen_shape, tasks[0].classes, device="meta")
+
+
+def _advice(settings: ContinualConfig, tasks: Sequence[ImageData], parts: int) -> str:
+    """What to do if a class has too few images: the largest memory for which all have enough.
+
+    Args:
+        settings: of the run.
+        tasks: its images.
+        parts: small images in a whole one.
+    """
+    from condense.methods.selection import smallest_class
+
+    counts = [smallest_class(task) // parts for task in tasks]
+    seen = accumulate(task.classes for task in tasks)
+    largest = min((count + 1) * classes - 1 for count, classes in zip(counts, seen, strict=True))
+    other = ", or --factor 1" if parts > 1 else ""
+    if settings.memory_size is None and min(counts):
+        return f"use fewer images per class (--images-per-class {min(counts)}){other}"
+    if settings.memory_size is not None and largest >= _least_memory(settings, tasks):
+        return f"use a smaller memory (--memory-size {largest}){other}"
+    return f"use more images of each class{other}"
 
 
 def _least_memory(settings: ContinualConfig, tasks: Sequence[ImageData]) -> int:

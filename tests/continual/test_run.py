@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -191,15 +192,15 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--condensing.storage", "pixels"], "a replay memory stores images by its own storage"),
         (["--storage", "float32"], "pixels"),
         (["--storage", "dct", "--factor", "2"], "factor must be 1 with storage dct"),
-        (["--images-per-class", "13"], "use fewer"),
+        (["--images-per-class", "13"], r"use fewer images per class \(--images-per-class 12\)$"),
         (["--memory-size", "29"], "at least 30"),
-        (["--memory-size", "500"], "use fewer"),
+        (["--memory-size", "500"], r"use a smaller memory \(--memory-size 129\)$"),
         (["--batch-size-mem", "nan"], "batch-size-mem"),
         (["--momentum", "-1"], "momentum must be at least 0, not -1"),
         (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
         (
             ["--images-per-class", "4", "--factor", "2"],
-            "use fewer images per class, or --factor 1",
+            r"use fewer images per class \(--images-per-class 3\), or --factor 1$",
         ),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
@@ -212,6 +213,30 @@ def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> No
         settings = parse(defaults, ["--preset", "smoke", *flags], PROG).on(StreamSpec(()))
         check_fits(settings, tasks())
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("flag", ["--images-per-class", "--memory-size"])
+@pytest.mark.parametrize("more", [[], ["--factor", "2"], ["--storage", "dct"]], ids=str)
+def test_the_proposed_memory_is_the_largest_that_fits(flag: str, more: list[str]) -> None:
+    parts = [tasks()[0].with_classes(labels) for labels in ([0, 1, 2], [3, 4], [5, 6, 7, 8])]
+
+    def fits(size: int) -> None:
+        flags = ["--preset", "smoke", "--memory", "random", *more, flag, str(size)]
+        check_fits(parse(defaults, flags, PROG).on(StreamSpec((), head="class")), parts)
+
+    with pytest.raises(UserError, match=rf"\({flag} \d+\)") as caught:
+        fits(1000)
+    largest = int(re.findall(rf"\({flag} (\d+)\)", str(caught.value))[0])
+    fits(largest)
+    with pytest.raises(UserError, match=rf"\({flag} {largest}\)"):
+        fits(largest + 1)
+
+
+def test_no_number_is_proposed_if_none_fits() -> None:
+    flags = ["--preset", "smoke", "--memory", "random", "--factor", "4", "--images-per-class", "1"]
+    settings = parse(defaults, flags, PROG).on(StreamSpec(()))
+    with pytest.raises(UserError, match=r"use more images of each class, or --factor 1$"):
+        check_fits(settings, tasks())
 
 
 @pytest.mark.parametrize(("head", "least"), [("domain", 12), ("task", 12), ("class", 10)])
