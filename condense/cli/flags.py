@@ -107,16 +107,23 @@ def read_flags(
     import tyro
 
     _check_text(argv)
+    default = tyro.MISSING_NONPROP if start is None else start
+
+    def parsed(arguments: Sequence[str]) -> FlagsT:
+        return tyro.cli(kind, default=default, args=list(arguments), prog=as_started(prog))
+
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            default = tyro.MISSING_NONPROP if start is None else start
-            flags = tyro.cli(kind, default=default, args=list(argv), prog=as_started(prog))
-            return _with_paths(flags)
+            return _with_paths(parsed(argv))
     except SystemExit as stop:
         if not stop.code:
             raise
-        raise UserError(_unboxed(said.getvalue())) from None
+    message, near = _unboxed(said.getvalue())
+    if message.startswith("Unrecognized options"):
+        near = [*_without_groups(argv, _flags_in_help(parsed)), *near]
+    meant = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+    raise UserError(f"{message}{meant}")
 
 
 def _check_text(argv: Sequence[str]) -> None:
@@ -137,13 +144,41 @@ def _with_paths(settings: FlagsT) -> FlagsT:
     return dataclasses.replace(settings, **changed)  # type: ignore[type-var]
 
 
-def _unboxed(box: str) -> str:
-    """tyro's error message, a box of several paragraphs, as one line."""
+def _unboxed(box: str) -> tuple[str, list[str]]:
+    """tyro's error message, a box of several paragraphs, as one line; the flags it proposes."""
     lines = [line.strip("│╭╮╰╯ ") for line in box.splitlines()[1:]]  # the first is a title
     body = itertools.dropwhile(lambda line: not line.strip("─-"), lines)
     paragraph = itertools.takewhile(lambda line: line.strip("─-"), body)
     near = [line.split()[0] for line in lines if re.match(r"--\w", line) and "Perhaps" in box]
-    return " ".join(paragraph) + (f"; did you mean {' or '.join(near)}?" if near else "")
+    return " ".join(paragraph), near
+
+
+def _flags_in_help(parsed: Callable[[Sequence[str]], object]) -> set[str]:
+    """The flags of a command: tyro lists them only in the text of its help."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.suppress(SystemExit):
+        parsed(["--help"])
+    # Each begins a line, or, in a wide terminal, that of a column.
+    return set(re.findall(r"(?:^|[│ ] )(--\w[\w.-]*)(?=[ ,\n])", shown.getvalue(), re.MULTILINE))
+
+
+def _without_groups(argv: Sequence[str], known: Collection[str]) -> list[str]:
+    """Flags of `argv` that are known without their group, if the command has no such group.
+
+    A command omits the names of some groups: `--network.width` of one is `--width` of another.
+    """
+    found = []
+    for argument in argv:
+        name = argument.partition("=")[0].replace("_", "-")
+        while name.startswith("--") and "." in name:
+            group, _, rest = name.partition(".")
+            if any(flag.startswith(f"{group}.") for flag in known):
+                break
+            name = f"--{rest}"
+            if name in known:
+                found.append(name)
+                break
+    return found
 
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:

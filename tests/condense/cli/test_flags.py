@@ -122,6 +122,27 @@ def test_a_mistyped_flag_names_the_nearest() -> None:
         parsed("--preset", "cpu", "--iteratoins", "3")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        ("--network.width 4", "--width or --evaluation.network.width"),
+        ("--network.width=4", "--width"),
+        ("--settings.network.batch_real 4", "--batch-real"),
+        ("--evaluation.width 4", "--evaluation.network.width"),
+    ],
+)
+@pytest.mark.parametrize("columns", ["80", "250"])
+def test_a_flag_with_a_group_that_the_command_omits_names_it_without(
+    words: str, meant: str, columns: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First: tyro proposes the same name in another group, which means something else."""
+    monkeypatch.setenv("COLUMNS", columns)
+    with pytest.raises(UserError) as error:
+        parsed("--preset", "cpu", *words.split())
+    assert str(error.value).startswith("Unrecognized options: ")
+    assert str(error.value).endswith(f"; did you mean {meant}?")
+
+
 def test_the_last_of_a_flag_given_twice_counts() -> None:
     twice = parsed("--preset=paper", "--preset", "smoke")
     assert twice.settings == at(GradientMatching, "smoke")
