@@ -11,7 +11,7 @@ from PIL import Image
 
 from condense.data.arrays import ImageArrays, checked
 from condense.data.folder_layout import TEST, TRAIN
-from condense.data.image_arrays import Array
+from condense.data.image_arrays import SMALLEST_SIDE, Array, check_sides
 from condense.data.image_files import Fit, pixels_of
 from condense.errors import UserError, one_line
 
@@ -98,12 +98,11 @@ def _read(called: str, dataset: Any, size: int | None, fit: Fit) -> tuple[Array,
     images, labels = [], []
     for number in range(len(dataset)):
         image, label = _image_and_label(called, dataset[number])
-        image = (
-            pixels_of(image, size, fit)
-            if isinstance(image, Image.Image)
-            else as_array(image, called)
-        )
-        images.append(image)
+        if isinstance(image, Image.Image):
+            image = pixels_of(image, size, fit)
+            height, width, _ = image.shape
+            check_sides(f"{called} has", height, width, f": give size={SMALLEST_SIDE}")
+        images.append(as_array(image, called))
         labels.append(as_array(label, called).reshape(-1))
     shapes = sorted({image.shape for image in images}, key=str)
     if {image.ndim for image in images} == {3} and {shape[2] for shape in shapes} == {1, 3}:

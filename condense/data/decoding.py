@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from condense.data.image_arrays import Array
+from condense.data.image_arrays import SMALLEST_SIDE, Array, check_sides
 from condense.data.image_files import Fit, channels_of, opened, pixels_of, size_of
 from condense.errors import UserError
 from condense.runs.checkpointer import Checkpointer
@@ -90,7 +90,7 @@ class FolderImages:
         """Height, width and channels of all images.
 
         Raises:
-            UserError: sizes differ and `size` is None.
+            UserError: `size` is None, and sizes differ or are too small.
         """
         channels = max(header[2] for header in headers)
         if self.size is not None:
@@ -104,7 +104,10 @@ class FolderImages:
                 f"{self.path}: images of {len(sizes)} sizes, {small} to {large}: add --size "
                 f"{proposed} to make all {proposed}×{proposed} (in Python size={proposed})"
             )
-        return sizes[0][1], sizes[0][0], channels
+        width, height = sizes[0]
+        larger = f": add --size {SMALLEST_SIDE} (in Python size={SMALLEST_SIDE})"
+        check_sides(f"{self.path}:", height, width, larger)
+        return height, width, channels
 
 
 def _each(

@@ -49,14 +49,29 @@ def image_shape(key: str, images: Kind) -> tuple[int, int, int]:
             f"key {key} has shape {images.shape}; images [n, height, width, 1 or 3], "
             "[n, 1 or 3, height, width] or grey ones [n, height, width] are expected"
         )
-    if min(shape[1:3]) < SMALLEST_SIDE:
-        raise UserError(
-            f"key {key} contains images of {shape[1]}×{shape[2]} pixels; "
-            f"at least {SMALLEST_SIDE} a side are expected"
-        )
+    check_sides(f"key {key} contains", shape[1], shape[2])
     if shape[0] < 1:
         raise UserError(f"key {key} is empty; at least one image is expected")
     return shape[1], shape[2], shape[3]
+
+
+def check_sides(what: str, height: int, width: int, advice: str = "") -> None:
+    """Check that images are not too small.
+
+    Args:
+        what: has the images; the message begins with it.
+        height: of the images.
+        width: of the images.
+        advice: what the user can do; the end of the message.
+
+    Raises:
+        UserError: a side has fewer than `SMALLEST_SIDE` pixels.
+    """
+    if min(height, width) < SMALLEST_SIDE:
+        raise UserError(
+            f"{what} images of {height}×{width} pixels; "
+            f"at least {SMALLEST_SIDE} a side are expected{advice}"
+        )
 
 
 def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:

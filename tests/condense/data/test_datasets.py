@@ -67,6 +67,14 @@ def test_images_of_several_sizes_get_one() -> None:
     assert data.source == {"size": 8, "fit": "crop"}
 
 
+def test_images_that_are_too_small_get_a_size() -> None:
+    items = [(Image.fromarray(PIXELS[0]).resize((1, 1)), n % 2) for n in range(4)]
+    message = "the train data set has images of 1×1 pixels; at least 8 .* expected: give size=8$"
+    with pytest.raises(UserError, match=message):
+        ImageData.from_dataset(items)
+    assert ImageData.from_dataset(items, size=8).shape[1:] == (8, 8)
+
+
 def test_a_grey_image_among_colours_is_repeated() -> None:
     items: list[Any] = [(Image.fromarray(image), 0) for image in PIXELS]
     items[3] = (Image.fromarray(PIXELS[3, ..., 0]), 0)

@@ -77,6 +77,15 @@ def test_a_picture_of_another_size(tmp_path: Path) -> None:
     assert read(tmp_path, size=16).shape == (1, 16, 16)
 
 
+def test_pictures_that_are_too_small(tmp_path: Path) -> None:
+    for number in range(4):
+        picture(tmp_path / str(number % 2) / f"{number}.png", size=(40, 7))
+    assert complaint(tmp_path) == (
+        "images of 7×40 pixels; at least 8 a side are expected: add --size 8 (in Python size=8)"
+    )
+    assert read(tmp_path, size=8).shape == (1, 8, 8)
+
+
 def test_a_damaged_picture(tmp_path: Path) -> None:
     broken = folder(tmp_path) / "train" / "9" / "1.png"
     broken.write_bytes(broken.read_bytes()[:40])
