@@ -11,9 +11,12 @@ from pathlib import Path
 
 from condense.condensed_set import CondensedSet
 from condense.config.serialization import rebuild
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 from condense.methods.registry import method_named
 from condense.runs.cache import cache_key
+from condense.runs.io import is_file
+from condense.runs.paths import exists
+from condense.runs.run_dir import CONDENSED
 
 TESTED = ("accuracy", "accuracy_std", "evaluation")
 """Provenance entries of the evaluation: mean, standard deviation, settings."""
@@ -56,9 +59,21 @@ def load_named(name: str) -> CondensedSet:
 
 
 def file_of(path: Path) -> Path:
-    """The file of a condensed set: `path` itself, or if that is a name of `zoo_names`, its file."""
-    named = str(path) in zoo_names() and not path.exists()
-    return HERE / f"{path}.safetensors" if named else path
+    """The file of a condensed set: `path` itself, or if that is a name of `zoo_names`, its file.
+
+    Raises:
+        UserError: there is no such file, and `path` looks like a name; or it is a folder.
+    """
+    name = str(path)
+    if not exists(path):
+        if name in zoo_names():
+            return HERE / f"{name}.safetensors"
+        if path.name == name and not path.suffix:
+            raise unknown("condensed set", name, zoo_names())
+    if path.is_dir():
+        own = path / CONDENSED
+        raise UserError(f"{path} is a folder: give {own if is_file(own) else 'the file of a set'}")
+    return path
 
 
 def name_of(path: Path) -> str:

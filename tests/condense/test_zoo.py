@@ -47,6 +47,21 @@ def test_every_set_of_the_package_says_what_it_is() -> None:
     assert sum(path.stat().st_size for path in zoo.HERE.glob("*.safetensors")) < 30e6
 
 
+def test_the_file_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert zoo.file_of(Path("mnist-dsa-10")) == zoo.HERE / "mnist-dsa-10.safetensors"
+    with pytest.raises(UserError, match="unknown condensed set 'mnist-dsa-99'; known: mnist-dsa-1"):
+        zoo.file_of(Path("mnist-dsa-99"))
+    for path in (Path("missing.safetensors"), Path("sets/missing")):
+        assert zoo.file_of(path) == path, "reading it says that it is missing"
+    (tmp_path / "mnist-dsa-10").mkdir()
+    with pytest.raises(UserError, match="mnist-dsa-10 is a folder: give the file of a set"):
+        zoo.file_of(Path("mnist-dsa-10"))
+    (tmp_path / "mnist-dsa-10" / "condensed.safetensors").touch()
+    with pytest.raises(UserError, match=r"folder: give mnist-dsa-10/condensed\.safetensors$"):
+        zoo.file_of(Path("mnist-dsa-10"))
+
+
 def test_the_best_is_kept(shelf: Path, tmp_path: Path, digits: condense.ImageData) -> None:
     made = condense.condense(digits, "dsa", SETTINGS)
     assert publish(run_folder(tmp_path / "a", made, accuracy=0.5), shelf)
