@@ -74,7 +74,9 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
         if error.errno not in FULL:
             raise
         _write_or_drop_output()
-        _stop(2, str(explain(error, error.filename or "the output")))
+        if error.filename is None:  # every file is written by `runs.io.writing`, which names it
+            _stop(2, "standard output is full: free some space, or send it to another file")
+        _stop(2, str(explain(error, error.filename)))
     sys.exit(0)
 
 

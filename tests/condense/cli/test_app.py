@@ -111,8 +111,10 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_a_full_disk_below_the_output_is_one_line(encoding: str) -> None:
-    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_below_the_output_is_one_line(encoding: str, unbuffered: str) -> None:
+    own = {"PYTHONIOENCODING": encoding, "PYTHONUNBUFFERED": unbuffered}
+    environment = {**os.environ, **own}
     with Path("/dev/full").open("w") as full:
         command = [sys.executable, "-c", textwrap.dedent(SCRIPT), "show", "3"]
         done = subprocess.run(
@@ -124,7 +126,7 @@ def test_a_full_disk_below_the_output_is_one_line(encoding: str) -> None:
             env=environment,
         )
     assert done.returncode == 2
-    assert done.stderr.startswith("no space left to write the output")
+    assert done.stderr.startswith("standard output is full: ")
     assert len(done.stderr.splitlines()) == 1
 
 
