@@ -19,6 +19,7 @@ from condense.errors import UserError, one_line
 from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
 from condense.runs.io import atomic_write, read_tensors, write_tensors
+from condense.runs.paths import check_png
 from condense.seeds import generator
 from condense.set_fields import FORMAT, fields_of_file, fields_of_tensors, merged_fields
 from condense.storage.stored import StoredImages
@@ -241,7 +242,12 @@ class CondensedSet:
         """The images in a grid, one row per class; also written to `path` as PNG if given.
 
         A class with very many images is shown by its first ones.
+
+        Raises:
+            UserError: `path` does not end with .png, or cannot be written.
         """
+        if path is not None:
+            check_png(Path(path), "the picture")
         picture = _picture(self)
         if path is not None:
             with atomic_write(Path(path)) as aside:

@@ -54,8 +54,6 @@ def run(argv: list[str]) -> None:
     settings = read_flags(Compare, argv, PROG)
     if not 1 <= len(settings.runs) <= MOST_RUNS:
         raise UserError(f"give the folders of finished runs, at most {MOST_RUNS}")
-    if not settings.out.name:
-        raise UserError("out must be the path of a picture")
     compared = [read(path) for path in settings.runs]
     compared = with_common_ground_truth(compared, settings.ground_truth)
     print(table(compared))

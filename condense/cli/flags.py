@@ -47,7 +47,7 @@ from condense.runs.io import (
     is_file,
     read_json,
 )
-from condense.runs.paths import user_path
+from condense.runs.paths import check_png, is_png, user_path
 from condense.runs.run_dir import CONFIG
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
@@ -133,14 +133,20 @@ def _check_text(argv: Sequence[str]) -> None:
 
 
 def _with_paths(settings: FlagsT) -> FlagsT:
-    """The same settings with `~` expanded in paths; UserError if a path cannot be used."""
+    """The same settings with `~` expanded in paths; UserError if a path cannot be used.
+
+    A path whose default is a picture must be one, as pictures are only written as PNG files.
+    """
     changed: dict[str, Any] = {}
     for field in dataclasses.fields(settings):  # type: ignore[arg-type]
         value = getattr(settings, field.name)
         if dataclasses.is_dataclass(value):
             changed[field.name] = _with_paths(value)
         elif isinstance(value, Path):
-            changed[field.name] = user_path(value, f"--{field.name.replace('_', '-')}")
+            flag = f"--{field.name.replace('_', '-')}"
+            changed[field.name] = user_path(value, flag)
+            if isinstance(field.default, Path) and is_png(field.default):
+                check_png(value, flag)
     return dataclasses.replace(settings, **changed)  # type: ignore[type-var]
 
 

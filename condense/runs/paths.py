@@ -34,6 +34,25 @@ def user_path(given: str | os.PathLike[str], given_by: str) -> Path:
     return path
 
 
+def is_png(path: Path) -> bool:
+    """Whether a path is named as a PNG file."""
+    return path.suffix.lower() == ".png"
+
+
+def check_png(path: Path, given_by: str) -> None:
+    """Check that a picture can be written to a path: it is written as a PNG file.
+
+    Args:
+        path: the path.
+        given_by: its source, as for `user_path`.
+
+    Raises:
+        UserError: it is not named as one.
+    """
+    if not is_png(path):
+        raise UserError(f"{given_by}: {path} is no name of a PNG file: let it end with .png")
+
+
 def exists(path: Path) -> bool:
     """Whether the file or folder exists.
 

@@ -144,6 +144,14 @@ def test_grid_has_a_row_per_class(tmp_path):
     assert centres == [0, 128, 255]
 
 
+@pytest.mark.parametrize("name", ["grid.jpg", "grid", "grid.png.gz"])
+def test_a_grid_is_a_png_file(tmp_path, name):
+    with pytest.raises(UserError, match=f"{name} is no name of a PNG file: let it end with .png"):
+        a_set().grid(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    a_set().grid(tmp_path / "grid.PNG")
+
+
 def test_a_class_with_very_many_images_is_shown_by_its_first_ones():
     many = a_set(ipc=300, shape=(1, 8, 8))
     assert many.grid().width == 2 + 199 * 10

@@ -276,5 +276,6 @@ def test_names_that_lead_nowhere(run: Path) -> None:
         "there is no such file|cannot be used: Could not", run, "--ground-truth", "~nosuchuser/x"
     )
     refused("it is not a file", run, "--ground-truth", "/dev/zero")
-    refused("must be the path of a picture", run, "--out", "")
+    for name in ("", "picture", "picture.jpg"):
+        refused("--out: .* is no name of a PNG file", run, "--out", name)
     refused("at most 100", *[run] * 101)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from condense.cli import device
 from condense.cli.common import Common
-from condense.cli.flags import parse
+from condense.cli.flags import parse, read_flags
 from condense.cli.run import default_out, open_run
 from condense.config.evaluation import Evaluation
 from condense.config.methods import Coreset, GradientMatching
@@ -141,6 +141,21 @@ def test_a_flag_with_a_group_that_the_command_omits_names_it_without(
         parsed("--preset", "cpu", *words.split())
     assert str(error.value).startswith("Unrecognized options: ")
     assert str(error.value).endswith(f"; did you mean {meant}?")
+
+
+@dataclass(frozen=True)
+class Draw:
+    out: Path = Path("figure.png")
+    folder: Path = Path("runs")
+
+
+def test_a_picture_is_named_as_a_png_file() -> None:
+    """Before anything is computed, which may take hours."""
+    flags = ["--out", "~/a.PNG", "--folder", "b.jpg"]
+    assert read_flags(Draw, flags, PROG) == Draw(Path("~/a.PNG").expanduser(), Path("b.jpg"))
+    for name in ("a.jpg", "a", ""):
+        with pytest.raises(UserError, match=r"^--out: .* is no name of a PNG file: let it end"):
+            read_flags(Draw, ["--out", name], PROG)
 
 
 def test_the_last_of_a_flag_given_twice_counts() -> None:
