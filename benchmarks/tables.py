@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import own_images
 from benchmarks.continual import equal_bytes, split_streams
 from benchmarks.continual.main_job import REPLAYS
 from benchmarks.paper import figure3, frontier, table1, table2, table3, table4, table5
@@ -165,6 +166,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
     "frontier": lambda _: frontier.table(read_rows(RESULTS / frontier.FILE)),
     "held_out": lambda _: frontier.held_out_table(read_rows(RESULTS / frontier.FILE)),
+    "own_images": lambda _: own_images.table(read_rows(RESULTS / own_images.FILE)),
     "equal_bytes": lambda _: equal_bytes.table(read_rows(RESULTS / equal_bytes.FILE)),
     "speedup": lambda _: speedup_table(read_rows(RESULTS / "time_to_accuracy.csv")),
     "speed": lambda _: speed_table(read_rows(RESULTS / "speed.csv")),

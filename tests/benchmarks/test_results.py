@@ -32,6 +32,7 @@ NUMBERS = {
     "scaling-*.csv": "value seconds bytes threads",
     "speed.csv": "threads rounds reference_seconds engine_seconds ratio ratio_min ratio_max "
     "roofline_seconds roofline_ratio max_rel_diff",
+    "own_images.csv": "ipc size seed train test classes images_per_class seconds threads",
     "split_exploration.csv": "factor images_per_class seed T1 T2 T3 T4 T5 seconds threads",
     "split_streams.csv": "images_per_class seed final_average forgetting memory_images "
     "memory_bytes seconds threads",
@@ -54,6 +55,7 @@ NUMBERS = {
 LISTS = {
     "busy.csv": "seconds",
     "frontier.csv": "accuracies",
+    "own_images.csv": "accuracies herding random",
     "ranks.csv": "seconds",
     "split_streams.csv": "accuracies",
     "time_to_accuracy.csv": "accuracies",
