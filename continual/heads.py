@@ -53,7 +53,7 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
         Raises:
             UserError: if there is no head yet.
         """
-        features = self.features(images).flatten(1)
+        features = self.features(images).flatten(1)  # first: HerdingBuffer stops here, heads or not
         if not self.heads:
             raise UserError("the network has no heads before its first experience: train it first")
         return [head(features) for head in self.heads]

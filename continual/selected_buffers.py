@@ -100,14 +100,14 @@ class HerdingBuffer(SelectedBuffer):
             found = _features_of(model, data.normalise(pixels).to(dtype))
             return F.normalize(found.flatten(1).float())
 
+        def herd(rows: Tensor) -> Tensor:
+            found = in_chunks(features, data.x_train[rows], 128)
+            return rows[greedy_herding(found, min(count, len(rows)))]
+
         training = model.training
         model.eval()
         with _stops_after(model.features):
-            herded = [
-                rows[greedy_herding(in_chunks(features, data.x_train[rows], 128), size)]
-                for rows in data.train_indices_by_class()
-                for size in [min(count, len(rows))]
-            ]
+            herded = [herd(rows) for rows in data.train_indices_by_class()]
         model.train(training)
         return herded
 

@@ -37,9 +37,9 @@ class StoredExemplars:
 
     def __getitem__(self, rows: slice | Tensor) -> StoredExemplars:
         """The exemplars in these rows."""
-        # A clone, because a slice would keep the memory of all rows.
-        mine = {name: self.tensors[name][rows].clone() for name in self.codec.row_tensors}
-        logits = None if self.logits is None else self.logits[rows].clone()
+        rows = torch.arange(len(self))[rows]  # a copy: a slice would keep the memory of all rows
+        mine = {name: self.tensors[name][rows] for name in self.codec.row_tensors}
+        logits = None if self.logits is None else self.logits[rows]
         return replace(self, tensors={**self.tensors, **mine}, logits=logits)
 
     def recoded(self, codec: Codec) -> StoredExemplars:

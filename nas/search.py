@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 
 PROG = "python -m nas.search"
 RETRAINING = "retraining"
+"""The checkpoint of the training of the selected architecture on the whole set."""
 PROXY = "proxy.json"
 """The file with the time that the proxy set took; not in the set, whose bytes must not depend on
 it."""
-"""The checkpoint of the training of the selected architecture on the whole set."""
 
 
 def defaults(
