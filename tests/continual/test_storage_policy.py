@@ -7,24 +7,19 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from avalanche.models import MTSimpleMLP, SimpleMLP
 from avalanche.training.plugins import ReplayPlugin
 from avalanche.training.supervised import Naive
-from torch import nn
 
 from condense import (
     Coreset,
     UserError,
-    build,
     codec_of,
     generator,
-    greedy_herding,
     load,
-    method_named,
 )
-from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, make_benchmark
+from continual import RandomBuffer, make_benchmark
 from tests.helpers.buffers import BUFFERS, agent, counts
-from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
+from tests.helpers.tiny_streams import tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
@@ -207,68 +202,6 @@ def test_selected_images_are_real_and_of_their_class(kind: str) -> None:
         assert chosen <= real
 
 
-def test_herding_by_brute_force_on_the_normalised_features_of_the_model() -> None:
-    buffer, learnt, data = HerdingBuffer(images_per_class=3), agent(), tasks()[0]
-    buffer.post_adapt(learnt, first())
-    for group, kept in buffer.groups.items():
-        images = data.x_train[data.y_train == group.label]
-        with torch.no_grad():
-            features = F.normalize(learnt.model.features(data.normalise(images)))
-        chosen: list[int] = []
-        for _ in range(3):
-            distances = [
-                torch.inf
-                if row in chosen
-                else float((features[[*chosen, row]].mean(0) - features.mean(0)).norm())
-                for row in range(len(images))
-            ]
-            chosen.append(distances.index(min(distances)))
-        torch.testing.assert_close(kept.pixels(), images[chosen] / 255, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("kind", [SimpleMLP, MTSimpleMLP])
-def test_herding_in_the_features_of_networks_that_flatten_images(kind: Any) -> None:
-    buffer, data = HerdingBuffer(images_per_class=3), tasks()[0]
-    model = kind(input_size=3 * 16 * 16, hidden_size=8)
-    buffer.post_adapt(SimpleNamespace(model=model, device="cpu"), first())
-    assert model.training
-    model.eval()  # without dropout
-    for group, kept in buffer.groups.items():
-        images = data.x_train[data.y_train == group.label]
-        with torch.no_grad():
-            features = F.normalize(model.features(data.normalise(images).flatten(1)))
-        chosen = images[greedy_herding(features, 3)]
-        torch.testing.assert_close(kept.pixels(), chosen / 255, atol=1e-6, rtol=0)
-    assert not model.features._forward_hooks
-
-
-def test_herding_in_features_that_the_forward_pass_leaves_out() -> None:
-    class Two(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.features = nn.Flatten()
-            self.classifier = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.classifier(images)
-            return logits
-
-    buffer = HerdingBuffer(images_per_class=2)
-    buffer.post_adapt(SimpleNamespace(model=Two(), device="cpu"), first())
-    assert counts(buffer) == [2] * 10
-
-
-def test_a_network_in_double_precision_is_given_its_own_dtype() -> None:
-    found = []
-    for dtype in (torch.float32, torch.float64):
-        buffer = HerdingBuffer(images_per_class=2, store_logits=True)
-        model = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0)).to(dtype)
-        buffer.update(SimpleNamespace(model=model, device="cpu", experience=first()))
-        found.append(buffer.samples)
-    assert torch.equal(found[0].images, found[1].images)
-    torch.testing.assert_close(found[0].logits, found[1].logits)
-
-
 @pytest.mark.parametrize("kind", BUFFERS)
 def test_a_buffer_serves_replay_with_naive(kind: str) -> None:
     storage = BUFFERS[kind](60)
@@ -365,25 +298,6 @@ def assert_restored(new: Any, store_logits: bool) -> None:
         torch.testing.assert_close(other.samples.logits, buffer.samples.logits, equal_nan=True)
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: RandomBuffer(), "give the buffer a size"),
-        (lambda: RandomBuffer(images_per_class=0), "at least 1"),
-        (lambda: RandomBuffer(10, factor=0), "factor must be at least 1"),
-        (lambda: RandomBuffer(10, factor=17), "factor must be at most 16"),
-        (lambda: RandomBuffer(10, storage="jpeg"), "unknown storage 'jpeg'; known: pixels"),
-        (lambda: RandomBuffer(10, storage="dct", factor=2), "factor must be 1 with storage dct"),
-        (lambda: RandomBuffer(10, balance="task"), "balance must be class or experience"),
-        (lambda: RandomBuffer(10, mean=0.13), "mean must have one number per channel, not 0.13"),
-        (lambda: RandomBuffer(10, images_per_class=2), "either max_size or images_per_class"),
-    ],
-)
-def test_what_makes_no_sense_is_said(make: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        make()
-
-
 @pytest.mark.parametrize("kind", ["random", "herding"])
 def test_of_a_class_that_has_too_few_all_are_kept(kind: str) -> None:
     buffer = BUFFERS[kind](images_per_class=13)
@@ -419,20 +333,3 @@ def test_a_smaller_memory_holds_no_more_than_its_bytes() -> None:
     assert sum(held.values()) == buffer.bytes == 100 * WHOLE
     len(buffer.buffer)  # decodes the images
     assert len(pickle.dumps(buffer)) < 2 * buffer.bytes
-
-
-@pytest.mark.parametrize("kind", BUFFERS)
-def test_an_unknown_argument_is_an_error(kind: str) -> None:
-    with pytest.raises(TypeError, match="has no argument 'means'"):
-        BUFFERS[kind](20, means=(0.5,))
-
-
-@pytest.mark.parametrize("rest", [{"max_size": 20.0}, {"max_size": 20, "seed": None}])
-def test_sizes_and_seeds_are_integers(rest: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match="integer"):
-        RandomBuffer(**rest)
-
-
-def test_settings_of_another_method_are_an_error_before_training() -> None:
-    with pytest.raises(UserError, match="GradientMatching"):
-        CondensedBuffer(20, method="dm", settings=method_named("dsa").preset("smoke"))
