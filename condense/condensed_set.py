@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from condense.data.image_data import ImageData
-from condense.data.image_tensors import sha256
+from condense.data.image_tensors import row_major, sha256
 from condense.errors import UserError, one_line
 from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
@@ -103,7 +103,7 @@ class CondensedSet:
         """
         source = data or self
         mean, std = (self.images.new_tensor(v)[:, None, None] for v in (source.mean, source.std))
-        return (self.images - mean) / std
+        return row_major((self.images - mean) / std)
 
     @classmethod
     def from_normalised(

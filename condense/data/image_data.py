@@ -16,7 +16,14 @@ from condense.data.arrays import ImageArrays, checked
 from condense.data.datasets import as_array, read_datasets
 from condense.data.folders import read
 from condense.data.image_files import Fit, check_size
-from condense.data.image_tensors import check_split, from_array, middle_square, resize, sha256
+from condense.data.image_tensors import (
+    check_split,
+    from_array,
+    middle_square,
+    resize,
+    row_major,
+    sha256,
+)
 from condense.data.registry import with_statistics
 from condense.errors import UserError
 from condense.runs.cache import Cache
@@ -68,6 +75,8 @@ class ImageData:
             _check_whole(self)
         except UserError as problem:
             raise UserError(f"{self.name}: {problem}") from None
+        for split in ("x_train", "x_test"):
+            object.__setattr__(self, split, row_major(getattr(self, split)))
 
     @classmethod
     def from_arrays(
