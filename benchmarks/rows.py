@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -62,3 +62,21 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
         return ""
     error = f" ± {stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{fmean(values):.{digits}f}{error}"
+
+
+def difference(ours: Mapping[Any, float], theirs: Mapping[Any, float]) -> str:
+    """Mean difference over the seeds that both have, with its 95 % interval (Student's t).
+
+    Args:
+        ours, theirs: values by seed.
+    """
+    from scipy.stats import t
+
+    pairs = [value - theirs[seed] for seed, value in ours.items() if seed in theirs]
+    if not pairs:
+        return ""
+    mean = fmean(pairs)
+    if len(pairs) < 2:
+        return f"{mean:+.1f}"
+    half = float(t.ppf(0.975, len(pairs) - 1)) * stdev(pairs) / len(pairs) ** 0.5
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"

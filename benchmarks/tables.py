@@ -23,7 +23,7 @@ from benchmarks.result_files import (
     results,
     stream_runs,
 )
-from benchmarks.rows import RESULTS, Row, read_rows, spread
+from benchmarks.rows import RESULTS, Row, difference, read_rows, spread
 from benchmarks.speed import ranks, sizes
 from benchmarks.speed.tables import busy_table, speed_table, speedup_table
 from condense.cli.app import main
@@ -98,6 +98,29 @@ def continual_table(kept: list[Result]) -> str:
     )
 
 
+def gains_table(kept: list[Result]) -> str:
+    """DSA at T3 without distillation, beside the other memories with the same replay and beside
+    herding with EEIL's replay."""
+
+    def by_seed(memory: str, part: str) -> dict[int, float]:
+        return {
+            result["settings"]["common"]["seed"]: 100 * result["summary"]["average_accuracy"][2]
+            for result in stream_runs(kept, "domain", memory, False, part)
+        }
+
+    others = ("herding", "dc", "random")
+    lines = []
+    for part in REPLAYS:
+        if ours := by_seed("dsa", part):
+            theirs = [*(by_seed(other, part) for other in others), by_seed("herding", "factor-1")]
+            gains = [difference(ours, values) for values in theirs]
+            lines.append([PARTS[part], *gains, str(len(ours))])
+    compared = [f"− {NAMES[other]}" for other in others]
+    return markdown_table(
+        ["memory and replay", *compared, "− herding, 10 images, EEIL's replay", "n of DSA"], lines
+    )
+
+
 def heads_table(kept: list[Result]) -> str:
     """As `continual_table` for the other heads, one seed each; DSA condensed like whole images."""
 
@@ -161,6 +184,7 @@ def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
 TABLES: dict[str, Callable[[list[Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
+    "gains": gains_table,
     "heads": heads_table,
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),

@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.continual.split_streams import images_hash
-from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
+from benchmarks.rows import RESULTS, Row, difference, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -273,7 +273,9 @@ def table(rows: Sequence[Row]) -> str:
         real = {name: found for name, found in memories.items() if MEMORIES[name].real}
         best = max(real, key=lambda name: fmean(_column(real[name], "accuracy")), default=None)
         for name, found in memories.items():
-            gain = "" if best in (None, name) else difference(found, memories[best])
+            gain = ""
+            if best not in (None, name):
+                gain = difference(_by_seed(found), _by_seed(memories[best]))
             lines.append(
                 [
                     *kind,
@@ -291,22 +293,12 @@ def table(rows: Sequence[Row]) -> str:
     return markdown_table([*heads, *more], lines)
 
 
+def _by_seed(found: dict[str, Row]) -> dict[str, float]:
+    return {seed: float(row["accuracy"]) for seed, row in found.items()}
+
+
 def _column(found: dict[str, Row], name: str) -> list[float]:
     return [float(row[name]) for row in found.values()]
-
-
-def difference(ours: dict[str, Row], theirs: dict[str, Row]) -> str:
-    """Mean difference over the seeds that both have, with its 95 % interval (Student's t)."""
-    from scipy.stats import t
-
-    pairs = [float(ours[s]["accuracy"]) - float(theirs[s]["accuracy"]) for s in ours if s in theirs]
-    if not pairs:
-        return ""
-    mean = fmean(pairs)
-    if len(pairs) < 2:
-        return f"{mean:+.1f}"
-    half = float(t.ppf(0.975, len(pairs) - 1)) * stdev(pairs) / len(pairs) ** 0.5
-    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
 
 
 def run(argv: list[str]) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from scipy.stats import ttest_rel
 
 from benchmarks.continual import equal_bytes
-from benchmarks.continual.equal_bytes import difference, joined
-from benchmarks.rows import Row, read_rows
+from benchmarks.continual.equal_bytes import joined
+from benchmarks.rows import read_rows
 from condense.errors import UserError
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import tasks
@@ -34,17 +33,6 @@ def test_every_strategy_is_measured_once(
         assert 0 < int(row["memory_bytes"]) - logits <= 20 * 28 * 28
         assert 0 <= float(row["accuracy"]) <= 100
     assert "| split-fashionmnist | 2 | gdumb | random, pixels | " in capsys.readouterr().out
-
-
-def test_differences_are_paired_by_seed_with_an_interval_of_students_t() -> None:
-    def rows(*values: float) -> dict[str, Row]:
-        return {str(seed): {"accuracy": str(value)} for seed, value in enumerate(values)}
-
-    ours, theirs = (50.0, 52.0, 57.0), (49.0, 50.0, 52.0)
-    low, high = ttest_rel(ours, theirs).confidence_interval(0.95)
-    assert difference(rows(*ours), rows(*theirs)) == f"{8 / 3:+.1f} [{low:+.1f}, {high:+.1f}]"
-    assert difference(rows(50.0), rows(47.5)) == "+2.5"
-    assert difference(rows(), rows(1.0)) == ""
 
 
 def test_tasks_are_joined_in_the_order_of_the_stream() -> None:
