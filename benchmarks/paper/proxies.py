@@ -1,0 +1,160 @@
+"""Rankings by several proxies and seeds, at equal bytes: `python -m benchmarks.paper.proxies`.
+
+Runs `python -m nas.search` on CIFAR-10 at the cpu preset for each proxy, storage and seed, and
+compares its scores with the ground truth in results/table6-architectures.csv, which
+`benchmarks.paper.table6` wrote. Each row of results/proxies.csv is one search, with the accuracy
+of each architecture. Differences between proxies are paired: by seed for their mean, and by
+architecture for the bootstrap interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
+from condense import UserError, at_least, generator
+from condense.cli.app import main
+from condense.cli.flags import read_flags
+from condense.runs.report import markdown_table
+from nas import Table
+from nas.ranking import RESAMPLES, order, spearman
+
+FILE = "proxies.csv"
+GROUND_TRUTH = "table6-architectures.csv"
+KIND = ("proxy", "storage")
+CASE = (*KIND, "seed")
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """Search with several proxies and seeds."""
+
+    proxies: tuple[Literal["random", "herding", "dc", "dm", "dsa"], ...] = ("random", "dm", "dsa")
+    storages: tuple[Literal["float32", "pixels", "dct"], ...] = ("dct",)
+    """How proxy sets are stored, in the bytes of 10 whole images per class."""
+    seeds: int = 3
+    """Searches per proxy, with seeds 0, 1, …"""
+    workers: int = 2
+    """Training processes of a search."""
+    preset: Literal["cpu", "smoke"] = "cpu"
+    dataset: str = "cifar10"
+    show: bool = False
+    """Measure nothing, only print the saved results."""
+    runs: Path = Path("runs/proxies")
+    """Parent folder of the run folders."""
+    results: Path = RESULTS
+    """Folder of proxies.csv and of the ground truth."""
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "seeds", "workers")
+
+
+def cases(settings: Proxies) -> Iterator[Row]:
+    """What is measured, one seed of all kinds after the other."""
+    for seed, storage, proxy in product(range(settings.seeds), settings.storages, settings.proxies):
+        yield {"proxy": proxy, "storage": storage, "seed": seed}
+
+
+def measure(settings: Proxies, case: Row) -> Row:
+    """Search with a proxy; one row."""
+    name = "-".join(str(case[key]) for key in CASE)
+    flags = ["--proxy", case["proxy"], "--dataset", settings.dataset]
+    flags += ["--preset", settings.preset, "--condensing.storage", case["storage"]]
+    flags += ["--retraining.networks", "0", "--seed", str(case["seed"])]
+    out = settings.runs / settings.preset / name
+    workers = ["--workers", str(settings.workers)]
+    config, summary = run_to_the_end(["nas.search"], [*flags, *workers], out, 1)
+    (folder,) = settings.runs.glob(f"{settings.preset}/{name}-*")
+    found = {row.architecture: row.accuracy for row in Table.read(folder).rows}
+    names = [row["architecture"] for row in ground_truth(settings.results)]
+    if missing := [name for name in names if found.get(name) is None]:
+        raise UserError(f"{folder} has no accuracy of {', '.join(missing[:3])}")
+    return {
+        **case,
+        "accuracies": " ".join(f"{found[name]:.4f}" for name in names),
+        "images_stored": summary["images"],
+        "steps": summary["steps"],
+        "seconds_search": summary["seconds_search"],
+        "seconds_proxy": summary["seconds_proxy"],
+        "command": f"python -m nas.search {' '.join(flags)}",
+        "images": config["data"]["sha256"],
+        "version": config["version"],
+        "commit": config["commit"],
+        **machine(cores()),
+    }
+
+
+def ground_truth(results: Path) -> list[Row]:
+    """The architectures with a ground truth, in the order of the file."""
+    rows = [row for row in read_rows(results / GROUND_TRUTH) if row["ground_truth"]]
+    if not rows:
+        raise UserError(f"{results / GROUND_TRUTH} has no ground truth")
+    return rows
+
+
+def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
+    """Mean rank correlation of each proxy over its seeds, beside random images stored alike."""
+    truth = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
+    scores: dict[tuple[str, ...], dict[str, Array]] = {}
+    for row in rows:
+        values = np.array([float(value) for value in row["accuracies"].split()])
+        scores.setdefault(tuple(row[key] for key in KIND), {})[row["seed"]] = values
+    lines = []
+    for (proxy, storage), found in scores.items():
+        mine = [row for row in rows if (row["proxy"], row["storage"]) == (proxy, storage)]
+        every = [float(spearman(values, truth)) for values in found.values()]
+        base = scores.get(("random", storage), {})
+        gain = "" if proxy == "random" else difference(found, base, truth)
+        regret = [100 * (truth.max() - truth[order(list(v))[0]]) for v in found.values()]
+        images = ", ".join(sorted({row["images_stored"] for row in mine}))
+        minutes = [float(row["seconds_search"]) / 60 for row in mine]
+        about = [spread(every, 2), gain, spread(regret), spread(minutes), str(len(found))]
+        lines.append([proxy, storage, images, *about])
+    heads = ["proxy", "storage", "images", "Spearman, all", "− random, same storage"]
+    return markdown_table([*heads, "regret", "CPU minutes", "n"], lines)
+
+
+def difference(ours: dict[str, Array], theirs: dict[str, Array], truth: Array) -> str:
+    """Mean difference of ρ over the seeds that both have, with its 95 % interval.
+
+    The interval is a bootstrap (percentile) over architectures, the same for both proxies and all
+    seeds.
+    """
+    seeds = [seed for seed in ours if seed in theirs]
+    if not seeds:
+        return ""
+    draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
+    rows = draws.integers(len(truth), size=(RESAMPLES, len(truth)))
+
+    def mean(chosen: Any) -> Array:
+        gains = [
+            spearman(ours[seed][chosen], truth[chosen])
+            - spearman(theirs[seed][chosen], truth[chosen])
+            for seed in seeds
+        ]
+        return np.asarray(np.mean(gains, axis=0))
+
+    low, high = np.nanquantile(mean(rows), (0.025, 0.975))
+    return f"{float(mean(slice(None))):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def run(argv: list[str]) -> None:
+    """Search with what is missing, save each row, and print the table."""
+    settings = read_flags(Proxies, argv, "python -m benchmarks.paper.proxies")
+    path = settings.results / FILE
+    if not settings.show:
+        measure_missing(path, cases(settings), CASE, lambda case: measure(settings, case))
+    print(table(read_rows(path), settings.results))
+
+
+if __name__ == "__main__":
+    main(run)
