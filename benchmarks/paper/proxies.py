@@ -103,7 +103,7 @@ def ground_truth(results: Path) -> list[Row]:
 
 def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
     """Mean rank correlation of each proxy over its seeds, beside random images stored alike."""
-    truth = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
+    accuracies = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
     scores: dict[tuple[str, ...], dict[str, Array]] = {}
     for row in rows:
         values = np.array([float(value) for value in row["accuracies"].split()])
@@ -111,10 +111,10 @@ def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
     lines = []
     for (proxy, storage), found in scores.items():
         mine = [row for row in rows if (row["proxy"], row["storage"]) == (proxy, storage)]
-        every = [float(spearman(values, truth)) for values in found.values()]
+        every = [float(spearman(values, accuracies)) for values in found.values()]
         base = scores.get(("random", storage), {})
-        gain = "" if proxy == "random" else difference(found, base, truth)
-        regret = [100 * (truth.max() - truth[order(list(v))[0]]) for v in found.values()]
+        gain = "" if proxy == "random" else difference(found, base, accuracies)
+        regret = [100 * (accuracies.max() - accuracies[order(list(v))[0]]) for v in found.values()]
         images = ", ".join(sorted({row["images_stored"] for row in mine}))
         minutes = [float(row["seconds_search"]) / 60 for row in mine]
         about = [spread(every, 2), gain, spread(regret), spread(minutes), str(len(found))]
@@ -123,7 +123,7 @@ def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
     return markdown_table([*heads, "regret", "CPU minutes", "n"], lines)
 
 
-def difference(ours: dict[str, Array], theirs: dict[str, Array], truth: Array) -> str:
+def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Array) -> str:
     """Mean difference of ρ over the seeds that both have, with its 95 % interval.
 
     The interval is a bootstrap (percentile) over architectures, the same for both proxies and all
@@ -133,12 +133,12 @@ def difference(ours: dict[str, Array], theirs: dict[str, Array], truth: Array) -
     if not seeds:
         return ""
     draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
-    rows = draws.integers(len(truth), size=(RESAMPLES, len(truth)))
+    rows = draws.integers(len(accuracies), size=(RESAMPLES, len(accuracies)))
 
     def mean(chosen: Any) -> Array:
         gains = [
-            spearman(ours[seed][chosen], truth[chosen])
-            - spearman(theirs[seed][chosen], truth[chosen])
+            spearman(ours[seed][chosen], accuracies[chosen])
+            - spearman(theirs[seed][chosen], accuracies[chosen])
             for seed in seeds
         ]
         return np.asarray(np.mean(gains, axis=0))

@@ -11,15 +11,15 @@ from benchmarks.rows import read_rows, write_rows
 from condense import UserError
 from nas import convnets
 
-TRUTH = (0.5, 0.6, 0.7, 0.4)
+ACCURACIES = (0.5, 0.6, 0.7, 0.4)
 
 
-def write_truth(results: Path, names=("a", "b", "c", "d"), truth=TRUTH) -> None:
+def write_ground_truth(results: Path, names=("a", "b", "c", "d"), accuracies=ACCURACIES) -> None:
     write_rows(
         results / proxies.GROUND_TRUTH,
         [
             {"architecture": name, "ground_truth": value}
-            for name, value in zip(names, truth, strict=True)
+            for name, value in zip(names, accuracies, strict=True)
         ],
     )
 
@@ -36,7 +36,7 @@ def a_row(proxy: str, seed: int, *accuracies: float) -> dict[str, str]:
 
 
 def test_correlations_and_regret_by_hand(tmp_path: Path) -> None:
-    write_truth(tmp_path)
+    write_ground_truth(tmp_path)
     rows = [
         a_row("random", 0, 0.2, 0.3, 0.1, 0.1),
         a_row("dm", 0, 0.2, 0.3, 0.4, 0.1),
@@ -46,14 +46,16 @@ def test_correlations_and_regret_by_hand(tmp_path: Path) -> None:
     assert random == "| random | dct | 100 | 0.11 |  | 10.0 | 1.0 | 1 |"
     assert "| dm | dct | 100 | 0.90 ± 0.14 | +0.89 [" in dm
     assert dm.endswith("| 5.0 ± 7.1 | 1.0 ± 0.0 | 2 |")
-    assert spearmanr((0.2, 0.3, 0.1, 0.1), TRUTH).statistic == pytest.approx(0.5 / (4.5 * 5) ** 0.5)
+    assert spearmanr((0.2, 0.3, 0.1, 0.1), ACCURACIES).statistic == pytest.approx(
+        0.5 / (4.5 * 5) ** 0.5
+    )
 
 
 def test_the_difference_of_equal_proxies_is_zero_with_certainty() -> None:
-    truth, scores = np.arange(9.0), np.arange(9.0) % 5
-    found = proxies.difference({"0": scores}, {"0": 2 * scores, "1": truth}, truth)
+    accuracies, scores = np.arange(9.0), np.arange(9.0) % 5
+    found = proxies.difference({"0": scores}, {"0": 2 * scores, "1": accuracies}, accuracies)
     assert found == "+0.00 [+0.00, +0.00]"
-    assert proxies.difference({"0": scores}, {}, truth) == ""
+    assert proxies.difference({"0": scores}, {}, accuracies) == ""
 
 
 def test_searches_are_run_once_and_give_a_row_each(
@@ -62,14 +64,14 @@ def test_searches_are_run_once_and_give_a_row_each(
     space = convnets()
     sample = [space.names[index] for index in space.order()[:6]]
     sample = [name for name in sample if not name.startswith("d4")]  # too deep for 8×8 pixels
-    write_truth(tmp_path, sample, [0.1 * place for place in range(len(sample))])
+    write_ground_truth(tmp_path, sample, [0.1 * place for place in range(len(sample))])
     flags = ["--proxies", "random", "--seeds", "1", "--workers", "1", "--preset", "smoke"]
     flags += ["--dataset", "digits", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     proxies.run(flags)
     (row,) = read_rows(tmp_path / proxies.FILE)
     assert len(row["accuracies"].split()) == len(sample) == 4
     assert "| random | dct | " in capsys.readouterr().out
-    write_truth(tmp_path, ["d9", *sample[1:]], [0.5] * 4)
+    write_ground_truth(tmp_path, ["d9", *sample[1:]], [0.5] * 4)
     with pytest.raises(UserError, match="has no accuracy of d9"):
         proxies.run([*flags, "--storages", "pixels"])
     proxies.run([*flags, "--show"])
