@@ -86,7 +86,7 @@ def rank(
     An architecture without one of both, because its training failed, is left out.
 
     Args:
-        scores: from the proxy; None: no score.
+        scores: from the proxy; None or NaN (as in a column of pandas): no score.
         ground_truth: from the whole set, as `scores`.
         top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`.
 
@@ -123,6 +123,7 @@ def _known(
         (score, value)
         for score, value in zip(scores, ground_truth, strict=True)
         if score is not None and value is not None
+        if not (math.isnan(score) or math.isnan(value))
     ]
     return [score for score, _ in pairs], [value for _, value in pairs]
 

@@ -58,6 +58,12 @@ def test_architectures_without_a_score_are_left_out() -> None:
     expected = rank([0.1, 0.3, 0.2, 0.5], [0.1, 0.2, 0.4, 0.6], 0.5)
     assert rank(scores, ground_truth, 0.5) == expected
     assert expected.spearman_all.n == 4
+    missing = float("nan")  # as pandas reads an empty cell
+    with_nan = [
+        [missing if value is None else value for value in column]
+        for column in (scores, ground_truth)
+    ]
+    assert rank(*with_nan, 0.5) == expected
     assert rank([None], [None]).spearman_all == Correlation(None, None, None, 0)
 
 
