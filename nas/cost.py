@@ -37,7 +37,10 @@ def cost(space: Space, index: int, data: ImageData) -> float:
                 layer.register_forward_hook(count)
         with torch.no_grad():
             network(torch.zeros(1, *data.shape, device="meta"))
-    except Exception:  # a user-defined network may do anything: it fails when it is trained
+    except (
+        Exception,
+        SystemExit,
+    ):  # a user-defined network may do anything: it fails when it is trained
         return PER_NETWORK
     return counted
 

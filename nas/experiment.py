@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from condense import CondensedSet, ImageData
+from condense import CondensedSet, ImageData, UserError
 from condense.cli.images import load_images as load_dataset
 from condense.runs.cache import ALGORITHM
 from condense.runs.run_dir import CONDENSED
@@ -78,9 +78,20 @@ class Experiment:
         self.plan = plan or self._plan()
 
     @classmethod
-    def in_worker(cls, settings: Search, folder: Path, begun: datetime, plan: Plan) -> Experiment:
-        """The same search, in another process; without a progress bar of its own."""
+    def in_worker(
+        cls, settings: Search, folder: Path, begun: datetime, plan: Plan, space_sha256: str
+    ) -> Experiment:
+        """The same search, in another process; without a progress bar of its own.
+
+        Raises:
+            UserError: the space does not have this fingerprint: it is another one in this process.
+        """
         space = space_named(settings.space)
+        if space.fingerprint != space_sha256:
+            raise UserError(
+                f"{settings.space} is another space in every process: its names or its `build` "
+                "depend on draws without a seed, or on the order of a set"
+            )
         settings = dataclasses.replace(
             settings, common=dataclasses.replace(settings.common, quiet=True)
         )

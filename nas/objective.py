@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -32,6 +34,8 @@ from nas.space import Space
 Watch = Callable[[int, float], bool]
 """(steps done, test accuracy) -> whether to stop."""
 
+LONGEST_REASON = 500
+"""Characters of an error's message that are kept; a field of a CSV file has a limit."""
 RUNGS = (8, 4, 2)
 """The pruner is called after an eighth, a quarter and half of the steps."""
 
@@ -93,6 +97,7 @@ def train_architecture(
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
     require_class("training", training, Training)
+    _import_optimizers()
     began = time.perf_counter()
     parameters, steps = 0, [0]
     accuracies: list[float] = []
@@ -108,7 +113,6 @@ def train_architecture(
             # Networks of a user-defined function may draw while they are trained, as dropout does.
             with _global_draws(derive(seed, "training", *stream), data.device):
                 _train(network, proxy, data, training, draws, steps, watch if not number else None)
-                _require_finite(network)
                 accuracies.append(test_accuracy(network, data))
     except _StopHereError:
         pruned = True
@@ -116,14 +120,25 @@ def train_architecture(
         raise failed.error from failed.error.__cause__
     except torch.AcceleratorError:
         raise  # caused by the device, not by the architecture
-    except Exception as error:  # a user-defined network may raise anything
+    except (Exception, SystemExit) as error:  # a user-defined network may raise anything
         reason = _in_words(error)
         if data.device.type == "cuda":
             torch.cuda.empty_cache()
     complete = not pruned and reason is None
-    score = sum(accuracies) / len(accuracies) if complete else None
+    score = _mean(accuracies, len(data.y_test)) if complete else None
     seconds = time.perf_counter() - began
     return TrialResult(parameters, score, steps[0], seconds, pruned, reason)
+
+
+@functools.cache
+def _import_optimizers() -> None:
+    """Let PyTorch import what its first optimizer needs: seconds that are no architecture's."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
+def _mean(accuracies: Sequence[float], images: int) -> float:
+    """The mean, computed from the numbers of images, so that equal numbers give equal scores."""
+    return sum(round(images * accuracy) for accuracy in accuracies) / (images * len(accuracies))
 
 
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
@@ -142,7 +157,9 @@ def sizes_of(space: Space, names: Container[str], data: ImageData) -> dict[str, 
     found = {}
     for index, name in enumerate(space.names):
         if name in names:
-            with suppress(Exception):  # it will raise again, as the result of the architecture
+            with suppress(
+                Exception, SystemExit
+            ):  # it will raise again, as the result of the architecture
                 found[name] = count_parameters(space, index, data)
     return found
 
@@ -203,6 +220,7 @@ def _train(
 ) -> None:
     assert proxy.images is not None
     assert proxy.labels is not None
+    before = _not_finite(network)  # an attention mask, for example
     schedule = schedule_of(training, len(proxy.images))
     rungs = {max(1, schedule.steps // rung) for rung in RUNGS} if watch else set()
 
@@ -234,16 +252,19 @@ def _train(
         transform=transform,
         before_step=look,
     )
+    if not _not_finite(network) <= before:
+        raise UserError("diverged: its weights are not finite")
 
 
-def _require_finite(network: nn.Module) -> None:
-    for tensor in network.state_dict().values():
-        if not bool(tensor.isfinite().all()):
-            raise UserError("diverged: its weights are not finite")
+def _not_finite(network: nn.Module) -> set[str]:
+    """The names of weights and buffers with a value that is not finite."""
+    tensors = chain(network.named_parameters(), network.named_buffers())
+    return {name for name, tensor in tensors if not bool(tensor.isfinite().all())}
 
 
 def _in_words(error: BaseException) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    line = line.encode("utf-8", "replace").decode()[:LONGEST_REASON]
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in line:
         return f"out of memory: {line}"
     foreseen = isinstance(error, UserError | RuntimeError)

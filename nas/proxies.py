@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from condense import Cache, Checkpointer, CondensedSet, ImageData, condense, generator
+from condense import (
+    Cache,
+    Checkpointer,
+    CondensedSet,
+    ImageData,
+    UserError,
+    condense,
+    generator,
+)
 from condense.foreign_sets import load_set
 from condense.validation import require_class
 from condense.zoo import file_of
@@ -54,6 +62,13 @@ def proxy_set(
     if condensing is not None:
         return condense(data, name, condensing, seed=seed, checkpointer=checkpointer, cache=cache)
     found = load_set(file_of(Path(name)), data)
+    channels, height, width = found.shape
+    if channels == data.shape[0] and height == width and (height, width) != data.shape[1:]:
+        others = "×".join(map(str, data.shape[1:]))
+        raise UserError(
+            f"the images of {name} are {height}×{width}, those of the search are {others}: give "
+            f"--image-size {height}, or a set that was made from images of that size"
+        )
     found.check_fits(data)
     return found
 

@@ -88,7 +88,8 @@ def rank(
     Args:
         scores: from the proxy; None or NaN (as in a column of pandas): no score.
         ground_truth: from the whole set, as `scores`.
-        top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`.
+        top_fraction: the fraction of architectures, best by the proxy, for `spearman_top`; above 0
+            and at most 1.
 
     >>> from nas.ranking import rank
     >>> found = rank([0.3, 0.5, 0.4, 0.9], [0.60, 0.75, 0.70, 0.80], top_fraction=1.0)
@@ -96,8 +97,10 @@ def rank(
     1.00 [1.00, 1.00] (n = 4)
 
     Raises:
-        UserError: one list is longer than the other.
+        UserError: one list is longer than the other, or `top_fraction` is not a fraction.
     """
+    if not 0 < top_fraction <= 1:
+        raise UserError(f"top_fraction must be above 0 and at most 1, not {top_fraction}")
     scores, ground_truth = _known(scores, ground_truth)
     best = order(scores)[: top_count(len(scores), top_fraction)]
     return Ranking(
@@ -135,7 +138,7 @@ def order(scores: Scores) -> list[int]:
     >>> order([0.2, 0.9, 0.5])
     [1, 2, 0]
     """
-    return sorted(range(len(scores)), key=lambda index: -scores[index])
+    return sorted(range(len(scores)), key=lambda index: scores[index], reverse=True)
 
 
 def top_count(n: int, fraction: float) -> int:

@@ -74,11 +74,12 @@ def run(argv: list[str]) -> None:
     device = choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
-    from nas.space import space_named
+    from nas.space import found_anywhere, space_named
     from nas.storage import database_storage, reaching
     from nas.urls import absolute, without_secrets
 
     space = space_named(settings.space)
+    settings = dataclasses.replace(settings, space=found_anywhere(settings.space))
     data = load_images(settings)
     if settings.dataset == "auto":
         settings = dataclasses.replace(settings, dataset=data.name)

@@ -6,10 +6,9 @@ A network is built only when it is trained, so a space needs almost no memory.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import importlib.util
-import inspect
+import re
 import sys
 import traceback
 from collections import Counter
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 from condense import Network, UserError
 from condense.runs.io import check_text, is_file
 from condense.runs.paths import user_path
+from nas.sources import source_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,6 +37,9 @@ Scalar = str | int | float | bool
 NETWORKS = "layer norm by element"
 """Part of every space's fingerprint. Change it when a name stands for a different network, so that
 no search resumes with results of the old one."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""In the `str` of an object that has none of its own."""
 
 Build = Callable[[Any, tuple[int, int, int], int], "nn.Module"]
 """(value, image shape (c, h, w), classes) -> a network that returns logits [n, classes]."""
@@ -52,7 +55,7 @@ class Space:
         build: builds a network from a value; not needed for `condense.Network`.
         version: names what `build` builds. Change it when `build` builds other networks, so that
             no search goes on with their results. By default a hash of the source file of `build`,
-            so that every change of that file counts.
+            so that every change of that file counts, and of its name and arguments there.
 
     >>> from condense import Network
     >>> from nas import Space
@@ -60,7 +63,8 @@ class Space:
     ('d1-w128-relu-instance-avg', 'vgg11')
 
     Raises:
-        UserError: the space is empty, two names are equal, or `build` is missing.
+        UserError: the space is empty, two names are equal or one is a memory address, or `build` is
+            missing.
     """
 
     architectures: Sequence[Any]
@@ -83,6 +87,11 @@ class Space:
                     "`build` that makes networks from its values"
                 )
             check_text("an architecture", name)
+            if _ADDRESS.search(name):
+                raise UserError(
+                    f"the name of an architecture is {name}, another one in every process: give "
+                    f"{type(value).__name__} a __str__, or make it a dataclass"
+                )
 
     def __len__(self) -> int:
         return len(self.architectures)
@@ -124,7 +133,7 @@ class Space:
         return self._hash_with(())
 
     def _hash_with(self, names: Iterable[str]) -> str:
-        built = [] if self.build is None else [self.version or _source(self.build)]
+        built = [] if self.build is None else [self.version or source_of(self.build)]
         return hashlib.sha256("\n".join([NETWORKS, *names, *built]).encode()).hexdigest()
 
     def order(self) -> list[int]:
@@ -133,18 +142,6 @@ class Space:
         The order does not depend on the run's seed, so runs on samples can be compared.
         """
         return stratified_order(list(self.factors.values()))
-
-
-def _source(build: Build) -> str:
-    """SHA-256 (hex) of the source file of a function, or of an object's class; else its name."""
-    while isinstance(build, functools.partial):
-        build = build.func
-    defined = build if hasattr(build, "__qualname__") else type(build)
-    try:
-        content = Path(inspect.getfile(inspect.unwrap(defined))).read_bytes()
-    except (OSError, TypeError):  # typed into an interpreter, or from a compiled module
-        return f"{defined.__module__}.{defined.__qualname__}"
-    return hashlib.sha256(content).hexdigest()
 
 
 def _are_scalars(column: Iterable[Any]) -> bool:
@@ -178,7 +175,7 @@ def space_named(name: str) -> Space:
     """
     if name == "convnets":
         return convnets()
-    module, colon, attribute = name.rpartition(":") if ".py:" in name else name.partition(":")
+    module, colon, attribute = _split(name)
     if not (module and colon and attribute):
         known = "convnets, or MODULE:NAME or FILE.py:NAME for one's own"
         raise UserError(f"unknown space {name!r}; known: {known}")
@@ -188,6 +185,18 @@ def space_named(name: str) -> Space:
         raise
     except (Exception, SystemExit) as error:  # user-defined code may raise anything
         raise UserError(f"no space {name}: {_said(error)}") from error
+
+
+def found_anywhere(name: str) -> str:
+    """The name of a space with the absolute path of its file, so that any folder may resume."""
+    module, colon, attribute = _split(name)
+    if not module.endswith(".py"):
+        return name
+    return f"{user_path(Path(module), '--space').absolute()}{colon}{attribute}"
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    return name.rpartition(":") if ".py:" in name else name.partition(":")
 
 
 def _own_space(module: str, attribute: str) -> Space:

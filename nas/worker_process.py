@@ -27,6 +27,8 @@ class Task:
     begun: datetime
     """When the search was started or last resumed."""
     plan: Plan
+    space_sha256: str
+    """`Space.fingerprint` in the parent process."""
     deadline: float | None
     """`time.time()` after which no trial is started."""
 

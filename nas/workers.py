@@ -115,7 +115,12 @@ class Crew:
         plan = Plan(order, experiment.plan.threads or dict.fromkeys(order, share))
         self._tasks = [
             worker_process.Task(
-                on_device(settings, number), experiment.folder, experiment.begun, plan, deadline
+                on_device(settings, number),
+                experiment.folder,
+                experiment.begun,
+                plan,
+                experiment.space.fingerprint,
+                deadline,
             )
             for number in range(self._count)
         ]
@@ -206,7 +211,9 @@ def run_worker(task: worker_process.Task) -> None:
         torch.cuda.set_device(device)  # for networks of the user that do not name a device
     try:
         with no_notes():
-            experiment = Experiment.in_worker(task.settings, task.folder, task.begun, task.plan)
+            experiment = Experiment.in_worker(
+                task.settings, task.folder, task.begun, task.plan, task.space_sha256
+            )
         with reaching(), closing(experiment.study()) as study:
             train_waiting(experiment, study, task.deadline)
     except UserError as error:

@@ -21,7 +21,9 @@ from nas import (
     make_proxy,
     proxy_set,
 )
+from nas.cost import PER_NETWORK, cost
 from nas.objective import (
+    LONGEST_REASON,
     count_parameters,
     schedule_of,
     sizes_of,
@@ -82,6 +84,66 @@ def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
     assert found.reason is not None
     assert found.reason.startswith("out of memory: ")
     assert "\n" not in found.reason
+
+
+class Masked(nn.Module):
+    """A buffer that is not finite, as an attention mask, and a state that is no tensor."""
+
+    def __init__(self, inputs: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.tensor([-torch.inf, 0.0]))
+        self.linear = nn.Linear(inputs, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.linear(images.flatten(1))
+        return logits
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: object) -> None:
+        pass
+
+
+def test_only_what_was_finite_can_diverge(data: ImageData) -> None:
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    space = Space(["masked"], build=lambda n, shape, classes: Masked(64, classes))
+    assert train_architecture(space, 0, proxy, data, BRIEF, 0).score is not None
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SystemExit(0), "SystemExit: 0"),
+        (RuntimeError("a\udcffb"), "a?b"),
+        (RuntimeError("x" * 200_000), "x" * LONGEST_REASON),
+    ],
+)
+def test_whatever_a_network_raises_is_a_short_reason(
+    error: BaseException, reason: str, data: ImageData
+) -> None:
+    def build(*_: object) -> nn.Module:
+        raise error
+
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    space = Space(["raises"], build=build)
+    assert train_architecture(space, 0, proxy, data, BRIEF, 0).reason == reason
+    assert sizes_of(space, ["raises"], data) == {}
+    assert cost(space, 0, data) == PER_NETWORK
+
+
+def test_equal_numbers_of_correct_images_are_equal_scores(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = replace(data, x_test=data.x_test[:10], y_test=data.y_test[:10])
+    training = replace(BRIEF, networks=3)
+    proxy = make_proxy("whole", data, None, training, 0)
+    scores = set()
+    for accuracies in ((0.1, 0.2, 0.3), (0.3, 0.2, 0.1), (0.2, 0.2, 0.2)):
+        given = iter(accuracies)
+        monkeypatch.setattr(nas.objective, "test_accuracy", lambda *_: next(given))  # noqa: B023
+        scores.add(train_architecture(SPACE, 0, proxy, data, training, 0).score)
+    assert scores == {0.2}
 
 
 def test_an_error_of_the_storage_is_no_reason(data: ImageData) -> None:
@@ -163,6 +225,10 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     assert torch.allclose(proxy.images, made.normalised(data))
     with pytest.raises(UserError, match="for the classes"):
         proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
+    with pytest.raises(
+        UserError, match="are 8×8, those of the search are 16×16: give --image-size"
+    ):
+        proxy_set(str(tmp_path / "set.safetensors"), data.squared(16, "crop"), None, 0)
     unranked = train_architecture(
         SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0
     )
@@ -199,21 +265,22 @@ def test_networks_that_draw_while_they_are_trained_are_seeded(data: ImageData) -
     proxy = make_proxy("whole", data, None, training, 0)
     weights: list[Tensor] = []
     accuracies: list[float | None] = []
-    require_finite = nas.objective._require_finite
+    not_finite = nas.objective._not_finite
 
-    def kept(network: nn.Module) -> None:
+    def kept(network: nn.Module) -> set[str]:
         weights.append(nn.utils.parameters_to_vector(network.parameters()).detach().clone())
-        require_finite(network)
+        return not_finite(network)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(nas.objective, "_require_finite", kept)
+        patch.setattr(nas.objective, "_not_finite", kept)
         for before, watch in ((1, None), (2, None), (3, lambda *_: False)):
             torch.manual_seed(before)
             state = torch.get_rng_state()
             found = train_architecture(space, 0, proxy, data, training, 0, watch)
             accuracies.append(found.score)
             assert torch.equal(torch.get_rng_state(), state), "nobody else is disturbed"
-    (one, other), *again = zip(weights[::2], weights[1::2], strict=True)
+    trained = weights[1::2]  # each network is looked at before and after
+    (one, other), *again = zip(trained[::2], trained[1::2], strict=True)
     for pair in again:
         assert torch.equal(pair[0], one)
         assert torch.equal(pair[1], other)

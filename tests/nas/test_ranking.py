@@ -75,6 +75,19 @@ def test_scores_of_other_architectures_are_refused() -> None:
         rank(many, few)
 
 
+@pytest.mark.parametrize("fraction", [0.0, -1.0, 5.0, float("nan")])
+def test_a_top_that_is_no_fraction_is_refused(fraction: float) -> None:
+    with pytest.raises(UserError, match="top_fraction must be above 0 and at most 1, not"):
+        rank([1.0, 2.0], [1.0, 2.0], fraction)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int64", "float32", "bool"])
+def test_the_order_of_scores_of_any_type(kind: str) -> None:
+    scores = np.array([1, 0, 1, 0], dtype=kind)
+    assert order(scores) == [0, 2, 1, 3]
+    assert order(np.array([1, 250, 0], dtype="uint8")) == [1, 0, 2]
+
+
 def test_the_top_is_the_proxys() -> None:
     """Where the proxy is right about its best and wrong about the rest, the top shows it."""
     scores = [float(100 - place) for place in range(100)]

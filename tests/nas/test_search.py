@@ -193,10 +193,10 @@ def test_two_machines_share_a_database() -> None:
     assert not Path("one/study.log").exists()
 
 
-def test_a_database_is_found_again_from_another_folder(
+def test_a_database_and_a_space_are_found_again_from_another_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "3")
+    own = ("--space", "own_space.py:quick", "--proxy", "early-stopping", "--n-trials", "3")
     run(*own, "--storage", "sqlite:///study.db", "--timeout", "0.001", "--out", "run")
     assert summary("run")["n_remaining"] == 2
     (tmp_path / "elsewhere").mkdir()
@@ -445,7 +445,10 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
         (["--proxy", "dssa"], "unknown proxy 'dssa'; known: dsa"),
         (["--proxy", "none.safetensors"], "no such file"),
         (["--dataset", "digit"], "unknown data set 'digit'"),
-        (["--proxy", "other.safetensors"], "choose a set that was made from images of that size"),
+        (
+            ["--proxy", "other.safetensors"],
+            "give --image-size 6, or a set that was made from images of that size",
+        ),
         (["--ground-truth", "other.csv"], "is the ground truth of other images"),
         (["--storage", "sqlite:///none/study.db"], "cannot be reached"),
         (["--space", "own_space:slow"], "no space own_space:slow"),

@@ -237,9 +237,8 @@ def test_the_source_of_a_build_of_any_kind() -> None:
     def build(*_: object) -> torch.nn.Module:
         return torch.nn.Identity()
 
-    here = {Space(["a"], made).fingerprint for made in (build, partial(build, 1), Builder())}
-    assert len(here) == 1
-    assert Space(["a"], print).fingerprint not in here
+    here = {Space(["a"], made).fingerprint for made in (build, partial(build, 1), Builder(), print)}
+    assert len(here) == 4
     assert (
         Space([Network(depth=3)]).fingerprint
         == sha256(b"layer norm by element\nd3-w128-relu-instance-avg").hexdigest()
@@ -356,3 +355,6 @@ def test_spaces_that_make_no_sense() -> None:
         Space([Network(), Network()])
     with pytest.raises(UserError, match="function `build`"):
         Space(["resnet"])
+    for value in (object(), (1, print, lambda: 0)):
+        with pytest.raises(UserError, match=r"another one in every process: give .* a __str__"):
+            Space([value], build=print)

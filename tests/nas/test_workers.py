@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from condense import UserError
 from nas import space_named
+from nas.experiment import Experiment
+from nas.schedule import Plan
 from nas.search import defaults
 from nas.workers import on_device, train_waiting, work
 from tests.helpers.processes import wait_until, workers_of
@@ -142,3 +146,10 @@ def test_a_worker_ends_when_no_trial_is_waiting(monkeypatch: pytest.MonkeyPatch)
     assert study.polls == 0
     work(None, study)  # type: ignore[arg-type]
     assert study.polls == 3, "the main process waits for the results of others"
+
+
+def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
+    """Else its workers would find nothing to do, for ever."""
+    settings = defaults("smoke", "random")
+    with pytest.raises(UserError, match="convnets is another space in every process"):
+        Experiment.in_worker(settings, tmp_path, datetime.now(), Plan([0]), "another hash")
