@@ -35,7 +35,8 @@ def read_datasets(
         train: has a length and gives (image, label), or, as in Hugging Face's, columns by name.
             A Hugging Face `DatasetDict` gives both splits. Images are PIL images, tensors or
             arrays, not normalised; labels are integers or strings.
-        test: as `train`; None: as for `checked`.
+        test: as `train`; None: as for `checked`. If both number their classes differently, their
+            labels are matched by class name.
         size: side of PIL images; None: they must have one size.
         fit: see `image_files.pixels_of`.
 
@@ -45,13 +46,18 @@ def read_datasets(
     if isinstance(train, Mapping) and test is None:
         train, test = _named_split(train, TRAIN), _named_split(train, TEST)
     content: dict[str, Array] = {}
+    names: dict[str, list[str]] = {}
     for split, dataset in (("train", train), ("test", test)):
         if dataset is not None:
             images, labels = _read(f"the {split} data set", dataset, size, fit)
             content |= {f"x_{split}": images, f"y_{split}": labels}
-    names = _class_names(train)
-    if names is not None and content["y_train"].dtype.kind in "iu":
-        content["class_names"] = np.array(names)
+            if labels.dtype.kind in "iu" and (found := _class_names(dataset)) is not None:
+                names[split] = found
+    if "train" in names:
+        content["class_names"] = np.array(names["train"])
+    if "test" in names and names.get("train", names["test"]) != names["test"]:
+        for split, own in names.items():
+            content[f"y_{split}"] = _named(f"the {split} data set", content[f"y_{split}"], own)
     return checked(content, "the data set")
 
 
@@ -132,6 +138,17 @@ def _image_and_label(called: str, item: Any) -> tuple[Any, Any]:
     if not isinstance(item, Sequence) or len(item) < 2 or not _is_image(item[0]):
         raise UserError(f"{called} gives a {type(item).__name__}; (image, label) is expected")
     return item[0], item[1]
+
+
+def _named(called: str, labels: Array, names: Sequence[str]) -> Array:
+    """The names of labels that are positions in `names`."""
+    unknown = labels[(labels < 0) | (labels >= len(names))]
+    if unknown.size:
+        raise UserError(
+            f"{called} contains the label {unknown.flat[0]}, but has {len(names)} class names; "
+            "those of both splits differ, so each label needs one"
+        )
+    return np.array(names)[labels]
 
 
 def _is_image(value: Any) -> bool:

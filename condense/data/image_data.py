@@ -136,7 +136,8 @@ class ImageData:
         Args:
             train: gives (image, label) by number, or a dictionary with an image and a label. Images
                 are PIL images, or tensors or arrays that are not normalised.
-            test: as `train`; None: a fifth of each class is set aside, always the same images.
+            test: as `train`; None: a fifth of each class is set aside, always the same images. Its
+                classes have the names of those of `train`, their numbers may differ.
             name: for messages, and in the provenance of condensed sets.
             size: side of the images; needed if sizes differ.
             fit: crop (the square in the middle) or resize (the whole image).

@@ -45,6 +45,38 @@ def test_a_part_of_a_dataset_has_its_class_names(folder: Path) -> None:
     assert ImageData.from_dataset(part).class_names == ("b", "d")
 
 
+class Numbered(list[Any]):
+    """Images with labels that are positions in `classes`, as in torchvision."""
+
+    def __init__(self, labels: list[int], classes: list[str]) -> None:
+        super().__init__(zip(PIXELS, labels, strict=False))
+        self.classes = classes
+
+
+def named_test_labels(train: Any, test: Any) -> list[str]:
+    data = ImageData.from_dataset(train, test)
+    assert torch.equal(data.x_test.permute(0, 2, 3, 1)[0], torch.from_numpy(PIXELS[0]))
+    assert data.class_names == ("cat", "dog", "fox")
+    return [data.class_names[label] for label in data.y_test.tolist()]
+
+
+def test_splits_that_number_their_classes_differently_are_matched_by_name() -> None:
+    train = Numbered([0, 1, 2, 2], ["cat", "dog", "fox"])
+    assert named_test_labels(train, Numbered([0, 1], ["cat", "fox"])) == ["cat", "fox"]
+    other = ["yak", "fox", "dog", "cat"]
+    assert named_test_labels(train, Subset(Numbered([1, 3], other), [0, 1])) == ["fox", "cat"]
+    more = Numbered([3, 0, 1], [*train.classes, "emu"])
+    with pytest.raises(UserError, match="y_test contains the label emu; y_train has no such image"):
+        ImageData.from_dataset(train, more)
+    with pytest.raises(UserError, match="the test data set contains the label -1, but has 2 class"):
+        ImageData.from_dataset(train, Numbered([0, -1], ["cat", "fox"]))
+
+
+def test_class_names_of_one_split_only_name_the_labels_of_both() -> None:
+    train = Numbered([0, 1, 2, 2], ["cat", "dog", "fox"])
+    assert named_test_labels(train, train[:2]) == ["cat", "dog"]
+
+
 def test_a_dataset_of_tensors() -> None:
     images = torch.from_numpy(PIXELS).permute(0, 3, 1, 2).float() / 255
     train = TensorDataset(images, torch.from_numpy(LABELS)[:, None])
@@ -95,6 +127,10 @@ def test_hugging_face() -> None:
     assert data.class_names == ("cat", "dog", "emu")
     assert np.array_equal(data.x_train.permute(0, 2, 3, 1).numpy(), PIXELS)
     assert len(data.x_test) == 5
+    turned = datasets.ClassLabel(names=["emu", "cat", "dog"])
+    test = train.cast_column("label", turned)  # the numbers stay, so the names change
+    mixed = ImageData.from_dataset(train, test)
+    assert mixed.y_test.tolist() == [(label - 1) % 3 for label in LABELS.tolist()]
     with pytest.raises(UserError, match=r"columns img, species; .* rename_column"):
         ImageData.from_dataset(train.rename_column("label", "species"))
 
