@@ -21,7 +21,13 @@ from condense.runs.html_report import figure_html
 from condense.runs.io import atomic_write, read_tensors, write_tensors
 from condense.runs.paths import check_png
 from condense.seeds import generator
-from condense.set_fields import FORMAT, fields_of_file, fields_of_tensors, merged_fields
+from condense.set_fields import (
+    FORMAT,
+    fields_of_file,
+    fields_of_tensors,
+    merged_fields,
+    ordered_by_class,
+)
 from condense.storage.stored import StoredImages
 
 
@@ -132,6 +138,8 @@ class CondensedSet:
         Args:
             images: [n, c, h, w], floats, or uint8 from 0 to 255.
             labels: integers [n] in 0..classes-1, or soft, [n, classes]: probabilities or logits.
+                With soft labels the images are sorted by their most probable classes, if each class
+                is that of equally many; otherwise they must be ordered by class.
             mean: per channel, the normalisation of the real images, for pixels in 0..1; default:
                 that of these images.
             std: as `mean`.
@@ -150,7 +158,7 @@ class CondensedSet:
                 and `std` are missing.
         """
         fields = fields_of_tensors(images, labels, mean, std, class_names, normalised)
-        return cls(**fields, provenance=dict(provenance or {}))
+        return cls(**ordered_by_class(fields), provenance=dict(provenance or {}))
 
     @classmethod
     def merge(cls, sets: Sequence[CondensedSet]) -> CondensedSet:

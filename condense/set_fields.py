@@ -148,6 +148,23 @@ def fields_of_tensors(
     }
 
 
+def ordered_by_class(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a set with its images by class, where soft labels tell their classes.
+
+    The place of an image with a soft label gives its class. Other code may have any order; it can
+    be seen where each class is the most probable one of equally many images. Otherwise labels were
+    learnt, and the order stays.
+    """
+    labels = fields["labels"]
+    if labels.ndim == 1:
+        return dict(fields)
+    classes = labels.argmax(1)
+    if labels.shape[1] * int(classes.bincount(minlength=labels.shape[1]).amax()) > len(labels):
+        return dict(fields)
+    order = classes.argsort(stable=True)
+    return {**fields, "images": fields["images"][order], "labels": labels[order]}
+
+
 def as_floats(images: Tensor) -> Tensor:
     """Images as float32; uint8 becomes 0 to 1."""
     return images.float() / 255 if images.dtype == torch.uint8 else images.float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,25 @@ def test_an_export_is_the_set_again(method: str, changes: dict[str, Any], tmp_pa
         assert torch.equal(again.distill_lrs, made.distill_lrs)
     for name in ("mean", "std", "class_names", "provenance"):
         assert getattr(again, name) == getattr(made, name)
+
+
+def test_an_export_keeps_its_order(tmp_path: Path) -> None:
+    """Even if each class is the most probable one of equally many images: exports are exact."""
+    made = condense(blobs(), "random", preset="smoke")
+    made = replace(made, labels=torch.eye(3)[made.labels].roll(made.ipc, 0))
+    export(made, "pt", tmp_path / "set.pt")
+    again = load_set(tmp_path / "set.pt")
+    assert torch.equal(again.images, made.images)
+    assert torch.equal(again.targets, made.targets)
+
+
+def test_soft_labels_of_other_code_are_sorted(tmp_path: Path) -> None:
+    images = torch.rand(10, 1, 8, 8, generator=generator(0))
+    order = torch.randperm(10, generator=generator(1))
+    torch.save((images[order], torch.eye(10)[order]), tmp_path / "set.pt")
+    made = load_set(tmp_path / "set.pt")
+    assert torch.equal(made.images, images)
+    assert torch.equal(made.labels, torch.eye(10))
 
 
 def test_a_changed_export_is_one_line(tmp_path: Path) -> None:

@@ -50,6 +50,23 @@ def test_soft_labels_are_probabilities_or_logits() -> None:
         torch.testing.assert_close(made.labels, logits.softmax(1))
 
 
+def test_soft_labels_in_any_order_are_sorted_with_their_images() -> None:
+    """Within a class the order stays, here that of rows 1, 2 and of rows 0, 3."""
+    soft = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.5, 0.5], [0.4, 0.6]])
+    made = CondensedSet.from_tensors(PIXELS, soft)
+    assert torch.equal(made.labels, soft[[1, 2, 0, 3]])
+    assert torch.equal(made.images, PIXELS[[1, 2, 0, 3]])
+    assert made.labels.argmax(1).equal(made.hard_labels)
+
+
+def test_learnt_soft_labels_keep_their_places() -> None:
+    """One image has another most probable class than that which it was made for."""
+    soft = torch.tensor([[0.2, 0.8], [0.9, 0.1], [0.3, 0.7], [0.4, 0.6]])
+    made = CondensedSet.from_tensors(PIXELS, soft)
+    assert torch.equal(made.labels, soft)
+    assert torch.equal(made.images, PIXELS)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
