@@ -74,7 +74,7 @@ def is_foreign(path: Path) -> bool:
     return is_pt(path) and not _is_export(load_pt(path))
 
 
-def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
+def load_set(path: Path | str, data: Normalised | None = None) -> CondensedSet:
     """The condensed set of a file: one of our own, or of another repository.
 
     Prints how images are read, and a learnt learning rate.
@@ -86,6 +86,7 @@ def load_set(path: Path, data: Normalised | None = None) -> CondensedSet:
     Raises:
         UserError: it is no condensed set, or `data` is missing.
     """
+    path = Path(path)
     if not is_pt(path):
         return CondensedSet.load(path)
     content = load_pt(path)
