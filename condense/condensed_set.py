@@ -188,8 +188,18 @@ class CondensedSet:
     @property
     def bytes(self) -> int:
         """Bytes of images and soft labels in a file."""
-        images = self.images.nbytes if self.stored is None else self.stored.bytes
+        stored = self._still_stored()
+        images = 4 * self.images.numel() if stored is None else stored.bytes
         return images + (self.labels.nbytes if self.labels.ndim > 1 else 0)
+
+    def _still_stored(self) -> StoredImages | None:
+        """`stored`, unless the images, which may be changed in place, are others now."""
+        if self.stored is None:
+            return None
+        decoded = self.stored.decode(self.mean, self.std)
+        if decoded.shape != self.images.shape:
+            return None
+        return self.stored if torch.allclose(decoded, self.images.to(decoded), atol=1e-5) else None
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the training data: images, labels, `mean`, `std` and `distill_lrs`.
@@ -267,11 +277,7 @@ class CondensedSet:
 
         Images other than those of `stored`, as after `dataclasses.replace`, are written as float32.
         """
-        stored = self.stored
-        if stored and not torch.allclose(
-            stored.decode(self.mean, self.std), self.images, atol=1e-3
-        ):
-            stored = None
+        stored = self._still_stored()
         metadata = {
             "format": FORMAT,
             "mean": json.dumps(self.mean),
@@ -281,7 +287,7 @@ class CondensedSet:
             "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
         }
         if stored is None:
-            tensors = {"images": self.images, "labels": self.labels}
+            tensors = {"images": self.images.to(torch.float32), "labels": self.labels}
         else:
             tensors = {**stored.tensors, "labels": self.labels}
             metadata.update(stored.metadata)
