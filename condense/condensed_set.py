@@ -124,8 +124,8 @@ class CondensedSet:
     @classmethod
     def from_tensors(
         cls,
-        images: Tensor,
-        labels: Tensor,
+        images: Any,
+        labels: Any,
         *,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
@@ -133,7 +133,7 @@ class CondensedSet:
         normalised: bool | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> CondensedSet:
-        """A set of images that other code has condensed.
+        """A set of images that other code has condensed: a copy of these tensors or arrays.
 
         Args:
             images: [n, c, h, w], floats, or uint8 from 0 to 255.

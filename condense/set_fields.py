@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from condense.data.datasets import as_tensor
 from condense.data.labels import check_class_name, listed
 from condense.errors import UserError
 from condense.runs.io import is_text
@@ -109,22 +110,24 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
 
 
 def fields_of_tensors(
-    images: Tensor,
-    labels: Tensor,
+    images: Any,
+    labels: Any,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     class_names: Sequence[str] | None = None,
     normalised: bool | None = None,
 ) -> dict[str, Any]:
-    """The fields of a set from tensors, as in `CondensedSet.from_tensors`.
+    """The fields of a set from tensors or arrays, as in `CondensedSet.from_tensors`.
 
     Raises:
         UserError: they do not fit each other, or a normalisation is missing.
     """
-    images, labels = as_floats(images.detach().cpu()), labels.detach().cpu()
+    # Copies, because other code may go on to optimise its images.
+    images, labels = as_floats(as_tensor(images, "images")), as_tensor(labels, "labels")
     labels = _as_probabilities(labels) if labels.is_floating_point() else labels.long()
     try:
         _check_images(images)
+        mean, std = (None if value is None else _numbers(value) for value in (mean, std))
         if class_names is None:
             count = labels.shape[1] if labels.ndim == 2 else len(labels.unique())
             class_names = tuple(map(str, range(count)))
@@ -135,15 +138,14 @@ def fields_of_tensors(
             raise ValueError(f"pixels are from 0 to 1, but images have {images.max():.1f}")
         if mean is None or std is None:
             mean, std = _moments(images, normalised)
-        mean, std = tuple(map(float, mean)), tuple(map(float, std))
         _check_moments(mean, std, images.shape[1])
     except ValueError as problem:
         raise UserError(f"these tensors are no condensed set: {problem}") from None
     return {
         "images": _denormalised(images, mean, std) if normalised else images,
         "labels": labels,
-        "mean": mean,
-        "std": std,
+        "mean": tuple(mean),
+        "std": tuple(std),
         "class_names": tuple(class_names),
     }
 
@@ -269,6 +271,13 @@ def _as_probabilities(labels: Tensor) -> Tensor:
     if bool((labels >= 0).all()) and bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
         return labels
     return labels.softmax(-1)
+
+
+def _numbers(values: Iterable[float]) -> list[float]:
+    try:
+        return list(map(float, values))
+    except TypeError:
+        raise ValueError("mean and std are not one number per channel") from None
 
 
 def _moments(images: Tensor, normalised: bool) -> tuple[list[float], list[float]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from condense.data.arrays import ImageArrays, checked
 from condense.data.folder_layout import TEST, TRAIN
@@ -82,9 +83,26 @@ def as_array(values: Any, called: str) -> Array:
     return array
 
 
+def as_tensor(values: Any, called: str) -> Tensor:
+    """Numbers as a new tensor on the CPU, which shares no memory with them.
+
+    Args:
+        values: the numbers, as for `as_array`.
+        called: what has them; the message begins with it.
+
+    Raises:
+        UserError: they are no array of numbers.
+    """
+    array = as_array(values, called)
+    try:
+        return torch.from_numpy(np.array(array))
+    except (TypeError, ValueError) as reason:
+        raise UserError(f"{called} cannot be read as a tensor ({one_line(reason)})") from None
+
+
 def _readable(values: Any) -> Any:
     """A tensor in a form that NumPy reads; other values as they are."""
-    if not isinstance(values, torch.Tensor):
+    if not isinstance(values, Tensor):
         return values
     values = values.detach().cpu()
     return values.float() if values.dtype in NOT_NUMPYS else values

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from condense.condensed_set import CondensedSet
 from condense.errors import UserError
+from condense.export.formats import export
 from condense.seeds import generator
 
 PIXELS = torch.rand(4, 3, 8, 8, generator=generator(0))
@@ -25,6 +28,35 @@ def test_pixels_and_normalised_images_give_the_same_set() -> None:
     torch.testing.assert_close(normalised.images, PIXELS)
     assert (pixels.mean, pixels.std, pixels.class_names) == (MEAN, STD, ("0", "1"))
     assert normalised.labels.dtype == torch.int64
+
+
+def test_what_other_code_does_to_its_tensors_later_changes_no_set() -> None:
+    images, labels = PIXELS.clone().requires_grad_(), LABELS.clone()
+    made = CondensedSet.from_tensors(images, labels)
+    before = made.fingerprint()
+    with torch.no_grad():
+        images.zero_()
+        labels.zero_()
+    assert made.fingerprint() == before
+    assert not made.images.requires_grad
+
+
+@pytest.mark.parametrize("condensed", ["hard", "soft"])
+def test_an_export_for_numpy_is_the_set_again(tmp_path: Path, condensed: str) -> None:
+    labels = LABELS if condensed == "hard" else torch.eye(2)[LABELS]
+    before = CondensedSet(PIXELS, labels, MEAN, STD, ("a", "b"))
+    export(before, "npz", tmp_path / "set.npz")
+    arrays = np.load(tmp_path / "set.npz")
+    after = CondensedSet.from_tensors(
+        arrays["images"][::-1].copy()[::-1],
+        arrays["labels" if condensed == "hard" else "soft_labels"],
+        mean=arrays["mean"],
+        std=arrays["std"],
+        class_names=arrays["class_names"],
+    )
+    assert after.fingerprint() == before.fingerprint()
+    assert after.class_names == ("a", "b")
+    assert after.mean == MEAN
 
 
 def test_pixels_that_leave_their_range_are_no_normalised_ones() -> None:
@@ -72,11 +104,14 @@ def test_learnt_soft_labels_keep_their_places() -> None:
     [
         ({"images": PIXELS[0]}, r"images are torch.float32 \[3, 8, 8\]"),
         ({"images": PIXELS * torch.nan}, "NaN"),
+        ({"images": [["a"]]}, "images cannot be read as a tensor"),
+        ({"images": [[1.0], [1.0, 2.0]]}, "images cannot be read as an array"),
         ({"images": PIXELS[:0], "labels": LABELS[:0]}, "images are empty"),
         ({"labels": LABELS[:3]}, r"labels are torch.int64 \[3\]"),
         ({"labels": LABELS * 2}, "labels are not 0 to 1"),
         ({"class_names": ["a"]}, "labels are not 0 to 0"),
         ({"mean": (0.5,), "std": (0.5,)}, "not one number per channel"),
+        ({"mean": 0.5, "std": 0.5}, "not one number per channel"),
         ({"mean": MEAN, "std": (0.0, 1.0, 1.0)}, "std is not above 0"),
     ],
 )
