@@ -39,7 +39,12 @@ def check_split(split: str, images: Tensor, labels: Tensor, classes: int) -> Non
 
 
 def from_array(images: Array) -> Tensor:
-    """A view `[n, c, h, w]` of `[n, h, w, c]`."""
+    """A view `[n, c, h, w]` of `[n, h, w, c]`; of a copy, if PyTorch cannot have the array.
+
+    That is one that is read-only, as from a file mapped to memory, or runs backwards.
+    """
+    if not images.flags.writeable or min(images.strides) < 0:
+        images = images.copy()
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
@@ -79,7 +84,11 @@ def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
 def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
     """SHA-256 (hex) of the bytes of images and labels, and of further texts."""
     digest = hashlib.sha256(str((tuple(images.shape), *others)).encode())
-    digest.update(labels.cpu().contiguous().numpy().data)
-    for chunk in torch.split(images, CHUNK):
-        digest.update(chunk.cpu().contiguous().numpy().data)
+    for chunk in (labels, *torch.split(images, CHUNK)):
+        digest.update(_bytes(chunk))
     return digest.hexdigest()
+
+
+def _bytes(values: Tensor) -> memoryview:
+    """The bytes of a tensor, also of a type that NumPy has not, such as bfloat16."""
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -102,6 +102,15 @@ def test_the_same_set_makes_the_same_file(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+def test_a_fingerprint_of_images_of_any_type():
+    made = a_set()
+    learnt = replace(made, images=made.images.clone().requires_grad_())
+    assert learnt.fingerprint() == made.fingerprint()
+    half = replace(made, images=made.images.bfloat16())
+    changed = replace(half, images=-half.images)
+    assert len({made.fingerprint(), half.fingerprint(), changed.fingerprint()}) == 3
+
+
 def test_normalised_by_hand():
     small = a_set(shape=(1, 8, 8))
     torch.testing.assert_close(small.normalised(), (small.images - 0.5) / 0.2)
