@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from condense.data.arrays import ImageArrays, checked
-from condense.data.datasets import as_array, read_datasets
+from condense.data.datasets import as_array, as_tensor, read_datasets
 from condense.data.folders import read
 from condense.data.image_files import Fit, check_size
 from condense.data.image_tensors import (
@@ -94,6 +94,7 @@ class ImageData:
 
         Args:
             x: [n, h, w, c], [n, c, h, w] or, grey, [n, h, w]; numbers in 0..255, or floats in 0..1.
+                uint8 may stay in the memory of `x`, so do not change it afterwards.
             y: [n] or [n, 1]; integers or strings. Classes are sorted and numbered from 0.
             x_test: as `x`; None: a fifth of each class is set aside, always the same images.
             y_test: as `y`.
@@ -227,9 +228,9 @@ class ImageData:
         return replace(self, x_train=x_train, **others)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Convert uint8 images `[…, c, h, w]` to float32: (pixel / 255 − mean) / std."""
+        """Convert pixels 0..255, `[…, c, h, w]`, to float32: (pixel / 255 − mean) / std."""
         scale, shift = (constant.to(images.device) for constant in self._scale_and_shift)
-        return images.to(torch.float32).mul_(scale).add_(shift)
+        return images.to(torch.float32, copy=True).mul_(scale).add_(shift)
 
     def denormalise(self, images: Tensor) -> Tensor:
         """Convert normalised images `[…, c, h, w]` to pixels (0 black, 1 white, not clamped)."""
@@ -294,8 +295,10 @@ class ImageData:
         resized = data.resized(size, channels)
         return replace(resized, source={**self.source, "size": size, "fit": fit})
 
-    def train_subset(self, indices: Tensor) -> ImageData:
+    def train_subset(self, indices: Tensor | Sequence[int]) -> ImageData:
         """The dataset with only these images in the training split, in this order."""
+        if not isinstance(indices, Tensor):
+            indices = as_tensor(indices, "indices")
         indices = indices.to(self.device)
         return replace(self, x_train=self.x_train[indices], y_train=self.y_train[indices])
 
@@ -305,9 +308,10 @@ class ImageData:
         Raises:
             UserError: a class is repeated or does not exist, or has no training images.
         """
-        chosen = list(classes)
-        distinct = set(chosen) & set(range(self.classes))
-        if not chosen or len(distinct) < len(chosen):
+        numbers = as_array(list(classes), f"{self.name}: classes")
+        chosen = numbers.tolist()
+        whole = numbers.dtype.kind in "iu" and numbers.ndim == 1  # a mask is none, [] has floats
+        if not whole or len(set(chosen) & set(range(self.classes))) < len(chosen):
             raise UserError(f"{self.name}: classes {chosen} are not some of 0..{self.classes - 1}")
         new_label = torch.full((self.classes,), -1, device=self.device)
         new_label[chosen] = torch.arange(len(chosen), device=self.device)

@@ -62,6 +62,13 @@ def test_normalise_by_hand() -> None:
         assert normal[7, channel, 5, 3].item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_normalise_leaves_floats_as_they_are() -> None:
+    data = image_data()
+    pixels = data.x_train.float()
+    assert torch.equal(data.normalise(pixels), data.normalise(data.x_train))
+    assert torch.equal(pixels, data.x_train.float())
+
+
 def test_denormalise_undoes_normalise_without_clamping() -> None:
     data = image_data()
     pixels = data.denormalise(data.normalise(data.x_test))
@@ -139,8 +146,13 @@ def test_with_classes_keeps_images_and_renumbers(order: list[int], kept: int) ->
         assert torch.equal(getattr(part, f"x_{split}"), torch.stack([image for _, image in old]))
 
 
-@pytest.mark.parametrize("classes", [[], [0, 0], [3], [-1]])
-def test_with_classes_that_are_not_some_of_them(classes: list[int]) -> None:
+@pytest.mark.parametrize("form", [torch.tensor, np.array, tuple, dict.fromkeys])
+def test_with_classes_takes_numbers_of_any_kind(form: Any) -> None:
+    assert image_data().with_classes(form([2, 0])).class_names == ("c", "a")
+
+
+@pytest.mark.parametrize("classes", [[], [0, 0], [3], [-1], [True, False], [[0, 1]], [1.0], ["a"]])
+def test_with_classes_that_are_not_some_of_them(classes: Any) -> None:
     with pytest.raises(UserError, match=r"not some of 0\.\.2"):
         image_data().with_classes(classes)
 
@@ -165,8 +177,9 @@ def test_train_indices_by_class_of_an_absent_class_are_empty() -> None:
 
 def test_train_subset_keeps_the_order_asked_for() -> None:
     data = image_data()
-    part = data.train_subset(torch.tensor([8, 2]))
-    assert torch.equal(part.x_train, torch.stack([data.x_train[8], data.x_train[2]]))
+    for indices in (torch.tensor([8, 2]), [8, 2], np.array([2, 8])[::-1], range(8, 0, -6)):
+        part = data.train_subset(indices)
+        assert torch.equal(part.x_train, torch.stack([data.x_train[8], data.x_train[2]]))
     assert part.y_train.tolist() == [2, 2]
     assert part.x_test.data_ptr() == data.x_test.data_ptr()  # no copy
 
@@ -402,6 +415,17 @@ def test_from_arrays(form: Callable[..., object], capsys: pytest.CaptureFixture[
     assert np.array_equal(data.x_train.permute(0, 2, 3, 1).numpy(), pixels)
     assert data.y_test.tolist() == [0, 1, 0, 1]
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.filterwarnings("error")
+def test_from_arrays_takes_memory_that_is_not_to_be_written(tmp_path: Path, channels: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 8, 9, channels)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for images in (mapped, pixels[::-1].copy()[::-1]):
+        data = ImageData.from_arrays(images, [0, 1, 0, 1], images, [0, 1, 0, 1])
+        assert np.array_equal(data.x_train.permute(0, 2, 3, 1).numpy(), pixels)
 
 
 def test_from_arrays_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
