@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,23 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
+from condense.config.methods import SET_SUFFIXES
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import row_major, sha256
 from condense.errors import UserError, one_line
 from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
-from condense.runs.io import atomic_write, read_tensors, write_tensors
+from condense.runs.io import atomic_write, plain, read_tensors, write_tensors
 from condense.runs.paths import check_png
 from condense.seeds import generator
+from condense.set_checks import check_fields
 from condense.set_fields import (
     FORMAT,
     fields_of_file,
     fields_of_tensors,
     merged_fields,
     ordered_by_class,
+    plain_provenance,
 )
 from condense.storage.stored import StoredImages
 
@@ -161,7 +164,7 @@ class CondensedSet:
         return cls(**ordered_by_class(fields), provenance=dict(provenance or {}))
 
     @classmethod
-    def merge(cls, sets: Sequence[CondensedSet]) -> CondensedSet:
+    def merge(cls, sets: Iterable[CondensedSet]) -> CondensedSet:
         """One set of all classes of `sets`, which have none in common.
 
         The images become float32. `mean` and `std` are those of images of all classes alike. Hard
@@ -176,6 +179,7 @@ class CondensedSet:
         Raises:
             UserError: two sets have a class in common, or image sizes or labels do not go together.
         """
+        sets = list(sets)
         provenance = {"merged": [part.provenance for part in sets]}
         return cls(**merged_fields(sets), provenance=provenance)
 
@@ -276,18 +280,32 @@ class CondensedSet:
         """Write the set as one safetensors file, atomically.
 
         Images other than those of `stored`, as after `dataclasses.replace`, are written as float32.
+
+        Raises:
+            UserError: the set is not as described at its attributes, so `load` would refuse it;
+                `path` is named as another kind of file, or cannot be written.
         """
-        stored = self._still_stored()
+        if Path(path).suffix in SET_SUFFIXES[1:]:
+            raise UserError(f"cannot write {path}: name it .safetensors; `export` writes .pt files")
+        images = self.images.float() if self.images.is_floating_point() else self.images
+        try:
+            check_fields(
+                images, self.labels, self.mean, self.std, self.class_names, self.distill_lrs
+            )
+            stored = self._still_stored()
+            provenance = plain_provenance(self.provenance)
+        except (UserError, ValueError, KeyError) as problem:
+            raise UserError(f"cannot write {path}: {one_line(problem)}") from problem
         metadata = {
             "format": FORMAT,
-            "mean": json.dumps(self.mean),
-            "std": json.dumps(self.std),
+            "mean": json.dumps(plain(self.mean)),
+            "std": json.dumps(plain(self.std)),
             "normalised": "false",
             "class_names": json.dumps(self.class_names, ensure_ascii=False),
-            "provenance": json.dumps(self.provenance, ensure_ascii=False, sort_keys=True),
+            "provenance": json.dumps(provenance, ensure_ascii=False, sort_keys=True),
         }
         if stored is None:
-            tensors = {"images": self.images.to(torch.float32), "labels": self.labels}
+            tensors = {"images": images, "labels": self.labels}
         else:
             tensors = {**stored.tensors, "labels": self.labels}
             metadata.update(stored.metadata)

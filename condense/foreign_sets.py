@@ -24,7 +24,8 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import SET_SUFFIXES
 from condense.errors import UserError, one_line
 from condense.runs.io import is_file
-from condense.set_fields import as_floats, check_lrs, fields_of_tensors, looks_normalised
+from condense.set_checks import check_lrs
+from condense.set_fields import as_floats, fields_of_tensors, looks_normalised
 from condense.system.memory import check_memory
 from condense.system.notes import note
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -11,16 +10,21 @@ import torch
 from torch import Tensor
 
 from condense.data.datasets import as_tensor
-from condense.data.labels import check_class_name, listed
+from condense.data.labels import listed
 from condense.errors import UserError
-from condense.runs.io import is_text
+from condense.runs.io import is_text, plain
+from condense.set_checks import (
+    SUM_TOLERANCE,
+    check_fields,
+    check_images,
+    check_labels,
+    check_moments,
+    check_names,
+)
 from condense.storage.registry import ENTRIES
 from condense.storage.stored import StoredImages
 
 FORMAT = "condensed-set-1"
-
-SUM_TOLERANCE = 1e-4
-"""Allowed deviation from 1 of the sum of a soft label in float32."""
 
 PIXEL_TOLERANCE = 0.05
 """How far pixels may leave the range from 0 to 1."""
@@ -79,16 +83,8 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     provenance = json.loads(metadata["provenance"])
     stored = _stored(tensors, metadata)
     images = tensors["images"] if stored is None else stored.decode(mean, std)
-    _check_images(images)
-    _check_moments(mean, std, images.shape[1])
-    if not names or not all(isinstance(name, str) for name in names):
-        raise ValueError("class_names are not a list of names")
-    for name in names:
-        check_class_name(name)
-    _check_labels(labels, len(images), len(names))
     lrs = tensors.get("distill_lrs")
-    if lrs is not None:
-        check_lrs(lrs, labels, len(names))
+    check_fields(images, labels, mean, std, names, lrs)
     if not is_text(json.dumps(provenance, ensure_ascii=False)):
         raise ValueError("provenance is not valid Unicode")
     if not isinstance(provenance, dict):
@@ -109,12 +105,24 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     }
 
 
+def plain_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Provenance as JSON types.
+
+    Raises:
+        UserError: an entry is of a type that has no place in JSON.
+    """
+    try:
+        return dict(plain(provenance))
+    except TypeError as problem:
+        raise UserError(f"provenance: {problem}") from None
+
+
 def fields_of_tensors(
     images: Any,
     labels: Any,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    class_names: Sequence[str] | None = None,
+    class_names: Sequence[object] | None = None,
     normalised: bool | None = None,
 ) -> dict[str, Any]:
     """The fields of a set from tensors or arrays, as in `CondensedSet.from_tensors`.
@@ -126,19 +134,21 @@ def fields_of_tensors(
     images, labels = as_floats(as_tensor(images, "images")), as_tensor(labels, "labels")
     labels = _as_probabilities(labels) if labels.is_floating_point() else labels.long()
     try:
-        _check_images(images)
+        check_images(images)
         mean, std = (None if value is None else _numbers(value) for value in (mean, std))
         if class_names is None:
             count = labels.shape[1] if labels.ndim == 2 else len(labels.unique())
-            class_names = tuple(map(str, range(count)))
-        _check_labels(labels, len(images), len(class_names))
+            class_names = range(count)
+        class_names = tuple(map(str, class_names))
+        check_names(class_names)
+        check_labels(labels, len(images), len(class_names))
         if normalised is None:
             normalised = looks_normalised(images, mean)
         if not normalised and images.max() > LARGEST_PIXEL:
             raise ValueError(f"pixels are from 0 to 1, but images have {images.max():.1f}")
         if mean is None or std is None:
             mean, std = _moments(images, normalised)
-        _check_moments(mean, std, images.shape[1])
+        check_moments(mean, std, images.shape[1])
     except ValueError as problem:
         raise UserError(f"these tensors are no condensed set: {problem}") from None
     return {
@@ -146,7 +156,7 @@ def fields_of_tensors(
         "labels": labels,
         "mean": tuple(mean),
         "std": tuple(std),
-        "class_names": tuple(class_names),
+        "class_names": class_names,
     }
 
 
@@ -208,7 +218,7 @@ def merged_fields(sets: Sequence[Fields]) -> dict[str, Any]:
         orders = _orders(sets)
         labels = _merged_labels(sets, orders)
         images = torch.cat([part.images[rows] for part, rows in zip(sets, orders, strict=True)])
-        _check_labels(labels, len(images), len(names))
+        check_labels(labels, len(images), len(names))
     except ValueError as problem:
         raise UserError(f"these sets cannot be merged: {problem}") from None
     mean, std = _merged_moments(sets)
@@ -297,68 +307,9 @@ def _denormalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -
     return images * scale + offset
 
 
-def _check_images(images: Tensor) -> None:
-    """Raise ValueError if these are not images."""
-    if images.dtype != torch.float32 or images.ndim != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"images are {images.dtype} {list(images.shape)}, not float32 [n, c, h, w]"
-        )
-    if not images.numel():
-        raise ValueError("images are empty")
-    if not images.isfinite().all():
-        raise ValueError("images hold NaN or infinite values")
-
-
-def _check_moments(mean: Sequence[float], std: Sequence[float], channels: int) -> None:
-    """Raise ValueError if this is no normalisation of images with so many channels."""
-    if len(mean) != channels or len(std) != channels:
-        raise ValueError("mean and std are not one number per channel")
-    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
-        raise ValueError("mean and std are not finite, or std is not above 0")
-
-
 def _stored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> StoredImages | None:
     """The stored images of a file, not checked yet; None if it has the images themselves."""
     if "storage" not in metadata:
         return None
     own = {name: tensors[name] for name in tensors if name not in ("labels", "distill_lrs")}
     return StoredImages(own, {name: metadata[name] for name in ENTRIES if name in metadata})
-
-
-def _check_labels(labels: Tensor, images: int, classes: int) -> None:
-    """Raise ValueError if these are not hard or soft labels of the images and classes."""
-    if labels.dtype == torch.int64 and labels.shape == (images,):
-        if sorted(set(labels.tolist())) != list(range(classes)):
-            raise ValueError(f"labels are not 0 to {classes - 1}, each at least once")
-    elif labels.dtype in (torch.float32, torch.uint8) and labels.shape == (images, classes):
-        sums = labels.double().sum(1)
-        if labels.dtype == torch.uint8:
-            if not (sums > 0).all():
-                raise ValueError("a soft label has no probability above 0")
-        elif not (labels >= 0).all() or not ((sums - 1).abs() <= SUM_TOLERANCE).all():
-            raise ValueError("soft labels are not rows of probabilities that sum to 1")
-        if images % classes:
-            raise ValueError(
-                f"{images} images with soft labels cannot be divided equally among "
-                f"{classes} classes"
-            )
-    else:
-        raise ValueError(
-            f"labels are {labels.dtype} {list(labels.shape)}, neither int64 [{images}] nor float32 "
-            f"or uint8 [{images}, {classes}]"
-        )
-
-
-def check_lrs(lrs: Tensor, labels: Tensor, classes: int) -> None:
-    """Raise ValueError if these are not learning rates, or do not match the labels."""
-    if lrs.dtype != torch.float32 or lrs.ndim != 2 or not lrs.numel():
-        raise ValueError(
-            f"distill_lrs are {lrs.dtype} {list(lrs.shape)}, not float32 [epochs, steps]"
-        )
-    if not lrs.isfinite().all() or not (lrs > 0).all():
-        raise ValueError("distill_lrs are not all finite and above 0")
-    ipc, rest = divmod(len(labels), classes)
-    if rest or ipc % lrs.shape[1]:
-        raise ValueError(f"{len(labels)} images of {classes} classes for {lrs.shape[1]} steps")
-    if labels.ndim == 1 and not torch.equal(labels, torch.arange(classes).repeat_interleave(ipc)):
-        raise ValueError("images of a set with distill_lrs must be ordered by class")

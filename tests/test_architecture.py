@@ -26,6 +26,7 @@ LAYERS = (
     ("condense.foreign_sets", "condense.strips"),
     ("condense.condensed_set",),
     ("condense.set_fields",),
+    ("condense.set_checks",),
     ("condense.storage",),
     ("condense.data",),
     ("condense.config",),

@@ -19,6 +19,7 @@ from condense.errors import UserError
 from condense.export.hub import write_repository
 from condense.export.png import png_images
 from condense.runs.io import TEMPORARY, atomic_write, writing
+from condense.set_fields import plain_provenance
 
 Format = Literal["folder", "npz", "pt", "parquet"]
 _EXISTS = "{out} exists already: choose another --out"
@@ -84,7 +85,7 @@ def _arrays(condensed: CondensedSet) -> dict[str, Any]:
         "class_names": list(condensed.class_names),
         "mean": list(condensed.mean),
         "std": list(condensed.std),
-        "provenance": json.dumps(condensed.provenance, ensure_ascii=False),
+        "provenance": json.dumps(plain_provenance(condensed.provenance), ensure_ascii=False),
     }
     if condensed.labels.ndim > 1:
         arrays["soft_labels"] = condensed.targets

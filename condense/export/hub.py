@@ -12,6 +12,7 @@ from condense.errors import UserError
 from condense.export.png import clipped, png_images
 from condense.runs.report import per_cent
 from condense.runs.report_sections import flag, shown
+from condense.set_fields import plain_provenance
 
 DATA = "data/train-00000-of-00001.parquet"
 CARD = "README.md"
@@ -51,7 +52,7 @@ def card(condensed: CondensedSet, license_name: str) -> str:
     """The card: metadata of the hub, provenance, how the set was tested, figures."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    about = condensed.provenance
+    about = plain_provenance(condensed.provenance)
     source = shown(about.get("dataset"))
     size = next((text for most, text in _SIZES.items() if len(condensed.images) < most), "n>1M")
     data = DatasetCardData(

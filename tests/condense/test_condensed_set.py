@@ -215,9 +215,53 @@ def test_rounded_labels_are_proportional_to_probabilities():
 
 def test_a_rounded_label_without_a_class_is_refused(tmp_path):
     path = tmp_path / "set.safetensors"
-    replace(a_set(), labels=torch.zeros(6, 3, dtype=torch.uint8)).save(path)
+    labels = torch.zeros(6, 3, dtype=torch.uint8)
+    write_tensors(path, *broken(labels=labels))
     with pytest.raises(UserError, match="no probability above 0"):
         CondensedSet.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"class_names": (1, 2, 3)}, "class_names are not a list of names"),
+        ({"class_names": ("a", "b", "a")}, "two classes have the same name"),
+        ({"class_names": ("a\nb", "b", "c")}, "characters that cannot be shown"),
+        ({"class_names": ("a" * 201, "b", "c")}, "longer than 200"),
+        ({"images": torch.full((6, 3, 8, 8), torch.nan)}, "images hold NaN"),
+        ({"images": torch.zeros(6, 3, 8, 8, dtype=torch.uint8)}, "images are torch.uint8"),
+        ({"labels": torch.arange(6, dtype=torch.int32) // 2}, "labels are torch.int32"),
+        ({"labels": torch.zeros(6, 3, dtype=torch.uint8)}, "no probability above 0"),
+        ({"mean": (0.5,)}, "not one number per channel"),
+        ({"distill_lrs": torch.ones(1, 4)}, "6 images of 3 classes for 4 steps"),
+        ({"provenance": {"object": object()}}, "object has no place in JSON"),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved(tmp_path, changes, message):
+    with pytest.raises(UserError, match=rf"^cannot write \S+set\.safetensors: .*{message}"):
+        replace(a_set(), **changes).save(tmp_path / "set.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["set.pt", "set.pth"])
+def test_the_name_of_another_kind_of_file_is_refused(tmp_path, name):
+    with pytest.raises(UserError, match=f"{name}: name it .safetensors; `export` writes"):
+        a_set().save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_provenance_may_be_numbers_of_numpy_and_paths(tmp_path):
+    about = {
+        "accuracy": numpy.float32(0.5), "std": torch.tensor(0.25), "ipc": numpy.int64(3),
+        "file": tmp_path, 1: float("nan"),
+    }  # fmt: skip
+    small = replace(a_set(), provenance=about, mean=tuple(numpy.float32([0.5, 0.25, 0.5])))
+    small.save(tmp_path / "set.safetensors")
+    again = CondensedSet.load(tmp_path / "set.safetensors")
+    assert again.provenance == {
+        "accuracy": 0.5, "std": 0.25, "ipc": 3, "file": str(tmp_path), "1": None
+    }  # fmt: skip
+    assert again.mean == (0.5, 0.25, 0.5)
 
 
 def test_soft_labels_go_with_the_images():

@@ -75,6 +75,11 @@ def test_without_constants_those_of_the_images_are_taken() -> None:
     assert made.std == pytest.approx(PIXELS.std((0, 2, 3), correction=0).tolist())
 
 
+def test_names_of_classes_become_text() -> None:
+    made = CondensedSet.from_tensors(PIXELS, LABELS, class_names=np.array([3, 7]))
+    assert made.class_names == ("3", "7")
+
+
 def test_soft_labels_are_probabilities_or_logits() -> None:
     logits = torch.tensor([[2.0, -1.0], [0.5, 0.5], [-1.0, 3.0], [0.0, 1.0]])
     for given in (logits, logits.softmax(1)):
@@ -110,6 +115,8 @@ def test_learnt_soft_labels_keep_their_places() -> None:
         ({"labels": LABELS[:3]}, r"labels are torch.int64 \[3\]"),
         ({"labels": LABELS * 2}, "labels are not 0 to 1"),
         ({"class_names": ["a"]}, "labels are not 0 to 0"),
+        ({"class_names": ["a", "a"]}, "two classes have the same name"),
+        ({"class_names": ["a", "b\n"]}, "cannot be shown"),
         ({"mean": (0.5,), "std": (0.5,)}, "not one number per channel"),
         ({"mean": 0.5, "std": 0.5}, "not one number per channel"),
         ({"mean": MEAN, "std": (0.0, 1.0, 1.0)}, "std is not above 0"),
@@ -130,7 +137,7 @@ def parts() -> list[CondensedSet]:
 
 
 def test_merged_sets_count_their_labels_on(tmp_path: Any) -> None:
-    merged = CondensedSet.merge(parts())
+    merged = CondensedSet.merge(part for part in parts())
     assert merged.labels.tolist() == [0, 0, 1, 1, 2]
     assert torch.equal(merged.images, torch.cat([PIXELS, PIXELS[:1]]))
     assert (merged.class_names, merged.mean, merged.std) == (("a", "b", "c"), MEAN, STD)

@@ -44,6 +44,14 @@ def test_arrays_are_exactly_those_of_the_set(to, made, tmp_path: Path) -> None:
     assert out.read_bytes() == (tmp_path / "again").read_bytes()
 
 
+@pytest.mark.parametrize("to", ["npz", "pt"])
+def test_provenance_may_be_numbers_of_numpy(to, tmp_path: Path) -> None:
+    out = tmp_path / f"set.{to}"
+    code = export(a_set().with_provenance(accuracy=np.float32(0.5)), to, out)
+    found = eval(code, {"numpy": np, "torch": torch})
+    assert json.loads(str(found["provenance"]))["accuracy"] == 0.5
+
+
 @pytest.mark.parametrize("made", [a_set, a_soft_set, lambda: load_condensed("mnist", ipc=1)])
 def test_a_folder_for_image_folder(made, tmp_path: Path) -> None:
     condensed, out = made(), tmp_path / "set"
@@ -99,6 +107,9 @@ def test_the_card_of_the_hub(tmp_path: Path) -> None:
         "# mnist, condensed by dsa",
     ):
         assert text in card.text
+    numbers = {"accuracy": np.float32(0.5), "accuracy_std": torch.tensor(0.25)}
+    export(replace(condensed, provenance=numbers), "parquet", tmp_path / "numbers")
+    assert "**50.0 ± 25.0 %**" in (tmp_path / "numbers" / "README.md").read_text()
     unknown = replace(condensed, provenance={})
     export(unknown, "parquet", tmp_path / "unknown")
     assert "The set was not tested." in (tmp_path / "unknown" / "README.md").read_text()
