@@ -363,5 +363,5 @@ def _size(shape: tuple[int, int, int]) -> str:
 
 
 def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:10])
+    shown = ", ".join(map(str, names[:10]))
     return shown if len(names) <= 10 else f"{shown}, … ({len(names)})"

@@ -304,6 +304,8 @@ def test_a_set_for_other_images_does_not_fit(data, message):
     small.check_fits(blobs())
     with pytest.raises(UserError, match=message):
         small.check_fits(data)
+    with pytest.raises(UserError, match="for the classes 0, 1, 2, blobs has a, b, c"):
+        replace(small, class_names=(0, 1, 2)).check_fits(blobs())
 
 
 def broken(**changes):
