@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import own_images
 from benchmarks.continual import equal_bytes, split_streams
 from benchmarks.continual.main_job import REPLAYS
-from benchmarks.paper import figure3, frontier, table1, table2, table3, table4, table5
+from benchmarks.paper import figure3, frontier, proxies, table1, table2, table3, table4, table5
 from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
@@ -188,6 +188,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "heads": heads_table,
     "split": lambda _: split_table(read_rows(RESULTS / "split_streams.csv")),
     "search": lambda _: search_table(read_rows(RESULTS / "table6.csv")),
+    "proxies": lambda _: proxies.table(read_rows(RESULTS / proxies.FILE)),
     "frontier": lambda _: frontier.table(read_rows(RESULTS / frontier.FILE)),
     "held_out": lambda _: frontier.held_out_table(read_rows(RESULTS / frontier.FILE)),
     "own_images": lambda _: own_images.table(read_rows(RESULTS / own_images.FILE)),

@@ -120,7 +120,7 @@ def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
         about = [spread(every, 2), gain, spread(regret), spread(minutes), str(len(found))]
         lines.append([proxy, storage, images, *about])
     heads = ["proxy", "storage", "images", "Spearman, all", "− random, same storage"]
-    return markdown_table([*heads, "regret", "CPU minutes", "n"], lines)
+    return markdown_table([*heads, "regret", "minutes of training", "n"], lines)
 
 
 def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Array) -> str:
