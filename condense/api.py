@@ -20,9 +20,11 @@ from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import plain
+from condense.system.plain_torch import plain_torch
 from condense.zoo import find
 
 
+@plain_torch()
 def condense(
     data: ImageData | str | Path,
     method: str = "dsa",

@@ -32,6 +32,7 @@ from condense.set_fields import (
     plain_provenance,
 )
 from condense.storage.stored import StoredImages
+from condense.system.plain_torch import plain_torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +165,7 @@ class CondensedSet:
         return cls(**ordered_by_class(fields), provenance=dict(provenance or {}))
 
     @classmethod
+    @plain_torch()
     def merge(cls, sets: Iterable[CondensedSet]) -> CondensedSet:
         """One set of all classes of `sets`, which have none in common.
 
@@ -276,6 +278,7 @@ class CondensedSet:
                 picture.save(aside, format="PNG")
         return picture
 
+    @plain_torch()
     def save(self, path: Path | str) -> None:
         """Write the set as one safetensors file, atomically.
 
@@ -314,6 +317,7 @@ class CondensedSet:
         write_tensors(path, tensors, metadata)
 
     @classmethod
+    @plain_torch()
     def load(cls, path: Path | str) -> CondensedSet:
         """Read a set that `save` wrote.
 

@@ -28,6 +28,7 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.report import per_cent
 from condense.seeds import generator
+from condense.system.plain_torch import plain_torch
 from condense.training.chunking import chunks, max_forward_batch, max_training_batch
 from condense.training.ensembles import max_networks, train_together
 from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_with_lrs
@@ -67,6 +68,7 @@ class Accuracy:
         return f"{self.figure} (n = {len(self.values)})"
 
 
+@plain_torch()
 def evaluate(
     condensed: CondensedSet,
     data: ImageData | str | Path,
@@ -147,6 +149,7 @@ def _evaluate(
     return Accuracy(tuple(values))
 
 
+@plain_torch()
 def test_accuracy(
     network: nn.Module,
     data: ImageData,

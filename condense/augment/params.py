@@ -60,8 +60,10 @@ def sample_params(
     strategy: tuple[str, ...], generator: torch.Generator, *, groups: int = 1, images: int = 1
 ) -> AugmentParams:
     """Sample one operation per group, and numbers for `images` images per group (1: shared)."""
-    chosen = torch.randint(len(strategy), (groups,), generator=generator)
-    numbers = torch.rand(groups, images, NUMBERS, generator=generator)
+    on = generator.device
+    chosen = torch.randint(len(strategy), (groups,), generator=generator, device=on)
+    size = (groups, images, NUMBERS)
+    numbers = torch.rand(size, generator=generator, dtype=torch.float32, device=on)
     return AugmentParams(tuple(strategy[index] for index in chosen.tolist()), numbers)
 
 

@@ -19,6 +19,7 @@ from condense.models.convnet import convnet
 from condense.models.layers import Features, Shape
 from condense.seeds import generator as new_generator
 from condense.system.memory import check_memory
+from condense.system.plain_torch import plain_torch
 from condense.validation import require_class
 
 LARGEST = 2**31 - 1
@@ -41,6 +42,7 @@ class Classifier(nn.Module):
         return logits
 
 
+@plain_torch()
 def build(
     settings: Network,
     shape: Shape,
@@ -79,6 +81,7 @@ def build(
     return network
 
 
+@plain_torch()
 @torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Reinitialise all weights in place, as PyTorch's layers: U(±1/√fan_in) (Kaiming, a = √5)."""

@@ -74,5 +74,5 @@ def level_numbers(values: Tensor, bits: Tensor) -> Tensor:
 
 def level_values(numbers: Tensor, bits: Tensor) -> Tensor:
     """The values of levels [n, k], in standard deviations, float32."""
-    steps = torch.tensor(STEPS, device=numbers.device)[bits]
-    return (numbers - 2 ** (bits - 1) + 0.5) * steps
+    steps = torch.tensor(STEPS, dtype=torch.float32, device=numbers.device)[bits]
+    return ((numbers - 2 ** (bits - 1)).to(steps) + 0.5) * steps

@@ -37,7 +37,9 @@ class Codec(ABC):
         if len(mean) != shape[0] or len(std) != shape[0]:
             raise ValueError("mean and std are not one number per channel")
         self.shape = shape
-        self.mean, self.std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+        self.mean, self.std = (
+            torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for values in (mean, std)
+        )
 
     @property
     def normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:

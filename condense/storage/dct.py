@@ -46,7 +46,7 @@ class Spectrum:
             batches: of images.
             std: per channel, their normalisation.
         """
-        scale, count = torch.tensor(std).view(-1, 1, 1), 0
+        scale, count = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1), 0
         first = total = squares = torch.zeros(())
         for batch in batches:
             found = _transform(batch.cpu(), scale).flatten(1).double()

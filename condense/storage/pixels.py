@@ -126,8 +126,9 @@ class YCbCr420(PixelCodec):
     @property
     def pixel_range(self) -> tuple[tuple[Tensor, Tensor], ...]:
         """Luma from 0 to 1, chroma from −0.5 to 0.5, in units of `YCBCR_STD`."""
-        low, high = torch.zeros(1, 1, 1), torch.ones(1, 1, 1) / YCBCR_STD
-        half = torch.full((2, 1, 1), 0.5 / YCBCR_STD)
+        like = self.std  # float32, whatever the default dtype is
+        low, high = like.new_zeros(1, 1, 1), like.new_ones(1, 1, 1) / YCBCR_STD
+        half = like.new_full((2, 1, 1), 0.5 / YCBCR_STD)
         return (low, high), (-half, half)
 
     def encode(self, images: Tensor) -> list[Tensor]:

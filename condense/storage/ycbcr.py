@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-YCBCR = torch.tensor(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
-)
+from condense.system.plain_torch import plain_torch
+
+with plain_torch():  # this module may be imported first where gradients are off
+    YCBCR = torch.tensor(
+        [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
+    )
 """RGB to YCbCr, with chroma around 0 (JFIF, ITU-T T.871)."""
 
 YCBCR_STD = 0.25

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from condense.system.plain_torch import plain_torch
 from condense.training.schedule import Schedule
 from condense.training.threads import map_chunks, shared_operations
 
@@ -55,6 +56,7 @@ class Step:
                     parameter.grad.add_(gradient)
 
 
+@plain_torch()
 def train(
     network: nn.Module,
     images: Tensor,
