@@ -49,9 +49,9 @@ class AugmentParams:
 
     def apply(self, groups: Sequence[Tensor] | Tensor) -> list[Tensor]:
         """A_ω of the images [n, c, h, w] of each group; differentiable in them."""
-        numbers = self.numbers.to(groups[0].device, groups[0].dtype)
+        numbers = self.numbers.to(groups[0].device)
         return [
-            OPERATIONS[name](images, row[: len(images)])
+            _augmented(name, images, row[: len(images)])
             for name, images, row in zip(self.operations, groups, numbers, strict=True)
         ]
 
@@ -89,7 +89,7 @@ def augment_batches(
     count = batches.shape[1]
     rows = 1 if shared else count
     drawn = [sample_params(strategy, own, images=rows) for own in generators]
-    numbers = torch.cat([one.numbers for one in drawn]).to(batches.device, batches.dtype)
+    numbers = torch.cat([one.numbers for one in drawn]).to(batches.device)
     numbers = numbers.expand(-1, count, -1)
     out = list(batches)
     for name in dict.fromkeys(strategy):
@@ -97,7 +97,14 @@ def augment_batches(
         if not mine:
             continue
         images = torch.cat([batches[index] for index in mine])
-        made = OPERATIONS[name](images, torch.cat([numbers[index] for index in mine]))
+        made = _augmented(name, images, torch.cat([numbers[index] for index in mine]))
         for index, batch in zip(mine, made.split(count), strict=True):
             out[index] = batch
     return torch.stack(out)
+
+
+def _augmented(name: str, images: Tensor, numbers: Tensor) -> Tensor:
+    """One operation, in float32 for images of fewer bits: the numbers would be rounded to 1 there,
+    which is out of their range, and be few."""
+    kind = torch.promote_types(images.dtype, numbers.dtype)
+    return OPERATIONS[name](images.to(kind), numbers.to(kind)).to(images.dtype)

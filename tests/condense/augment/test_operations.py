@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from condense.augment.operations import NUMBERS, OPERATIONS, sample_by_gathering
 from condense.augment.params import (
+    AugmentParams,
     augment_batch,
+    augment_batches,
     check_strategy,
     default_strategy,
     sample_params,
@@ -206,3 +208,26 @@ def test_a_draw_for_some_of_the_groups():
     parts = [made for k in (0, 2, 4) for made in whole[k : k + 2].apply(images[k : k + 2])]
     assert len(parts) == 5
     assert all(torch.equal(a, b) for a, b in zip(parts, whole.apply(images), strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_images_of_fewer_bits_are_augmented_with_the_same_numbers(name, dtype):
+    draws = generator(0, name)
+    images = torch.rand(4, 3, 16, 16, generator=draws).to(dtype)
+    numbers = torch.tensor([0.9999, 1 - 2**-24, 0.5001, 0.49999]).view(1, 4, 1).repeat(1, 1, 3)
+    params = AugmentParams((name,), numbers)
+    (made,) = params.apply([images])
+    assert made.dtype == dtype
+    assert torch.equal(made, params.apply([images.float()])[0].to(dtype))
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_batches_of_fewer_bits_are_augmented_with_the_same_numbers(shared):
+    batches = torch.rand(40, 8, 1, 16, 16, generator=generator(0)).bfloat16()
+
+    def augmented(batches):
+        draws = [generator(1, index) for index in range(len(batches))]
+        return augment_batches(batches, draws, tuple(OPERATIONS), shared=shared)
+
+    assert torch.equal(augmented(batches), augmented(batches.float()).bfloat16())
