@@ -28,6 +28,11 @@ def check_strategy(strategy: tuple[str, ...]) -> None:
     Raises:
         UserError: otherwise.
     """
+    if isinstance(strategy, str):
+        raise UserError(
+            "an augmentation strategy is a tuple of names, as ('color', 'crop'), not the text "
+            f"{strategy!r}"
+        )
     if not strategy:
         raise UserError(f"an augmentation strategy names one or more of: {', '.join(OPERATIONS)}")
     for name in strategy:
@@ -35,7 +40,7 @@ def check_strategy(strategy: tuple[str, ...]) -> None:
             raise unknown("augmentation", name, OPERATIONS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AugmentParams:
     """One sample of ω for `len(operations)` groups of images."""
 
@@ -59,7 +64,12 @@ class AugmentParams:
 def sample_params(
     strategy: tuple[str, ...], generator: torch.Generator, *, groups: int = 1, images: int = 1
 ) -> AugmentParams:
-    """Sample one operation per group, and numbers for `images` images per group (1: shared)."""
+    """Sample one operation per group, and numbers for `images` images per group (1: shared).
+
+    Raises:
+        UserError: the strategy is not a tuple of known operations.
+    """
+    check_strategy(strategy)
     on = generator.device
     chosen = torch.randint(len(strategy), (groups,), generator=generator, device=on)
     size = (groups, images, NUMBERS)
@@ -70,7 +80,11 @@ def sample_params(
 def augment_batch(
     images: Tensor, strategy: tuple[str, ...], generator: torch.Generator, *, shared: bool = False
 ) -> Tensor:
-    """Augment `images` [n, c, h, w]: one operation, numbers per image or `shared`."""
+    """Augment `images` [n, c, h, w]: one operation, numbers per image or `shared`.
+
+    Raises:
+        UserError: the strategy is not a tuple of known operations.
+    """
     count = 1 if shared else len(images)
     return sample_params(strategy, generator, images=count).apply([images])[0]
 

@@ -184,6 +184,27 @@ def test_unknown_operation_names_the_nearest():
         check_strategy(("rotat",))
     with pytest.raises(UserError, match="one or more"):
         check_strategy(())
+    with pytest.raises(UserError, match=r"tuple of names, .* not the text 'color_crop'"):
+        check_strategy("color_crop")
+
+
+@pytest.mark.parametrize("strategy", [("color", "colour"), "color_crop", "color", ()])
+def test_every_draw_checks_the_whole_strategy(strategy):
+    images = torch.rand(1, 2, 1, 8, 8)
+    for seed in range(4):
+        draws = generator(seed)
+        with pytest.raises(UserError, match="augmentation"):
+            sample_params(strategy, draws)
+        with pytest.raises(UserError, match="augmentation"):
+            augment_batch(images[0], strategy, draws)
+        with pytest.raises(UserError, match="augmentation"):
+            augment_batches(images, [draws], strategy)
+
+
+def test_draws_are_compared_by_identity():
+    one, other = (sample_params(("crop",), generator(0), images=2) for _ in range(2))
+    assert one == one
+    assert one != other
 
 
 @pytest.mark.parametrize("name", ["scale", "rotate"])
