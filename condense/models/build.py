@@ -20,10 +20,14 @@ from condense.models.layers import Features, Shape
 from condense.seeds import generator as new_generator
 from condense.system.memory import check_memory
 from condense.system.plain_torch import plain_torch
-from condense.validation import require_class
+from condense.validation import require_class, with_article
 
 LARGEST = 2**31 - 1
 """Maximum number of parameters of a network."""
+DRAWN = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+"""Layers whose weights `initialise` draws."""
+RESET = (nn.GroupNorm, nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Layers whose weights it sets to one and zero."""
 COPIES = 2
 """Minimum copies of the parameters in training: the parameters and their gradients."""
 
@@ -84,15 +88,24 @@ def build(
 @plain_torch()
 @torch.no_grad()
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
-    """Reinitialise all weights in place, as PyTorch's layers: U(±1/√fan_in) (Kaiming, a = √5)."""
+    """Reinitialise all weights in place, as PyTorch's layers: U(±1/√fan_in) (Kaiming, a = √5).
+
+    Raises:
+        UserError: a layer with weights is none of `DRAWN` and `RESET`.
+    """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, DRAWN):
             bound = 1 / math.sqrt(module.weight[0].numel())
             for parameter in module.parameters():
                 drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
                 parameter.copy_(drawn)
-        elif isinstance(module, nn.GroupNorm | nn.LayerNorm | nn.BatchNorm2d):
+        elif isinstance(module, RESET):
             module.reset_parameters()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise UserError(
+                f"initialise knows no weights of {with_article(type(module))}, only those of "
+                f"{', '.join(kind.__name__ for kind in (*DRAWN, *RESET))}"
+            )
 
 
 ARCHITECTURES: dict[str, Callable[[Network, Shape], nn.Sequential]] = {

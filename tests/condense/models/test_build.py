@@ -165,6 +165,42 @@ def test_initialise_forgets_everything(norm):
         assert torch.equal(value, fresh[name]), name
 
 
+def filled(layer):
+    """The layer in a network, all of its weights 7."""
+    network = nn.Sequential(layer)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(7)
+    return network
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.Conv1d(1, 2, 3), nn.Conv3d(1, 2, 3), nn.BatchNorm1d(2), nn.BatchNorm3d(2)],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_initialise_leaves_no_weight_as_it_is(layer):
+    network = filled(layer)
+    initialise(network, generator(0))
+    assert not any((parameter == 7).any() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.PReLU(),
+        nn.InstanceNorm2d(2, affine=True),
+        nn.ConvTranspose2d(1, 1, 1),
+        nn.Embedding(2, 2),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_initialise_refuses_weights_that_it_does_not_know(layer):
+    message = f"{type(layer).__name__}, only those of Conv1d, Conv2d"
+    with pytest.raises(UserError, match=message):
+        initialise(filled(layer), generator(0))
+
+
 def test_what_cannot_be_built():
     with pytest.raises(UserError, match="width must be at least 1"):
         Network(width=0)
