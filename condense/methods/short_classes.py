@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
@@ -33,7 +34,7 @@ def with_short_classes(
         return condense(data)
     require_images(data, 1)
     advice = f"use fewer images per class (--ipc {smallest_class(data)})"
-    if settings.short_classes == "refuse":
+    if settings.short_classes == "refuse" and _may_keep(settings):
         advice += ", or --short-classes keep, then such classes keep their real images"
     if settings.short_classes == "refuse" or not large:
         require_images(data, settings.ipc, advice)
@@ -44,6 +45,15 @@ def with_short_classes(
         )
     made = condense(data.with_classes(large))
     return _joined(made, torch.tensor(large), data)
+
+
+def _may_keep(settings: MethodSettings) -> bool:
+    """Whether short classes can keep their images with the other settings as they are."""
+    try:
+        replace(settings, short_classes="keep")
+    except UserError:
+        return False
+    return not settings.reads_files
 
 
 def _joined(made: CondensedSet, large: torch.Tensor, data: ImageData) -> CondensedSet:

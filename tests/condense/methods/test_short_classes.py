@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -53,6 +55,21 @@ def test_otherwise_the_message_offers_it() -> None:
     message = r"blobs has fewer than 21 training images of a, b, c: use fewer .* \(--ipc 3\)$"
     with pytest.raises(UserError, match=message):
         condense(uneven(), "random", ipc=21, short_classes="keep")
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("dd", {}),
+        ("gtn", {}),
+        ("ld", {}),
+        ("kip", {"learn_labels": True}),
+        ("dm", {"labels": "soft"}),
+    ],
+)
+def test_it_is_not_offered_where_the_settings_refuse_it(method: str, more: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"images of b: use fewer images per class \(--ipc 3\)$"):
+        condense(uneven(), method, preset="smoke", ipc=5, **more)
 
 
 def test_soft_labels_and_learning_rates_need_equal_classes() -> None:
