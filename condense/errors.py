@@ -30,11 +30,11 @@ class UnavailableError(UserError):
     """A dataset is not on disk and cannot be downloaded."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+def unknown(kind: str, name: object, known: Iterable[str]) -> UserError:
     """An error for an unknown name; lists the known names, most similar first."""
-    name = shortened(name, LONGEST_WORD)
-    choices = sorted(known, key=lambda choice: -_likeness(name, choice))
-    return UserError(f"unknown {kind} {name!r}; known: {', '.join(choices)}")
+    said = shortened(str(name), LONGEST_WORD)
+    choices = sorted(known, key=lambda choice: -_likeness(said, choice))
+    return UserError(f"unknown {kind} {said!r}; known: {', '.join(choices)}")
 
 
 def one_line(reason: BaseException) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import operator
 
 import torch
+
+from condense.validation import whole_number
 
 
 def generator(seed: int, *names: str | int) -> torch.Generator:
@@ -25,6 +26,10 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 
 
 def derive(seed: int, *names: str | int) -> int:
-    """A 63-bit seed derived from `seed` and `names`."""
-    digest = hashlib.sha256(repr((operator.index(seed), *names)).encode()).digest()
+    """A 63-bit seed derived from `seed` and `names`.
+
+    Raises:
+        UserError: the seed is not a whole number.
+    """
+    digest = hashlib.sha256(repr((whole_number("seed", seed), *names)).encode()).digest()
     return int.from_bytes(digest[:8], "little") >> 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import operator
 import typing
 
 from condense.errors import LONGEST_WORD, UserError, shortened, unknown
@@ -78,6 +79,18 @@ def require_class(name: str, value: object, kind: type) -> None:
     """
     if not isinstance(value, kind):
         raise UserError(f"{name} must be {with_article(kind)}, not {with_article(type(value))}")
+
+
+def whole_number(name: str, value: object) -> int:
+    """The value as an integer, if it is one; for arguments of calls from Python.
+
+    Raises:
+        UserError: otherwise; the message begins with the name of the argument.
+    """
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise UserError(f"{name} must be a whole number, not {_quoted(value)}") from error
 
 
 def with_article(kind: type) -> str:

@@ -32,8 +32,9 @@ LAYERS = (
     ("condense.config",),
     ("condense.runs",),
     ("condense.system",),
+    ("condense.seeds",),
     ("condense.validation",),
-    ("condense.distribution", "condense.errors", "condense.pictures", "condense.seeds"),
+    ("condense.distribution", "condense.errors", "condense.pictures"),
 )
 """From the top. A module imports from its own part or from layers below."""
 

@@ -201,6 +201,7 @@ def method_named(name: str) -> Method:
     Raises:
         UserError: there is no such method.
     """
+    require_class("method", name, str)
     if name not in NAMES:
         raise unknown("method", name, NAMES)
     return NAMES[name]

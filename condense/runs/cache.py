@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import operator
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from condense.runs.io import (
     writing,
 )
 from condense.runs.paths import user_path
+from condense.validation import whole_number
 
 ALGORITHM = 5
 """Part of every key. Increment it if a change gives other sets for the same settings (not if only
@@ -54,7 +54,7 @@ def cache_key(fingerprint: str, method: str, settings: object, seed: int) -> str
     """
     if dataclasses.is_dataclass(settings) and not isinstance(settings, type):
         settings = dataclasses.asdict(settings)
-    parts = [ALGORITHM, fingerprint, method, plain(settings), operator.index(seed)]
+    parts = [ALGORITHM, fingerprint, method, plain(settings), whole_number("seed", seed)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
