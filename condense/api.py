@@ -18,7 +18,7 @@ from condense.methods.registry import CHOOSERS, method_named
 from condense.methods.short_classes import with_short_classes
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
-from condense.runs.checkpointer import Checkpointer
+from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.io import plain
 from condense.system.plain_torch import plain_torch
 from condense.zoo import find
@@ -114,8 +114,9 @@ def _condense(
         UserError: training diverges.
     """
     implementation = method_named(method).implementation()
+    own = OwnCheckpoints(checkpointer, cache_key(data.fingerprint(), method, settings, seed))
     made = with_short_classes(
-        data, settings, lambda some: implementation(some, settings, seed, checkpointer)
+        data, settings, lambda some: implementation(some, settings, seed, own)
     )
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")

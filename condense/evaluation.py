@@ -21,11 +21,13 @@ from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset, preset_for
 from condense.data.image_data import ImageData
+from condense.data.image_tensors import sha256
 from condense.data.loading import as_image_data
 from condense.errors import UserError
 from condense.models.build import Classifier, build
+from condense.runs.cache import cache_key
 from condense.runs.checkpoint import Checkpoint
-from condense.runs.checkpointer import Checkpointer
+from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.report import per_cent
 from condense.seeds import generator
 from condense.system.plain_torch import plain_torch
@@ -108,8 +110,18 @@ def evaluate(
     require_class("settings", settings, Evaluation)
     at_least(1, settings, "num_eval")
     condensed.check_fits(data)
+    if checkpointer is None:
+        checkpointer = Checkpointer()
+    else:
+        checkpointer = OwnCheckpoints(checkpointer, _key(condensed, data, settings, seed))
     with worker_threads(data.device):
-        return _evaluate(condensed, data, settings, seed, checkpointer or Checkpointer())
+        return _evaluate(condensed, data, settings, seed, checkpointer)
+
+
+def _key(condensed: CondensedSet, data: ImageData, settings: Evaluation, seed: int) -> str:
+    """A hash of what the accuracy of each network depends on: not on how many there are."""
+    images = sha256(data.x_test, data.y_test, data.fingerprint(), condensed.fingerprint())
+    return cache_key(images, "evaluate", replace(settings, num_eval=0), seed)
 
 
 def _evaluate(

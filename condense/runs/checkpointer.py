@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,56 @@ class Listeners(Checkpointer):
         """Close all."""
         for listener in self._listeners:
             listener.close()
+
+
+class OwnCheckpoints(Checkpointer):
+    """Passes everything on; each checkpoint names its computation, and no other is resumed.
+
+    Args:
+        checkpointer: receives the reports and the checkpoints.
+        key: of the computation: a hash of all that its result depends on.
+    """
+
+    def __init__(self, checkpointer: Checkpointer, key: str) -> None:
+        self._inner, self._key = checkpointer, key
+
+    def restore(self) -> Checkpoint | None:
+        """The checkpoint to resume from; None for a new start.
+
+        Raises:
+            UserError: it is of another computation. A checkpoint without a key, as earlier versions
+                wrote it, is taken as it is.
+        """
+        found = self._inner.restore()
+        if found is not None:
+            with found.restoring():
+                if found.state.get("key", self._key) != self._key:
+                    raise ValueError("other images, settings or another seed")
+        return found
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Pass the checkpoint on, with the key."""
+        self._inner.save(replace(checkpoint, state={**checkpoint.state, "key": self._key}))
+
+    def spent_before(self, seconds: float) -> None:
+        """Pass it on."""
+        self._inner.spent_before(seconds)
+
+    def report(self, done: int, total: int, **figures: float) -> None:
+        """Pass the report on."""
+        self._inner.report(done, total, **figures)
+
+    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
+        """Pass the picture on."""
+        self._inner.draw(done, total, picture)
+
+    def flush(self) -> None:
+        """Pass it on."""
+        self._inner.flush()
+
+    def close(self) -> None:
+        """Close it."""
+        self._inner.close()
 
 
 class FileCheckpointer(Checkpointer):

@@ -1,11 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from condense.api import condense
+from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Evaluation
+from condense.config.network import Network
 from condense.data.image_data import ImageData
+from condense.errors import UserError
+from condense.evaluation import evaluate
 from condense.methods.registry import METHODS
+from condense.runs.cache import Cache
+from condense.runs.checkpoint import Checkpoint
+from condense.runs.checkpointer import Checkpointer
+from tests.helpers.images import blobs
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -13,3 +25,73 @@ def test_no_method_uses_the_global_random_state(method: str, data: ImageData) ->
     before = torch.get_rng_state()
     condense(data, method, preset="smoke", ipc=1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Kept(Checkpointer):
+    """The last checkpoint, in memory."""
+
+    def __init__(self) -> None:
+        self.last: Checkpoint | None = None
+
+    def restore(self) -> Checkpoint | None:
+        return self.last
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self.last = checkpoint.snapshot(0.0)
+
+
+OTHERS: list[tuple[dict[str, Any], ImageData]] = [
+    ({"seed": 1}, blobs()),
+    ({"ipc": 2}, blobs()),
+    ({"network": Network(width=4)}, blobs()),
+    ({}, blobs(seed=1)),
+]
+
+
+@pytest.mark.parametrize("method", ["dm", "dd", "gtn", "ld", "forgetting"])
+def test_the_checkpoint_of_another_computation_is_not_resumed(method: str) -> None:
+    data, kept = blobs(), Kept()
+    made = condense(data, method, preset="smoke", ipc=1, checkpointer=kept)
+    again = condense(data, method, preset="smoke", ipc=1, checkpointer=kept)
+    assert again.fingerprint() == made.fingerprint()
+    for changes, images in OTHERS:
+        with pytest.raises(UserError, match="belongs to another computation"):
+            condense(images, method, preset="smoke", checkpointer=kept, **{"ipc": 1, **changes})
+
+
+def test_the_checkpoint_of_another_evaluation_is_not_resumed(data: ImageData) -> None:
+    small, kept = condense(data, "random", preset="smoke", ipc=1), Kept()
+    settings = Evaluation(num_eval=2, steps=3, network=Network("mlp"))
+    accuracy = evaluate(small, data, settings, checkpointer=kept)
+    assert evaluate(small, data, settings, checkpointer=kept) == accuracy
+    more = evaluate(small, data, replace(settings, num_eval=3), checkpointer=kept)
+    assert more.values[:2] == accuracy.values
+
+    def refused(condensed: CondensedSet, images: ImageData, **changes: Any) -> None:
+        seed = changes.pop("seed", 0)
+        with pytest.raises(UserError, match="belongs to another computation"):
+            evaluate(condensed, images, replace(settings, **changes), seed=seed, checkpointer=kept)
+
+    refused(small, data, seed=1)
+    refused(small, data, lr=0.5)
+    refused(replace(small, images=small.images / 2), data)
+    refused(small, replace(data, x_test=data.x_test.flip(0)))
+
+
+@pytest.mark.parametrize("seed", [1.5, None, "a"])
+def test_a_seed_is_a_whole_number(seed: Any, data: ImageData, tmp_path: Any) -> None:
+    small = condense(data, "random", preset="smoke", ipc=1)
+    for compute in (
+        lambda: condense(data, "random", preset="smoke", ipc=1, seed=seed),
+        lambda: condense(data, "dm", preset="smoke", seed=seed, cache=Cache(tmp_path)),
+        lambda: evaluate(small, data, seed=seed),
+        lambda: small.loader(seed=seed),
+    ):
+        with pytest.raises(UserError, match="seed must be a whole number, not"):
+            compute()
+
+
+@pytest.mark.parametrize("method", [None, 3, ["dm"]])
+def test_a_method_is_a_name(method: Any, data: ImageData) -> None:
+    with pytest.raises(UserError, match="method must be a str, not"):
+        condense(data, method)
