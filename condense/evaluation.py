@@ -104,8 +104,7 @@ def evaluate(
     """
     require_class("condensed", condensed, CondensedSet)
     data = as_image_data(data)
-    if not len(data.y_test):
-        raise UserError(f"{data.name} has no test images")
+    _require_test_images(data)
     settings = settings or preset(Evaluation, preset_for(data.device.type))
     require_class("settings", settings, Evaluation)
     at_least(1, settings, "num_eval")
@@ -167,12 +166,29 @@ def test_accuracy(
     data: ImageData,
     chunk_size: int = CHUNK_SIZE,  # noqa: PT028 - not a test
 ) -> float:
-    """Accuracy of `network` on the test split of `data`, in chunks of `chunk_size` images."""
+    """Accuracy of `network` on the test split of `data`, in chunks of `chunk_size` images.
+
+    It is tested in evaluation mode; afterwards each of its modules is in the mode it was in.
+
+    Raises:
+        UserError: there are no test images.
+    """
+    _require_test_images(data)
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    predicted = in_chunks(
-        lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk_size
-    )
+    try:
+        predicted = in_chunks(
+            lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk_size
+        )
+    finally:
+        for module, training in modes:
+            module.training = training
     return int((predicted == data.y_test).sum()) / len(data.y_test)
+
+
+def _require_test_images(data: ImageData) -> None:
+    if not len(data.y_test):
+        raise UserError(f"{data.name} has no test images")
 
 
 def _trained(

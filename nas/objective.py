@@ -234,7 +234,6 @@ def _train(
         if done in rungs and watch is not None:
             with _global_draws(None, data.device):  # the training goes on as if not watched
                 accuracy = test_accuracy(network, data)
-            network.train()
             try:
                 stop = watch(done, accuracy)
             except Exception as error:

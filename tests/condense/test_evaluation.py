@@ -3,12 +3,14 @@ from dataclasses import replace
 import pytest
 import torch
 
+from condense import evaluation
 from condense.api import condense
 from condense.config.evaluation import Evaluation
 from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
+from condense.models.build import build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from tests.helpers.images import blobs
@@ -78,6 +80,22 @@ def test_data_without_test_images(data):
     untested = replace(data, x_test=data.x_test[:0], y_test=data.y_test[:0])
     with pytest.raises(UserError, match="blobs has no test images"):
         evaluate(small, untested, QUICK)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_test_leaves_each_module_in_its_mode(data, training):
+    network = build(Network(width=4, norm="batch"), data.shape, data.classes).train(training)
+    network.classifier.train(not training)
+    evaluation.test_accuracy(network, data)
+    assert network.training == network.features.training == training
+    assert network.classifier.training != training
+
+
+def test_a_network_is_not_tested_without_test_images(data):
+    network = build(Network("mlp"), data.shape, data.classes)
+    untested = replace(data, x_test=data.x_test[:0], y_test=data.y_test[:0])
+    with pytest.raises(UserError, match="blobs has no test images"):
+        evaluation.test_accuracy(network, untested)
 
 
 def test_arguments_of_another_class_are_refused(data):
