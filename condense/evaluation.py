@@ -30,10 +30,18 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.report import per_cent
 from condense.seeds import generator
+from condense.system.notes import note
 from condense.system.plain_torch import plain_torch
 from condense.training.chunking import chunks, max_forward_batch, max_training_batch
 from condense.training.ensembles import max_networks, train_together
-from condense.training.loop import CHUNK_SIZE, Step, in_chunks, train, train_with_lrs
+from condense.training.loop import (
+    CHUNK_SIZE,
+    Step,
+    all_finite,
+    in_chunks,
+    train,
+    train_with_lrs,
+)
 from condense.training.ranks import share, world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
@@ -141,22 +149,30 @@ def _evaluate(
     if before:
         values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
 
-    def accuracies(numbers: range) -> Tensor:
+    def tested(numbers: range) -> Tensor:
+        # [networks, 2]: the accuracy, and 1 for a network that diverged.
         draws = [generator(seed, "evaluation", number) for number in numbers]
         networks = _trained(condensed, images, data, settings, augment, draws, max_batch)
         chunk_size = max_forward_batch(max_batch)
-        found = [test_accuracy(network, data, chunk_size) for network in networks]
+        found = [
+            (test_accuracy(network, data, chunk_size), not all_finite(network))
+            for network in networks
+        ]
         return torch.tensor(found, dtype=torch.float64)
 
+    new, diverged = settings.num_eval - len(values), 0
     firsts = range(len(values), settings.num_eval, together)
     groups = [range(first, min(first + together, settings.num_eval)) for first in firsts]
     for part in chunks(len(groups), world_size()):
-        for found in share(partial(map, accuracies), groups[part]):
-            for accuracy in found.tolist():
+        for found in share(partial(map, tested), groups[part]):
+            for accuracy, lost in found.tolist():
                 values.append(accuracy)
+                diverged += int(lost)
                 checkpointer.report(len(values), settings.num_eval, accuracy=accuracy)
         # Only after all networks that are trained together: others would round differently.
         checkpointer.save(Checkpoint({}, {"values": list(values)}))
+    if diverged:
+        note(f"{diverged} of {new} networks diverged in training: use a lower learning rate")
     return Accuracy(tuple(values))
 
 

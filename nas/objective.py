@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
@@ -26,6 +25,7 @@ from condense import (
     train,
 )
 from condense.seeds import derive
+from condense.training.loop import all_finite
 from condense.validation import require_class
 from nas.proxies import Proxy
 from nas.settings import Training
@@ -220,7 +220,6 @@ def _train(
 ) -> None:
     assert proxy.images is not None
     assert proxy.labels is not None
-    before = _not_finite(network)  # an attention mask, for example
     schedule = schedule_of(training, len(proxy.images))
     rungs = {max(1, schedule.steps // rung) for rung in RUNGS} if watch else set()
 
@@ -251,14 +250,8 @@ def _train(
         transform=transform,
         before_step=look,
     )
-    if not _not_finite(network) <= before:
+    if not all_finite(network):
         raise UserError("diverged: its weights are not finite")
-
-
-def _not_finite(network: nn.Module) -> set[str]:
-    """The names of weights and buffers with a value that is not finite."""
-    tensors = chain(network.named_parameters(), network.named_buffers())
-    return {name for name, tensor in tensors if not bool(tensor.isfinite().all())}
 
 
 def _in_words(error: BaseException) -> str:

@@ -97,6 +97,14 @@ def train(
         optimizer.step()
 
 
+def all_finite(network: nn.Module) -> bool:
+    """Whether all weights are finite: whether the training did not diverge.
+
+    Buffers do not count: an attention mask is infinite, for example.
+    """
+    return all(bool(weight.isfinite().all()) for weight in network.parameters())
+
+
 def train_with_lrs(
     network: nn.Module, images: Tensor, labels: Tensor, classes: int, lrs: Tensor
 ) -> None:

@@ -98,6 +98,18 @@ def test_a_network_is_not_tested_without_test_images(data):
         evaluation.test_accuracy(network, untested)
 
 
+def test_networks_that_diverge_are_said(data, capsys):
+    small = condense(data, "random", ipc=2)
+    evaluate(small, data, replace(QUICK, lr=1e30))
+    assert capsys.readouterr().err == (
+        "note: 3 of 3 networks diverged in training: use a lower learning rate\n"
+    )
+    evaluate(replace(small, distill_lrs=torch.full((2, 2), 1e30)), data, QUICK)
+    assert "3 of 3 networks diverged" in capsys.readouterr().err
+    evaluate(small, data, QUICK)
+    assert capsys.readouterr().err == ""
+
+
 def test_arguments_of_another_class_are_refused(data):
     small = condense(data, "random", ipc=1)
     with pytest.raises(UserError, match="settings must be an Evaluation, not a Coreset"):
