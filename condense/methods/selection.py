@@ -94,13 +94,19 @@ def greedy_herding(features: Tensor, count: int, mean: Tensor | None = None) -> 
     `mean`. No row is selected twice.
 
     Args:
-        features: [n, d].
+        features: [n, d]. Distances are computed from squares and products, which lose digits if the
+            features are far from zero: then subtract a constant from features and `mean`.
         count: number of rows to select, at most n.
         mean: [d]; default: the mean of all rows.
 
     Returns:
         Indices int64 [count], in the order of selection.
+
+    Raises:
+        UserError: there are fewer than `count` rows.
     """
+    if count > len(features):
+        raise UserError(f"herding cannot select {count} of {len(features)} rows")
     mean = features.mean(0) if mean is None else mean
     total = torch.zeros_like(mean)
     taken = torch.zeros(len(features), dtype=torch.bool, device=features.device)

@@ -75,6 +75,8 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
 def test_herding_of_all_rows_selects_all():
     features = torch.randn(7, 3, generator=generator(0))
     assert sorted(greedy_herding(features, 7).tolist()) == list(range(7))
+    with pytest.raises(UserError, match="cannot select 8 of 7 rows"):
+        greedy_herding(features, 8)
 
 
 def test_herding_comes_closer_to_the_mean_than_chance():
