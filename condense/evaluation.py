@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.augment import dc
-from condense.augment.params import augment_batches, check_strategy, default_strategy
+from condense.augment.params import augment_batches, chosen_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset, preset_for
@@ -256,11 +256,11 @@ def _are_accuracies(most: int, values: list[float]) -> bool:
 
 
 def _augmentation(settings: Evaluation, data: ImageData) -> Augmentation | None:
+    used = settings.augment in ("siamese", "independent")
+    strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
     if settings.augment == "none":
         return None
     if settings.augment == "dc":
         return dc.augment_batches
-    strategy = settings.dsa_strategy or default_strategy(data.hflip)
-    check_strategy(strategy)
     shared = settings.augment == "siamese"
     return partial(augment_batches, strategy=strategy, shared=shared)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from condense.augment.operations import NUMBERS, OPERATIONS
 from condense.errors import UserError, unknown
+from condense.system.notes import note
 
 
 def default_strategy(hflip: bool) -> tuple[str, ...]:
@@ -38,6 +39,24 @@ def check_strategy(strategy: tuple[str, ...]) -> None:
     for name in strategy:
         if name not in OPERATIONS:
             raise unknown("augmentation", name, OPERATIONS)
+
+
+def chosen_strategy(given: tuple[str, ...], hflip: bool, *, used: bool) -> tuple[str, ...]:
+    """The operations of the setting `dsa_strategy`; if it has none, those of `default_strategy`.
+
+    Args:
+        given: the setting.
+        hflip: whether a mirrored image has the same meaning.
+        used: whether the other settings augment with a strategy; if not, a note says so.
+
+    Raises:
+        UserError: an operation is unknown.
+    """
+    strategy = given or default_strategy(hflip)
+    check_strategy(strategy)
+    if given and not used:
+        note(f"dsa-strategy {' '.join(given)} has no effect: these images are not augmented so")
+    return strategy
 
 
 @dataclass(frozen=True, eq=False)

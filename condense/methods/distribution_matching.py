@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor
 
-from condense.augment.params import check_strategy, default_strategy, sample_params
+from condense.augment.params import chosen_strategy, sample_params
 from condense.condensed_set import CondensedSet
 from condense.config.methods import DistributionMatching
 from condense.data.image_data import ImageData
@@ -41,8 +41,8 @@ def condense_by_distribution_matching(
         UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
-    strategy = settings.dsa_strategy or default_strategy(data.hflip)
-    check_strategy(strategy)
+    used = settings.augment != "none"
+    strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
     network = build(settings.network, data.shape, data.classes, device=data.device)
     max_batch = max_training_batch(network, data.shape, data.device)
 

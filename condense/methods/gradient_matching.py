@@ -16,8 +16,7 @@ from torch import Tensor
 from condense.augment.params import (
     AugmentParams,
     augment_batch,
-    check_strategy,
-    default_strategy,
+    chosen_strategy,
     sample_params,
 )
 from condense.condensed_set import CondensedSet
@@ -92,8 +91,8 @@ class Matcher:
         if settings.distance not in DISTANCES:
             raise unknown("distance", settings.distance, DISTANCES)
         self.data, self.settings, self.seed = data, settings, seed
-        self.strategy = settings.dsa_strategy or default_strategy(data.hflip)
-        check_strategy(self.strategy)
+        used = {settings.augment_real, settings.augment_synthetic} != {"none"}
+        self.strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
         self.inner, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
         if data.classes == 1:

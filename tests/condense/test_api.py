@@ -95,3 +95,24 @@ def test_a_seed_is_a_whole_number(seed: Any, data: ImageData, tmp_path: Any) -> 
 def test_a_method_is_a_name(method: Any, data: ImageData) -> None:
     with pytest.raises(UserError, match="method must be a str, not"):
         condense(data, method)
+
+
+def test_a_strategy_without_augmentation_is_noted(
+    data: ImageData, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = "note: dsa-strategy crop has no effect: these images are not augmented so\n"
+    settings = Evaluation(num_eval=1, steps=1, network=Network("mlp"), dsa_strategy=("crop",))
+    small = condense(data, "dsa", preset="smoke", ipc=1, dsa_strategy=("crop",))
+    evaluate(small, data, settings)
+    condense(data, "dc", preset="smoke", ipc=1)
+    assert capsys.readouterr().err == ""
+    condense(data, "dc", preset="smoke", ipc=1, dsa_strategy=("crop",))
+    assert capsys.readouterr().err == told
+    condense(data, "dm", preset="smoke", ipc=1, augment="none", dsa_strategy=("crop",))
+    assert capsys.readouterr().err == told
+    for augment in ("none", "dc"):
+        evaluate(small, data, replace(settings, augment=augment))
+        assert capsys.readouterr().err == told
+        unknown: Any = {"augment": augment, "dsa_strategy": ("zoom",)}
+        with pytest.raises(UserError, match="unknown augmentation 'zoom'"):
+            evaluate(small, data, replace(settings, **unknown))
