@@ -11,7 +11,7 @@ from benchmarks.paper.cells import (
     Figure,
     main,
 )
-from benchmarks.paper.table1 import ELSEWHERE, flags_of
+from benchmarks.paper.table1 import ELSEWHERE, NOTES, flags_of
 
 PAPER: dict[int, dict[str, Figure | None]] = {
     1: {
@@ -42,7 +42,10 @@ def cells() -> Iterator[Cell]:
             axes: dict[str, str | int] = {"ipc": ipc, "method": method}
             flags, fair = flags_of("cifar100", method, ipc), method not in ELSEWHERE
             drawn = method == "random"
-            yield Cell(axes, flags, paper, dataset="cifar100", comparable=fair, drawn=drawn)
+            note = NOTES.get(method, "")
+            yield Cell(
+                axes, flags, paper, dataset="cifar100", comparable=fair, drawn=drawn, note=note
+            )
 
 
 if __name__ == "__main__":
