@@ -56,7 +56,7 @@ def run_to_the_end(
     Raises:
         UserError: the command fails.
     """
-    out = out.with_name(f"{out.name}-{sha256(' '.join(flags).encode()).hexdigest()[:8]}")
+    out = run_folder(out, flags)
     if not (out / SUMMARY).exists():
         resume = (out / CONFIG).exists()
         condensing = list(command) == ["condense", "run"] and "--compare" not in flags
@@ -64,6 +64,11 @@ def run_to_the_end(
         place = ["--resume", str(out)] if resume else [*flags, *alone, "--out", str(out)]
         run_module([*command, *place, "--quiet"], threads)
     return read_json(out / CONFIG), read_json(out / SUMMARY)
+
+
+def run_folder(out: Path, flags: Sequence[str]) -> Path:
+    """The run folder of `run_to_the_end`, whose name has a hash of the flags."""
+    return out.with_name(f"{out.name}-{sha256(' '.join(flags).encode()).hexdigest()[:8]}")
 
 
 def run_module(arguments: Sequence[str], threads: int) -> None:

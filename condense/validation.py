@@ -46,6 +46,16 @@ def at_most(most: float, settings: object, *names: str) -> None:
             raise UserError(f"{_flag(name)} must be at most {most}, not {_short(value)}")
 
 
+def check_fraction(name: str, value: float) -> None:
+    """Check that the value is above 0 and at most 1.
+
+    Raises:
+        UserError: otherwise; the message begins with the name.
+    """
+    if not 0 < value <= 1:
+        raise UserError(f"{name} must be above 0 and at most 1, not {_short(value)}")
+
+
 def check_values(settings: object) -> None:
     """Check that each setting has its annotated type; for calls from Python.
 

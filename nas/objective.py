@@ -24,6 +24,7 @@ from condense import (
     test_accuracy,
     train,
 )
+from condense.errors import bounded
 from condense.seeds import derive
 from condense.training.loop import all_finite
 from condense.validation import require_class
@@ -34,8 +35,6 @@ from nas.space import Space
 Watch = Callable[[int, float], bool]
 """(steps done, test accuracy) -> whether to stop."""
 
-LONGEST_REASON = 500
-"""Characters of an error's message that are kept; a field of a CSV file has a limit."""
 RUNGS = (8, 4, 2)
 """The pruner is called after an eighth, a quarter and half of the steps."""
 
@@ -256,7 +255,7 @@ def _train(
 
 def _in_words(error: BaseException) -> str:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    line = line.encode("utf-8", "replace").decode()[:LONGEST_REASON]
+    line = bounded(line)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in line:
         return f"out of memory: {line}"
     foreseen = isinstance(error, UserError | RuntimeError)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from condense import UserError, generator
+from condense.validation import check_fraction
 
 Scores = Sequence[float]
 Array = npt.NDArray[np.float64]
@@ -99,8 +100,7 @@ def rank(
     Raises:
         UserError: one list is longer than the other, or `top_fraction` is not a fraction.
     """
-    if not 0 < top_fraction <= 1:
-        raise UserError(f"top_fraction must be above 0 and at most 1, not {top_fraction}")
+    check_fraction("top_fraction", top_fraction)
     scores, ground_truth = _known(scores, ground_truth)
     best = order(scores)[: top_count(len(scores), top_fraction)]
     return Ranking(
@@ -193,10 +193,15 @@ def correlation(
         return Correlation(None, None, None, n)
     # scipy.stats.bootstrap gives the same interval, but NaN if a resample has equal values (n ≤ 5).
     x, y = np.asarray(scores, float), np.asarray(ground_truth, float)
-    draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
-    rows = draws.integers(n, size=(RESAMPLES, n))
+    rows = resamples(n)
     low, high = np.nanquantile(measure(x[rows], y[rows]), (0.025, 0.975))
     return Correlation(value, float(low), float(high), n)
+
+
+def resamples(n: int) -> npt.NDArray[np.int64]:
+    """The rows [RESAMPLES, n] of a bootstrap, always the same."""
+    draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
+    return draws.integers(n, size=(RESAMPLES, n))
 
 
 def top(scores: Scores, ground_truth: Scores, k: int) -> Top:

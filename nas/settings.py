@@ -25,6 +25,7 @@ from condense.cli.common import Common
 from condense.config.methods import SET_SUFFIXES
 from condense.runs.io import check_text
 from condense.runs.paths import exists
+from condense.validation import check_fraction
 
 MOST_WORKERS = 1024
 LONGEST_TIMEOUT = 10**9
@@ -202,8 +203,7 @@ class Search:
             raise UserError(
                 "training.images is for proxies of real images, not for a condensed set"
             )
-        if not 0 < self.top_fraction <= 1:
-            raise UserError("top-fraction must be above 0 and at most 1")
+        check_fraction("top-fraction", self.top_fraction)
         if self.timeout is not None and not self.timeout > 0:
             raise UserError("timeout must be above 0")
         at_least(0, self, "storage_timeout")

@@ -18,14 +18,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.commands import cores, machine, run_to_the_end
+from benchmarks.commands import cores, machine, run_folder, run_to_the_end
 from benchmarks.rows import RESULTS, Row, measure_missing, read_rows, spread
-from condense import UserError, at_least, generator
+from condense import UserError, at_least
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.report import markdown_table
 from nas import Table
-from nas.ranking import RESAMPLES, order, spearman
+from nas.ranking import order, resamples, spearman
 
 FILE = "proxies.csv"
 GROUND_TRUTH = "table6-architectures.csv"
@@ -47,6 +47,7 @@ class Proxies:
     """Training processes of a search."""
     preset: Literal["cpu", "smoke"] = "cpu"
     dataset: str = "cifar10"
+    """The data set of the ground truth."""
     show: bool = False
     """Measure nothing, only print the saved results."""
     runs: Path = Path("runs/proxies")
@@ -71,9 +72,9 @@ def measure(settings: Proxies, case: Row) -> Row:
     flags += ["--preset", settings.preset, "--condensing.storage", case["storage"]]
     flags += ["--retraining.networks", "0", "--seed", str(case["seed"])]
     out = settings.runs / settings.preset / name
-    workers = ["--workers", str(settings.workers)]
-    config, summary = run_to_the_end(["nas.search"], [*flags, *workers], out, 1)
-    (folder,) = settings.runs.glob(f"{settings.preset}/{name}-*")
+    given = [*flags, "--workers", str(settings.workers)]
+    config, summary = run_to_the_end(["nas.search"], given, out, 1)
+    folder = run_folder(out, given)
     found = {row.architecture: row.accuracy for row in Table.read(folder).rows}
     names = [row["architecture"] for row in ground_truth(settings.results)]
     if missing := [name for name in names if found.get(name) is None]:
@@ -104,23 +105,26 @@ def ground_truth(results: Path) -> list[Row]:
 def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
     """Mean rank correlation of each proxy over its seeds, beside random images stored alike."""
     accuracies = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
-    scores: dict[tuple[str, ...], dict[str, Array]] = {}
+    kinds: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
-        values = np.array([float(value) for value in row["accuracies"].split()])
-        scores.setdefault(tuple(row[key] for key in KIND), {})[row["seed"]] = values
+        kinds.setdefault(tuple(row[key] for key in KIND), {})[row["seed"]] = row
     lines = []
-    for (proxy, storage), found in scores.items():
-        mine = [row for row in rows if (row["proxy"], row["storage"]) == (proxy, storage)]
-        every = [float(spearman(values, accuracies)) for values in found.values()]
-        base = scores.get(("random", storage), {})
-        gain = "" if proxy == "random" else difference(found, base, accuracies)
-        regret = [100 * (accuracies.max() - accuracies[order(list(v))[0]]) for v in found.values()]
-        images = ", ".join(sorted({row["images_stored"] for row in mine}))
-        minutes = [float(row["seconds_search"]) / 60 for row in mine]
+    for (proxy, storage), found in kinds.items():
+        ours, base = _scores(found), _scores(kinds.get(("random", storage), {}))
+        every = [float(spearman(scores, accuracies)) for scores in ours.values()]
+        gain = "" if proxy == "random" else difference(ours, base, accuracies)
+        selected = [order(list(scores))[0] for scores in ours.values()]
+        regret = [100 * (accuracies.max() - accuracies[index]) for index in selected]
+        images = ", ".join(sorted({row["images_stored"] for row in found.values()}))
+        minutes = [float(row["seconds_search"]) / 60 for row in found.values()]
         about = [spread(every, 2), gain, spread(regret), spread(minutes), str(len(found))]
         lines.append([proxy, storage, images, *about])
     heads = ["proxy", "storage", "images", "Spearman, all", "− random, same storage"]
     return markdown_table([*heads, "regret", "minutes of training", "n"], lines)
+
+
+def _scores(found: dict[str, Row]) -> dict[str, Array]:
+    return {seed: np.array(row["accuracies"].split(), float) for seed, row in found.items()}
 
 
 def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Array) -> str:
@@ -132,8 +136,6 @@ def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Arr
     seeds = [seed for seed in ours if seed in theirs]
     if not seeds:
         return ""
-    draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
-    rows = draws.integers(len(accuracies), size=(RESAMPLES, len(accuracies)))
 
     def mean(chosen: Any) -> Array:
         gains = [
@@ -143,7 +145,7 @@ def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Arr
         ]
         return np.asarray(np.mean(gains, axis=0))
 
-    low, high = np.nanquantile(mean(rows), (0.025, 0.975))
+    low, high = np.nanquantile(mean(resamples(len(accuracies))), (0.025, 0.975))
     return f"{float(mean(slice(None))):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 

@@ -78,8 +78,8 @@ class Listeners(Checkpointer):
             listener.close()
 
 
-class OwnCheckpoints(Checkpointer):
-    """Passes everything on; each checkpoint names its computation, and no other is resumed.
+class OwnCheckpoints(Listeners):
+    """Adds checkpoints to the reports: each names its computation, and no other is resumed.
 
     Args:
         checkpointer: receives the reports and the checkpoints.
@@ -87,7 +87,8 @@ class OwnCheckpoints(Checkpointer):
     """
 
     def __init__(self, checkpointer: Checkpointer, key: str) -> None:
-        self._inner, self._key = checkpointer, key
+        super().__init__(checkpointer)
+        self._checkpointer, self._key = checkpointer, key
 
     def restore(self) -> Checkpoint | None:
         """The checkpoint to resume from; None for a new start.
@@ -96,7 +97,7 @@ class OwnCheckpoints(Checkpointer):
             UserError: it is of another computation. A checkpoint without a key, as earlier versions
                 wrote it, is taken as it is.
         """
-        found = self._inner.restore()
+        found = self._checkpointer.restore()
         if found is not None:
             with found.restoring():
                 if found.state.get("key", self._key) != self._key:
@@ -105,27 +106,8 @@ class OwnCheckpoints(Checkpointer):
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Pass the checkpoint on, with the key."""
-        self._inner.save(replace(checkpoint, state={**checkpoint.state, "key": self._key}))
-
-    def spent_before(self, seconds: float) -> None:
-        """Pass it on."""
-        self._inner.spent_before(seconds)
-
-    def report(self, done: int, total: int, **figures: float) -> None:
-        """Pass the report on."""
-        self._inner.report(done, total, **figures)
-
-    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
-        """Pass the picture on."""
-        self._inner.draw(done, total, picture)
-
-    def flush(self) -> None:
-        """Pass it on."""
-        self._inner.flush()
-
-    def close(self) -> None:
-        """Close it."""
-        self._inner.close()
+        state = {**checkpoint.state, "key": self._key}
+        self._checkpointer.save(replace(checkpoint, state=state))
 
 
 class FileCheckpointer(Checkpointer):
