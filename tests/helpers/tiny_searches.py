@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from nas import search
 from tests.helpers.processes import ROOT
 
 QUICK = ("--preset", "smoke", "--quiet", "--dataset", "digits")
@@ -30,6 +31,10 @@ def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "own_space.py").write_text(SPACE)
     sys.modules.pop("own_space", None)
+
+
+def run(*arguments: str) -> None:
+    search.run([*QUICK, *arguments])
 
 
 def summary(run: str) -> dict[str, Any]:

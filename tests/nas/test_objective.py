@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,7 @@ from torch import Tensor, nn
 import nas.objective
 from condense import CondensedSet, Evaluation, ImageData, Network, UserError, condense
 from nas import (
-    GroundTruth,
-    Row,
     Space,
-    Table,
     Training,
     TrialResult,
     make_proxy,
@@ -29,11 +25,9 @@ from nas.objective import (
     train_architecture,
     with_test_images,
 )
-from nas.report import _regret, regret
-from nas.table import rows_of
 from tests.helpers.images import blobs
+from tests.helpers.tiny_space import SPACE
 
-SPACE = Space([Network(depth=1, width=8), Network(depth=4, width=8), Network(depth=1, width=16)])
 BRIEF = Training(epochs=40, batch_size=30, augment=False)
 
 
@@ -284,23 +278,6 @@ def test_networks_that_draw_while_they_are_trained_are_seeded(data: ImageData) -
     assert accuracies == [accuracies[0]] * 3
 
 
-def test_regret_by_hand() -> None:
-    ground_truth = GroundTruth({"a": 0.5, "b": 0.75}, 1.0, steps=8)
-    assert regret(ground_truth, 0.5, None) == 0.25
-    assert regret(ground_truth, 1.0, 8) == -0.25
-    assert regret(ground_truth, 1.0, 200) is None, "trained otherwise, it says nothing"
-    assert regret(ground_truth, None, None) is None
-    assert regret(GroundTruth({}, 0.0, 0), 0.5, None) is None
-    assert regret(None, 0.5, None) is None
-
-
-def test_regret_needs_a_ground_truth_of_as_many_steps() -> None:
-    found = {"regret": None, "ground_truth": {"steps": 8}, "retrained_steps": 200}
-    assert _regret(found) == " after 200 steps (no regret: the ground truth has 8)"
-    assert _regret({**found, "regret": 0.25}) == ", regret 25.0 %"
-    assert _regret({**found, "ground_truth": None}) == ""
-
-
 def test_counting_takes_no_memory(data: ImageData) -> None:
     """The weights of this one would take six gigabytes."""
     space = Space([Network(depth=2, width=13_000)])
@@ -329,87 +306,3 @@ def test_test_images_are_the_same_for_all(data: ImageData) -> None:
     assert torch.equal(one.x_test, other.x_test)
     assert with_test_images(data, None) is data
     assert with_test_images(data, 1000) is data
-
-
-def table(proxy: str = "whole", sha: str = "abc") -> Table:
-    done = {
-        0: TrialResult(10, 0.5, 20, 1.25),
-        2: TrialResult(12, None, 3, 0.5, pruned=True),
-        1: TrialResult(0, reason="too small, alas"),
-    }
-    return Table(rows_of(SPACE, done), proxy, "blobs", sha, "123", SPACE.build_fingerprint)
-
-
-def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
-    import pandas
-
-    written = table().with_ground_truth({SPACE.names[0]: 0.75})
-    written.write(tmp_path / "architectures.csv")
-    frame = pandas.read_csv(tmp_path / "architectures.csv")
-    assert frame["status"].tolist() == ["complete", "failed", "pruned"]
-    assert frame["depth"].tolist() == [1, 4, 1]
-    assert frame["ground_truth"][0] == 0.75
-    assert math.isnan(frame["accuracy"][1])
-    for path in (tmp_path, tmp_path / "architectures.csv"):
-        read = Table.read(path)
-        assert (read.proxy, read.dataset, read.images_sha256) == ("whole", "blobs", "abc")
-        assert (read.test_sha256, read.build_sha256) == ("123", SPACE.build_fingerprint)
-        assert [row.reason for row in read.rows] == ["", "too small, alas", ""]
-        assert read.rows[0] == Row(
-            **{**vars(written.rows[0]), "factors": {"width": "8", "depth": "1"}}
-        )
-
-
-def test_tables_of_older_runs_are_read(tmp_path: Path) -> None:
-    import pandas
-
-    table().write(tmp_path / "architectures.csv")
-    frame = pandas.read_csv(tmp_path / "architectures.csv")
-    frame.drop(columns=["test_sha256", "build_sha256"]).to_csv(tmp_path / "old.csv", index=False)
-    old = Table.read(tmp_path / "old.csv")
-    assert (old.images_sha256, old.test_sha256, old.build_sha256) == ("abc", "", "")
-    assert GroundTruth.read(tmp_path / "old.csv", "abc", "blobs", "456").sizes
-
-
-def test_a_ground_truth_of_other_networks_is_refused(data: ImageData) -> None:
-    space, other = (
-        Space(["a", "b"], lambda *_, n=n: nn.Linear(n, 1), str(n))  # type: ignore[misc]
-        for n in (3, 4)
-    )
-    sizes = sizes_of(space, {"a", "b"}, data)
-    assert sizes == {"a": 4, "b": 4}
-    assert sizes_of(Space(["a"], lambda *_: 1 / 0), {"a"}, data) == {}, "it fails when trained"
-    found = GroundTruth({"b": 0.5}, 1.0, 8, {"b": 4}, space.build_fingerprint)
-    found.require_same_networks(sizes, space.build_fingerprint)
-    larger = sizes_of(other, {"b"}, data)
-    for known in (found, replace(found, build_sha256="")):
-        with pytest.raises(UserError, match="b has 4 parameters there, and 5 here"):
-            known.require_same_networks(larger, "")
-    with pytest.raises(UserError, match="another `build`, or another version"):
-        found.require_same_networks(sizes, other.build_fingerprint)
-    found.require_same_networks({"a": 7}, other.build_fingerprint)  # they share no name
-    found.require_same_networks(sizes, "")
-    replace(found, build_sha256="").require_same_networks(sizes, other.build_fingerprint)
-
-
-def test_a_ground_truth_of_other_images_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "architectures.csv"
-    table().write(path)
-    ground_truth = GroundTruth.read(path, "abc", "blobs")
-    assert ground_truth == GroundTruth(
-        {SPACE.names[0]: 0.5}, 1.75, 20, {SPACE.names[0]: 10}, SPACE.build_fingerprint
-    )
-    with pytest.raises(UserError, match="a ground truth with other test images of blobs"):
-        GroundTruth.read(path, "abc", "blobs", "456")
-    with pytest.raises(UserError, match=r"other images \(blobs, not mnist\)"):
-        GroundTruth.read(path, "def", "mnist")
-    table("dsa").write(path)
-    with pytest.raises(UserError, match="not a ground truth: it was measured on the proxy dsa"):
-        GroundTruth.read(path, "abc", "blobs")
-    for content in ("", "a,b\n1,2\n", path.read_text().replace("0.5", "half")):
-        path.write_text(content)
-        with pytest.raises(UserError, match=r"architectures\.csv") as caught:
-            GroundTruth.read(path, "abc", "blobs")
-        assert "\n" not in str(caught.value)
-    with pytest.raises(UserError, match="cannot read"):
-        GroundTruth.read(tmp_path / "none.csv", "abc", "blobs")
