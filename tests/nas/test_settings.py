@@ -12,7 +12,7 @@ from nas import search
 from nas.settings import training_preset
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
-from tests.helpers.tiny_searches import in_an_empty_folder, run, summary  # noqa: F401
+from tests.helpers.tiny_searches import in_an_empty_folder  # noqa: F401
 
 
 def test_presets_are_the_published_values() -> None:
