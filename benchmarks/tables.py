@@ -15,7 +15,17 @@ from pathlib import Path
 from benchmarks import own_images
 from benchmarks.continual import equal_bytes, split_streams
 from benchmarks.continual.main_job import REPLAYS
-from benchmarks.paper import figure3, frontier, proxies, table1, table2, table3, table4, table5
+from benchmarks.paper import (
+    figure3,
+    frontier,
+    gtn_curve,
+    proxies,
+    table1,
+    table2,
+    table3,
+    table4,
+    table5,
+)
 from benchmarks.paper.cells import Cell, markdown, row_of
 from benchmarks.result_files import (
     NAMES,
@@ -204,6 +214,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
     "table2": lambda _: cells_table("table2", table2.cells()),
     "table3": lambda _: cells_table("table3", table3.cells()),
     "table4": lambda _: cells_table("table4", table4.cells()),
+    "gtn_curve": lambda _: gtn_curve.table(read_rows(RESULTS / gtn_curve.FILE)),
     "table5": lambda _: cells_table("table5", table5.cells()),
 }
 
