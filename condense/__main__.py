@@ -73,7 +73,7 @@ class Evaluate:
     another repository."""
     dataset: str | None = None
     """Dataset for testing: a name or a path, as for run. Default: that the set was made from; a
-    .pt file does not say that."""
+    .pt file of another repository does not say that."""
     evaluation: tyro.conf.OmitArgPrefixes[Evaluation] = field(default_factory=Evaluation)
     compare: Compare = "random"
     """Also test random or herded images in the bytes of the set, or both. Each takes as long as
@@ -197,8 +197,8 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         return load_set(path, data).with_provenance(dataset=data.name), data
     condensed = load_set(path)
     about = condensed.provenance
-    dataset, size, fit = images_of(about, asked, common.size, common.fit)
-    common = replace(common, size=size, fit=fit)
+    dataset, size, fit, hflip = images_of(about, asked, common.size, common.fit, common.hflip)
+    common = replace(common, size=size, fit=fit, hflip=hflip)
     if not dataset:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
     if not asked and "path" in source_of(about) and not available(dataset):

@@ -254,7 +254,8 @@ def _next(
     given, kept = _given(folder), folder.config["settings"]
     common = kept["common"]
     asked = None if given == CONDENSED else from_anywhere(kept["dataset"])
-    dataset, size, fit = images_of(condensed.provenance, asked, common["size"], common["fit"])
+    asked_for = (common["size"], common["fit"], common.get("hflip", True))
+    dataset, size, fit, hflip = images_of(condensed.provenance, asked, *asked_for)
     evaluate = ["python -m condense evaluate", shlex.quote(given)]
     evaluate += [*_as_flag("dataset", asked), *common_flags(common)]
     same, other = _as_tested(differing), _as_tested(differing, "evaluation.network.")
@@ -263,7 +264,7 @@ def _next(
         commands.append([*evaluate, *same, "--compare both"])
     commands.append([*evaluate, *other, f"--architecture {_another(condensed)}"])
     search = ["python -m nas.search --proxy", shlex.quote(given), *_as_flag("dataset", dataset)]
-    search += common_flags({**common, "size": size, "fit": fit})
+    search += common_flags({**common, "size": size, "fit": fit, "hflip": hflip})
     # The preset cpu makes larger images smaller; a proxy needs images of its own size.
     commands.append([*search, f"--image-size {condensed.shape[1]}"])
     about = "More networks, the baselines, another architecture, a search on this set:"

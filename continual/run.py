@@ -84,7 +84,13 @@ def run(argv: list[str]) -> None:
     cache = Cache() if common.cache else None
     with reading_bar(common) as bar:
         stream, tasks = load_tasks(
-            settings.stream, common.data_root, common.size, common.fit, cache, bar
+            settings.stream,
+            common.data_root,
+            common.size,
+            common.fit,
+            common.hflip,
+            cache,
+            bar,
         )
     settings = settings.on(spec_of(stream, tasks))
     check_fits(settings, tasks)

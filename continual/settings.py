@@ -44,11 +44,11 @@ class EEILConfig:
     batch_size: int = 128
     batch_size_mem: int | None = None
     """Exemplars in each batch of stage 1. None: the memory and the new data are concatenated, as in
-    EEIL. Default: half of batch_size; None in the paper preset."""
+    EEIL. Default of continual.run: half of batch_size; None in the paper preset."""
     er_ace: bool = False
     """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
-    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default: True on split
-    streams with that head, except in the paper preset."""
+    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default of continual.run:
+    True on split streams with that head, except in the paper preset."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -294,7 +294,7 @@ MEMORY_HELP = (
 STORAGE_HELP = (
     "How exemplars are stored, as in `python -m condense run`: pixels, ycbcr420, or dct, which "
     "keeps the most images in the bytes of images-per-class whole ones. Default: dct; pixels with "
-    "a factor and in the paper preset."
+    "a factor, in the paper preset, and for dd, gtn and ld."
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from condense import (
     Cache,
@@ -26,6 +27,7 @@ def load_tasks(
     root: Path | None = None,
     size: int | None = None,
     fit: Fit = "crop",
+    hflip: bool = True,
     cache: Cache | None = None,
     progress: Checkpointer | None = None,
 ) -> tuple[str, list[ImageData]]:
@@ -42,6 +44,7 @@ def load_tasks(
         root: folder of the datasets, as for `condense.load`.
         size: side of the images; default: that of the stream.
         fit: how images get this size, as for `condense.load`.
+        hflip: as for `condense.load`.
         cache: keeps the decoded images of folders, as for `condense.load`.
         progress: receives reports, as for `condense.load`.
 
@@ -55,13 +58,13 @@ def load_tasks(
         real, embedded = (
             [task.dataset for task in STREAMS[known].tasks] for known in (REAL, EMBEDDED)
         )
-        sets = load_or_embedded(real, embedded, root)
+        sets = load_or_embedded(real, embedded, root, hflip=hflip)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif is_own(name):
-        return name, own_tasks(name, root, size, fit, cache, progress)
+        return name, own_tasks(name, root, size, fit, hflip, cache, progress)
     elif name in STREAMS:
         names = [task.dataset for task in STREAMS[name].tasks]
-        loaded = {dataset: load(dataset, root) for dataset in dict.fromkeys(names)}
+        loaded = {dataset: load(dataset, root, hflip=hflip) for dataset in dict.fromkeys(names)}
         sets = [loaded[dataset] for dataset in names]
     elif Path(name).suffix or Path(name).exists():
         raise UserError(
@@ -88,6 +91,7 @@ def own_tasks(
     root: Path | None = None,
     size: int | None = None,
     fit: Fit = "crop",
+    hflip: bool = True,
     cache: Cache | None = None,
     progress: Checkpointer | None = None,
 ) -> list[ImageData]:
@@ -99,13 +103,15 @@ def own_tasks(
         root: folder of the datasets, as for `condense.load`.
         size: side of the images; default: the largest of the data sets.
         fit: how images get this size, as for `condense.load`.
+        hflip: as for `condense.load`.
         cache: as for `load_tasks`.
         progress: as for `load_tasks`.
 
     Raises:
         UserError: a data set cannot be loaded, or K is not a number of its classes.
     """
-    load_part = partial(load, root=root, size=size, fit=fit, cache=cache, progress=progress)
+    reading: Any = {"root": root, "size": size, "fit": fit, "hflip": hflip}
+    load_part = partial(load, **reading, cache=cache, progress=progress)
     found = [task for part in name.split(",") for task in _tasks_of(part.strip(), load_part)]
     channels = max(task.shape[0] for task in found)
     if len({task.shape for task in found}) > 1:

@@ -28,11 +28,14 @@ class Common:
     data_root: Path | None = None
     """Folder of the datasets. Default: $CONDENSE_DATA, else the user's cache folder."""
     size: int | None = None
-    """Side of the images in pixels. Default: as they are; your own images must then have one
-    size."""
+    """Side of the images in pixels. Default: as they are, so your own images must have one
+    size; in continual.run that of the stream, in nas.search see --image-size."""
     fit: Literal["crop", "resize"] = "crop"
     """How images get this --size. crop: the square in the middle. resize: the whole image, whose
     sides change their ratio."""
+    hflip: bool = True
+    """Whether mirrored images are used too. The data sets of digits never do; use --no-hflip for
+    your own digits, letters and signs."""
     out: Path | None = None
     """Folder of this run. Default: a new folder in runs/, named with the time."""
     resume: Path | None = None

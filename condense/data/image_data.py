@@ -39,8 +39,8 @@ class ImageData:
 
     `x_*` are uint8 `[n, c, h, w]`, `y_*` int64 `[n]` in 0..classes-1; `mean` and `std` are per
     channel for pixels scaled to 0..1. `hflip`: whether a mirrored image still shows its class,
-    which is false for digits. `source` says how the images are read again: `path`, `size` and `fit`
-    as for `load`, and `split`, if their source had no test split.
+    which is false for digits. `source` says how the images are read again: `path`, `size`, `fit`
+    and `hflip` as for `load`, and `split`, if their source had no test split.
 
     The test split may be empty, if the data are only condensed. `from_arrays`, `from_dataset` and
     `from_folder` take images in other forms.
@@ -178,9 +178,10 @@ class ImageData:
         check_size(size, fit)
         path = user_path(path, "the data set")
         arrays = read(path, size, fit, cache, progress)
-        data = cls.of(arrays, path.stem or path.resolve().name, hflip)
+        data = cls.of(arrays, path.stem or path.resolve().name)
         data = replace(data, source={"path": str(path.resolve()), **data.source})
-        return data if size is None else data.squared(size, fit)
+        data = data if size is None else data.squared(size, fit)
+        return data if hflip else data.without_hflip()
 
     @classmethod
     def of(cls, arrays: ImageArrays, name: str, hflip: bool = True) -> ImageData:
@@ -272,6 +273,10 @@ class ImageData:
             mean=self.mean * repeats,
             std=self.std * repeats,
         )
+
+    def without_hflip(self) -> ImageData:
+        """The same images, but no method uses mirrored ones."""
+        return replace(self, hflip=False, source={**self.source, "hflip": False})
 
     def squared(self, size: int, fit: Fit = "crop") -> ImageData:
         """The dataset as `size`×`size` images.

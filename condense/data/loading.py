@@ -25,6 +25,7 @@ def load(
     *,
     size: int | None = None,
     fit: Fit = "crop",
+    hflip: bool = True,
     cache: Cache | None = None,
     progress: Checkpointer | None = None,
 ) -> ImageData:
@@ -38,6 +39,7 @@ def load(
         root: the folder of the named datasets.
         size: side of the images; needed for a folder whose images differ in size.
         fit: how they get this size: crop (the square in the middle) or resize (the whole image).
+        hflip: False: a mirrored image does not show its class; it never does in sets of digits.
         cache: keeps the decoded images of a large folder; None: they are decoded every time.
         progress: receives reports while the images of a folder are decoded, usually a `Progress`.
 
@@ -57,11 +59,14 @@ def load(
     name = str(name_or_path)
     if name in DATASETS:
         data = ImageData.of(fetch(name, data_root(root)), name, DATASETS[name].hflip)
-        return data if size is None else data.squared(size, fit)
+        data = data if size is None else data.squared(size, fit)
+        return data if hflip else data.without_hflip()
     path = user_path(name, "the data set")
     if not (path.exists() or path.suffix == ".npz" or path.name != name):
         raise unknown("data set", name, DATASETS)
-    return ImageData.from_folder(path, size=size, fit=fit, cache=cache, progress=progress)
+    return ImageData.from_folder(
+        path, size=size, fit=fit, hflip=hflip, cache=cache, progress=progress
+    )
 
 
 def load_or_embedded(
@@ -71,6 +76,7 @@ def load_or_embedded(
     *,
     size: int | None = None,
     fit: Fit = "crop",
+    hflip: bool = True,
 ) -> list[ImageData]:
     """Load the datasets `names`; if one is unavailable, print a warning and load `embedded`.
 
@@ -80,14 +86,14 @@ def load_or_embedded(
         UserError: the file of a dataset exists but is invalid.
     """
     try:
-        return [load(name, root, size=size, fit=fit) for name in names]
+        return [load(name, root, size=size, fit=fit, hflip=hflip) for name in names]
     except UnavailableError as reason:
         print(
             f"WARNING: {', '.join(names)} cannot be loaded; {', '.join(embedded)} "
             f"{'is' if len(embedded) == 1 else 'are'} used instead ({reason})",
             file=sys.stderr,
         )
-        return [load(name, root, size=size, fit=fit) for name in embedded]
+        return [load(name, root, size=size, fit=fit, hflip=hflip) for name in embedded]
 
 
 def as_image_data(data: ImageData | str | Path, cache: Cache | None = None) -> ImageData:
@@ -96,7 +102,7 @@ def as_image_data(data: ImageData | str | Path, cache: Cache | None = None) -> I
 
 
 def source_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """`path`, `size` and `fit` of the data that a set was made from, as far as they are known.
+    """`path`, `size`, `fit` and `hflip` of the data that a set was made from, as far as known.
 
     Args:
         provenance: of the set; it may come from a damaged file.
@@ -104,7 +110,7 @@ def source_of(provenance: Mapping[str, Any]) -> dict[str, Any]:
     source = provenance.get("source")
     if not isinstance(source, Mapping):
         return {}
-    kinds = {"path": str, "size": int, "fit": str}
+    kinds = {"path": str, "size": int, "fit": str, "hflip": bool}
     return {
         name: source[name] for name, kind in kinds.items() if isinstance(source.get(name), kind)
     }
@@ -115,14 +121,16 @@ def images_of(
     dataset: str | None = None,
     size: int | None = None,
     fit: Fit = "crop",
-) -> tuple[str | None, int | None, Fit]:
-    """`dataset`, `size` and `fit` as for `load`: those of the user, else those of a set.
+    hflip: bool = True,
+) -> tuple[str | None, int | None, Fit, bool]:
+    """`dataset`, `size`, `fit` and `hflip` as for `load`: those of the user, else those of a set.
 
     Args:
         provenance: of the set; it may come from a damaged file.
         dataset: of the user; None: the images that the set was made from.
         size: of the user; None: that of the images of the set, which then also gives `fit`.
         fit: of the user.
+        hflip: of the user; True: that of the images of the set.
 
     Returns:
         The same; the data set is None if neither says it.
@@ -130,7 +138,8 @@ def images_of(
     source = source_of(provenance)
     if size is None and "size" in source:
         size, fit = source["size"], source.get("fit", fit)
-    return dataset or source.get("path") or provenance.get("dataset"), size, fit
+    hflip = hflip and source.get("hflip", True)
+    return dataset or source.get("path") or provenance.get("dataset"), size, fit, hflip
 
 
 def from_anywhere(dataset: str | None) -> str | None:

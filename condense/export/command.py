@@ -16,7 +16,8 @@ class Export:
     """Write a condensed set as files for other programs."""
 
     set: tyro.conf.Positional[Path]
-    """The condensed set: a .safetensors file, or a name that `condense zoo` lists."""
+    """The condensed set: a .safetensors file, a name that `condense zoo` lists, or a .pt file of
+    another repository with images from 0 to 1."""
     to: Literal["folder", "npz", "pt", "parquet"]
     """folder: PNG files, for ImageFolder. npz, pt: arrays for NumPy or PyTorch, exactly those of
     the set. parquet: a dataset repository of the Hugging Face hub, with its card."""
@@ -30,12 +31,12 @@ class Export:
 def export_set(argv: list[str]) -> None:
     """Write a condensed set as files for other programs."""
     settings = read_flags(Export, argv, "python -m condense export")
-    from condense.condensed_set import CondensedSet
     from condense.export.formats import export
     from condense.export.png import clipped
+    from condense.foreign_sets import load_set
     from condense.zoo import file_of
 
-    condensed = CondensedSet.load(file_of(settings.set))
+    condensed = load_set(file_of(settings.set))
     to, stem = settings.to, settings.set.stem
     arrays = to in ("npz", "pt")
     out = settings.out or Path(f"{stem}.{to}" if arrays else f"{stem}-{to}")

@@ -71,7 +71,11 @@ def common_flags(common: Mapping[str, Any]) -> list[str]:
     Args:
         common: the content of `settings.common` in config.json.
     """
-    names = ("preset",) if common["size"] is None else ("preset", "size", "fit")
+    names = ["preset"]
+    if common["size"] is not None:
+        names += ["size", "fit"]
+    if not common.get("hflip", True):  # runs of earlier versions do not say it
+        names += ["hflip"]
     return as_flags([(name, None, common[name]) for name in names])
 
 

@@ -23,6 +23,7 @@ from condense.config.methods import GradientMatching
 from condense.config.network import Network
 from condense.config.presets import preset
 from condense.methods.registry import CHOOSERS, METHODS
+from condense.runs.io import read_json
 from condense.runs.run_dir import Interrupted
 from condense.zoo import load_condensed
 from tests.helpers.browser import check_page
@@ -265,6 +266,20 @@ def test_a_set_is_not_tested_on_other_images_of_the_same_name(command, tmp_path)
     done = command(*evaluate, code=2)
     assert "was made from other images named mnist: give --dataset" in done.stderr
     command(*evaluate, "--dataset", "mnist")
+
+
+def test_own_signs_are_read_without_hflip(command, tmp_path):
+    """Nor when the set is tested: the flag is saved with it."""
+    write_photos(tmp_path / "signs")
+    run = ("condense", "run", "--dataset", "signs", "--size", "16", "--method", "random")
+    command(*run, "--ipc", "1", "--no-hflip", "--out", "a", *SMOKE)
+    made = CondensedSet.load(tmp_path / "a" / "condensed.safetensors")
+    assert made.provenance["source"]["hflip"] is False
+    command("condense", "evaluate", "a/condensed.safetensors", "--out", "b", *SMOKE)
+    first, second = (read_json(tmp_path / name / "config.json")["data"] for name in "ab")
+    assert first["sha256"] == second["sha256"]  # depends on hflip
+    done = command("condense", "evaluate", "a/condensed.safetensors", "--dataset", "signs", *SMOKE)
+    assert "other images" not in done.stderr
 
 
 def test_help_does_without_torch(command, tmp_path):

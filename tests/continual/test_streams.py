@@ -147,6 +147,17 @@ def test_folders_of_photos_are_tasks(tmp_path: Path) -> None:
     assert [task.name for task in parts] == ["a 0", "a 1"]
 
 
+def test_tasks_of_signs_have_no_flip(tmp_path: Path) -> None:
+    own = write_photos(tmp_path / "signs")
+    for stream in (f"{own}:classes=1", f"{own},{own}"):
+        _, signs = load_tasks(stream, size=16, hflip=False)
+        _, photos = load_tasks(stream, size=16)
+        assert (augmentation(signs), augmentation(photos)) == (
+            ("color", "crop"),
+            ("color", "crop", "flip"),
+        )
+
+
 def test_a_task_needs_test_images(tmp_path: Path) -> None:
     write_images(tmp_path, "own", (8, 8))
     with np.load(tmp_path / "own.npz") as archive:

@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from condense.api import condense
 from condense.data.image_data import ImageData
-from condense.data.loading import available, load, source_of
+from condense.data.loading import available, images_of, load, source_of
 from condense.data.registry import DATASETS, data_root, measure
 from condense.errors import UserError
 
@@ -37,6 +37,23 @@ def test_load_keeps_pixels_in_their_places(tmp_path: Path) -> None:
     assert np.array_equal(data.y_train.numpy(), labels)
     assert data.x_train.is_contiguous()
     assert (data.name, data.class_names, data.hflip) == ("own", ("0", "1", "2", "3"), True)
+
+
+def test_images_whose_mirror_image_has_another_meaning(tmp_path: Path) -> None:
+    write(tmp_path / "own.npz", (9, 11, 3), 4)
+    write(tmp_path / "cifar10.npz", (32, 32, 3))
+    for name in (tmp_path / "own.npz", "cifar10"):
+        as_usual, signs = load(name, tmp_path), load(name, tmp_path, hflip=False)
+        assert (as_usual.hflip, signs.hflip) == (True, False)
+        assert "hflip" not in as_usual.source
+        assert source_of({"source": signs.source})["hflip"] is False
+    resized = load(tmp_path / "own.npz", size=8, hflip=False)
+    assert resized.source["size"] == 8
+    assert not resized.hflip
+    made = condense(resized, "random", ipc=1)
+    assert images_of(made.provenance) == (str(tmp_path / "own.npz"), 8, "crop", False)
+    assert images_of(made.provenance, "other.npz", 4)[1:] == (4, "crop", False)
+    assert images_of({}, "own.npz", hflip=False)[-1] is False
 
 
 def test_load_measures_own_images_and_believes_their_constants(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy
 import pytest
 
 
@@ -16,6 +17,15 @@ def test_a_set_of_the_zoo_and_a_file(command, tmp_path) -> None:
     assert "rounded to 8 bits" in said
     assert "cut off at black or white" in said
     assert len(list((tmp_path / "own-folder" / "train").iterdir())) == 10
+
+
+def test_files_for_pytorch_are_sets_too(command, tmp_path) -> None:
+    command("condense", "export", "mnist-dsa-1", "--to", "pt", "--out", "ours.pt")
+    command("condense", "export", "ours.pt", "--to", "npz")
+    command("condense", "export", "mnist-dsa-1", "--to", "npz")
+    with numpy.load(tmp_path / "ours.npz") as one, numpy.load(tmp_path / "mnist-dsa-1.npz") as two:
+        assert all((one[name] == two[name]).all() for name in two)
+        assert one.files == two.files
 
 
 @pytest.mark.parametrize(

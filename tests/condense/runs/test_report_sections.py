@@ -66,5 +66,6 @@ def test_settings_as_flags_and_as_text() -> None:
     common = {"preset": "cpu", "size": None, "fit": "resize", "seed": 1}
     assert common_flags(common) == ["--preset cpu"]
     assert common_flags({**common, "size": 8}) == ["--preset cpu", "--size 8", "--fit resize"]
+    assert common_flags({**common, "hflip": False}) == ["--preset cpu", "--no-hflip"]
     assert shown(Path("a")) == str(Path("a").absolute())
     assert [shown(value) for value in (None, (), (1, 2))] == ["none", "none", "1 2"]
