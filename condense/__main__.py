@@ -12,7 +12,7 @@ import tyro
 from condense.cli.app import dispatch, main
 from condense.cli.common import Common
 from condense.cli.flags import parse, read_flags
-from condense.cli.images import hash_of_init, load_images
+from condense.cli.images import found_again, hash_of_init, load_images
 from condense.cli.ranks import as_rank
 from condense.cli.run import open_run
 from condense.config.evaluation import Compare, Evaluation
@@ -124,6 +124,7 @@ def _run(settings: Run) -> None:
 
     common = settings.common
     data = load_images(settings.dataset, common)
+    settings = replace(settings, dataset=found_again(settings.dataset, data))
     if world_size() > data.classes:
         note(f"{world_size()} processes: with {data.classes} classes the others match nothing")
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
@@ -172,7 +173,8 @@ def _evaluate_set(settings: Evaluate) -> None:
         "set": file_sha256(path),
     }
     # The file: a name would be kept as a path, and with --resume there is no such file.
-    kept = replace(settings, set=path)
+    dataset = settings.dataset and found_again(settings.dataset, data)
+    kept = replace(settings, set=path, dataset=dataset)
     with open_run(f"{PROG} evaluate", kept, what, **about) as folder:
         tested = _tested(folder, settings, condensed, data)
         base = _evaluate_defaults(common.preset)

@@ -13,7 +13,7 @@ from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
-from condense.data.loading import from_anywhere, images_of
+from condense.data.loading import images_of
 from condense.errors import UserError
 from condense.evaluation import Accuracy
 from condense.foreign_sets import is_pt
@@ -253,7 +253,7 @@ def _next(
     """Commands for the set, which test it as this run has."""
     given, kept = _given(folder), folder.config["settings"]
     common = kept["common"]
-    asked = None if given == CONDENSED else from_anywhere(kept["dataset"])
+    asked = None if given == CONDENSED else kept["dataset"]
     asked_for = (common["size"], common["fit"], common.get("hflip", True))
     dataset, size, fit, hflip = images_of(condensed.provenance, asked, *asked_for)
     evaluate = ["python -m condense evaluate", shlex.quote(given)]

@@ -78,7 +78,7 @@ def run(argv: list[str]) -> None:
     """Train on a stream of tasks with a condensed memory."""
     settings = parse(defaults, argv, PROG)
     device = choose_device(settings.common.device)
-    from continual.tasks import load_tasks
+    from continual.tasks import found_again, load_tasks
 
     common = settings.common
     cache = Cache() if common.cache else None
@@ -92,7 +92,8 @@ def run(argv: list[str]) -> None:
             cache,
             bar,
         )
-    settings = settings.on(spec_of(stream, tasks))
+    settings = replace(settings, stream=found_again(settings.stream, stream))
+    settings = settings.on(spec_of(settings.stream, tasks))
     check_fits(settings, tasks)
     about = {
         "stream": stream,

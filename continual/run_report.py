@@ -63,7 +63,7 @@ def write_report(
         Section("The exemplars", _exemplars(folder.path, names)),
         *_curve(folder.path),
         Section("Use the exemplars", [Code("In the folder of this report:", LOAD)]),
-        Section("What to run next", _next(folder, settings, summary["stream"], differing)),
+        Section("What to run next", _next(folder, settings, differing)),
         settings_section(folder.config, differing),
         provenance_section(folder.config),
     ]
@@ -161,12 +161,11 @@ def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:
 def _next(
     folder: RunFolder,
     settings: ContinualConfig,
-    stream: str,
     differing: Sequence[tuple[str, Any, Any]],
 ) -> list[Block]:
     changed = [change for change in differing if change[0] not in ("seeds", "logger")]
     of_memory = [change for change in changed if change[0].startswith("condensing")]
-    command = ["python -m continual.run", *as_flags([("stream", None, stream)])]
+    command = ["python -m continual.run", *as_flags([("stream", None, settings.stream)])]
     command += common_flags(folder.config["settings"]["common"])
     common = " ".join(command + as_flags([each for each in changed if each not in of_memory]))
     memories = [name for name in BASELINES if name != settings.memory]

@@ -18,6 +18,7 @@ from condense import (
     load_or_embedded,
     unknown,
 )
+from condense.data.loading import from_anywhere
 from continual.own_streams import FORMS, PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
@@ -49,7 +50,7 @@ def load_tasks(
         progress: receives reports, as for `condense.load`.
 
     Returns:
-        The name of the stream and its tasks.
+        The name of the stream, without the folders of data sets, and its tasks.
 
     Raises:
         UserError: if the stream is unknown, or a dataset is not available.
@@ -61,7 +62,7 @@ def load_tasks(
         sets = load_or_embedded(real, embedded, root, hflip=hflip)
         name = REAL if [data.name for data in sets] == real else EMBEDDED
     elif is_own(name):
-        return name, own_tasks(name, root, size, fit, hflip, cache, progress)
+        return short_name(name), own_tasks(name, root, size, fit, hflip, cache, progress)
     elif name in STREAMS:
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root, hflip=hflip) for dataset in dict.fromkeys(names)}
@@ -112,12 +113,36 @@ def own_tasks(
     """
     reading: Any = {"root": root, "size": size, "fit": fit, "hflip": hflip}
     load_part = partial(load, **reading, cache=cache, progress=progress)
-    found = [task for part in name.split(",") for task in _tasks_of(part.strip(), load_part)]
+    found = [task for part in _parts(name) for task in _tasks_of(part, load_part)]
     channels = max(task.shape[0] for task in found)
     if len({task.shape for task in found}) > 1:
         size = max(max(task.shape[1:]) for task in found)
         found = [task.resized(size, channels) for task in found]
     return normalised_alike(found)
+
+
+def found_again(given: str, name: str) -> str:
+    """`--stream` for a resumed run, in any folder: a name, or data sets with absolute paths.
+
+    Args:
+        given: as for `load_tasks`.
+        name: what it returned.
+    """
+    return _with_datasets(given, from_anywhere) if is_own(given) else name
+
+
+def short_name(name: str) -> str:
+    """The name of an own stream without the folders in which its data sets are."""
+    return _with_datasets(name, lambda dataset: Path(dataset).name)
+
+
+def _with_datasets(name: str, change: Callable[[str], str]) -> str:
+    parts = (part.partition(PARTS) for part in _parts(name))
+    return ",".join(f"{change(dataset)}{split}{count}" for dataset, split, count in parts)
+
+
+def _parts(name: str) -> list[str]:
+    return [part.strip() for part in name.split(",")]
 
 
 def augmentation(tasks: Sequence[ImageData]) -> tuple[str, ...]:

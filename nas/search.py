@@ -13,6 +13,7 @@ from condense import Checkpoint, Progress, RunFolder, UserError, method_named
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
+from condense.cli.images import found_again
 from condense.cli.run import open_run
 from condense.config.serialization import differences
 from condense.runs.io import read_json, write_json
@@ -81,8 +82,7 @@ def run(argv: list[str]) -> None:
     space = space_named(settings.space)
     settings = dataclasses.replace(settings, space=found_anywhere(settings.space))
     data = load_images(settings)
-    if settings.dataset == "auto":
-        settings = dataclasses.replace(settings, dataset=data.name)
+    settings = dataclasses.replace(settings, dataset=found_again(settings.dataset, data))
     ground_truth = read_ground_truth(settings, data, space)
     kept = settings
     if settings.storage is not None:

@@ -81,8 +81,11 @@ def command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         "CONDENSE_CACHE": str(tmp_path / "cache"),
     }
 
-    def run(*arguments: str, code: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
-        done = run_module(*arguments, folder=tmp_path, environment={**environment, **more})
+    def run(
+        *arguments: str, code: int = 0, folder: str = "", **more: str
+    ) -> subprocess.CompletedProcess[str]:
+        where, more = tmp_path / folder, {**environment, **more}
+        done = run_module(*arguments, folder=where, environment=more)
         assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 

@@ -50,7 +50,7 @@ from condense.runs.io import (
 from condense.runs.paths import check_png, is_png, user_path
 from condense.runs.run_dir import CONFIG
 
-_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root")
+_WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root", "cache", "no-cache")
 
 
 SettingsT = TypeVar("SettingsT", bound=Settings)

@@ -40,6 +40,18 @@ def load_images(dataset: str, common: Common) -> ImageData:
     return data.to(device)
 
 
+def found_again(dataset: str, data: ImageData) -> str:
+    """`--dataset` for a resumed run, in any folder: a name, or an absolute path.
+
+    Args:
+        dataset: as for `load_images`.
+        data: what it returned.
+    """
+    from condense.data.loading import from_anywhere
+
+    return from_anywhere(data.name if dataset == "auto" else dataset)
+
+
 def reading_bar(common: Common) -> Progress:
     """The progress bar of the images of a folder; in a log file it would say little."""
     return Progress("reading images", quiet=common.quiet or not sys.stderr.isatty())

@@ -103,6 +103,9 @@ class LearnedImages(MethodSettings):
         at_least(1, self, "herding_steps")
         if self.reads_files and Path(str(self.init)).suffix not in SET_SUFFIXES:
             raise unknown("init", str(self.init), [*INITS, "the path of a condensed set"])
+        if self.reads_files and not str(self.init).startswith("~"):
+            # So that a run can be resumed in another folder.
+            object.__setattr__(self, "init", str(Path(self.init).absolute()))
 
     @property
     def reads_files(self) -> bool:

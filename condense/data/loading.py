@@ -142,13 +142,13 @@ def images_of(
     return dataset or source.get("path") or provenance.get("dataset"), size, fit, hflip
 
 
-def from_anywhere(dataset: str | None) -> str | None:
+def from_anywhere(dataset: str) -> str:
     """A dataset as `load` finds it from every folder: a path becomes absolute, a name stays.
 
     Raises:
         UserError: the path is invalid.
     """
-    if dataset is None or dataset in DATASETS:
+    if dataset in DATASETS:
         return dataset
     path = user_path(dataset, "the data set")
     return str(path.resolve()) if path.exists() else dataset

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TEMPORARY = ".tmp-"
+DIGEST = "digest"
+"""Key of the metadata of a safetensors file."""
 OUT = "a run's: --out"
 """How the user sets the folder of most files; for error messages."""
 FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -32,6 +34,10 @@ class WriteError(UserError):
     def __init__(self, reason: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> None:
         super().__init__(_in_words(reason, path, chosen_by))
         self.reason, self.path = reason, path
+
+
+class DamagedError(UserError):
+    """A file has other content than was written."""
 
 
 def explain(error: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> UserError:
@@ -88,15 +94,19 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     It is in the same folder and has the same suffix; the block writes it. The data is synced to
     disk before the rename, so `path` is always the complete old or the complete new file, even
-    after a power failure. If the block raises, the temporary file is removed.
+    after a power failure. If the block raises, the temporary file is removed. Of a symbolic link
+    the target is written.
 
     Raises:
-        UserError: no space, no permission, or another error of the operating system.
+        UserError: `path` is a folder or a device; no space, no permission, or another error of the
+            operating system.
     """
-    path = Path(path)
     with writing(path):
+        path = Path(os.path.realpath(path))
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        if path.exists() and not path.is_file():  # a rename would replace /dev/null
+            raise FileExistsError(errno.EEXIST, "it is not a file", str(path))
         temporary = path.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -174,12 +184,15 @@ def write_tensors(
 ) -> None:
     """Write a safetensors file atomically; the same tensors and metadata give the same bytes.
 
+    The metadata also get a digest, with which `read_tensors` detects a damaged file.
+
     Raises:
         UserError: it cannot be written, or metadata is not valid Unicode.
     """
     from safetensors.torch import save
 
-    for name, text in metadata.items():
+    about = {name: text for name, text in metadata.items() if name != DIGEST}
+    for name, text in about.items():
         if not is_text(text):
             raise UserError(f"cannot write {path}: {name} is not valid Unicode ({text})")
     # Copies, because safetensors refuses tensors that share memory.
@@ -188,7 +201,8 @@ def write_tensors(
     start = 8 + int.from_bytes(data[:8], "little")
     # safetensors writes metadata in random order, so the header is written here.
     entries = json.loads(bytes(data[8:start]))
-    write_safetensors(path, {"__metadata__": dict(metadata), **entries}, data[start:])
+    about[DIGEST] = _digest(entries, about, data[start:])
+    write_safetensors(path, {"__metadata__": about, **entries}, data[start:])
 
 
 def write_safetensors(
@@ -216,7 +230,8 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     """The tensors (on the CPU) and the metadata of a safetensors file.
 
     Raises:
-        UserError: the file does not exist, or is truncated or malformed.
+        UserError: the file does not exist, is truncated or malformed, or its digest is of another
+            content. Files of other programs have no digest.
     """
     from safetensors.torch import load
 
@@ -224,12 +239,26 @@ def read_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     data = _read_bytes(path)
     try:
         tensors = load(data)
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        return tensors, dict(header.get("__metadata__") or {})
+        start = 8 + int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:start])
+        metadata = dict(header.pop("__metadata__", None) or {})
+        digest = metadata.get(DIGEST)
+        if digest is not None:
+            about = {name: text for name, text in metadata.items() if name != DIGEST}
+            if digest != _digest(header, about, memoryview(data)[start:]):
+                raise ValueError("its digest is of another content")
+        return tensors, metadata
     except Exception as error:  # safetensors raises many types, some its own
-        raise UserError(
+        raise DamagedError(
             f"{path} is damaged or not a safetensors file ({one_line(error)})"
         ) from error
+
+
+def _digest(entries: Mapping[str, Any], metadata: Mapping[str, str], data: memoryview) -> str:
+    """SHA-256 (hex) of a safetensors file: entries of the tensors, metadata and data."""
+    digest = hashlib.sha256(json.dumps([entries, metadata], sort_keys=True).encode())
+    digest.update(data)
+    return digest.hexdigest()
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -143,6 +143,30 @@ def test_killed_twice_and_resumed(command, tmp_path, monkeypatch):
     assert {**whole, "seconds": 0} == {**killed, "seconds": 0}
 
 
+def test_a_run_is_resumed_in_another_folder(command, tmp_path):
+    """Relative paths and `auto` are then the same images as before."""
+    write_photos(tmp_path / "photos")
+    command("condense", "zoo", "mnist-dsa-1", "--out", "first.safetensors")
+    random = ("--method", "random", "--ipc", "1", *SMOKE)
+    runs = {
+        "a": ("condense", "run", "--dataset", "photos", "--size", "16", *random),
+        "b": ("condense", "run", *random),
+        "c": ("condense", "evaluate", "a/condensed.safetensors", "--dataset", "photos", *SMOKE),
+        "d": ("condense", "run", "--dataset", "mnist5k", "--init", "first.safetensors",
+              "--iterations", "1", "--ipc", "1", *SMOKE),
+    }  # fmt: skip
+    for name, arguments in runs.items():
+        size = () if name != "c" else ("--size", "16")
+        command(*arguments, *size, "--out", name)
+        (tmp_path / name / "summary.json").unlink()  # as if it had been killed at its end
+    write_images(tmp_path / "data", "cifar10", (32, 32, 3))  # `auto` would select it now
+    (tmp_path / "elsewhere").mkdir()
+    for name, arguments in runs.items():
+        resumed = [*arguments[:2], "--resume", f"../{name}"]
+        done = command(*resumed, "--quiet", folder="elsewhere")
+        assert (tmp_path / name / "summary.json").exists(), done.stderr
+
+
 def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     """The run still knows that it made the set, and how long that took."""
     monkeypatch.setenv("CONDENSE_CACHE", str(tmp_path / "cache"))

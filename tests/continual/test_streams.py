@@ -14,7 +14,7 @@ from continual.exemplars import Samples, as_dataset, read
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.own_streams import own_spec
 from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, ContinualConfig
-from continual.tasks import augmentation, load_tasks, prepare
+from continual.tasks import augmentation, found_again, load_tasks, prepare
 from tests.helpers.folders import write_photos
 from tests.helpers.split_images import write_images
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
@@ -117,12 +117,18 @@ def test_the_head_follows_the_stream_unless_one_is_asked_for() -> None:
         assert {ContinualConfig(head=head).on(stream).head for stream in STREAMS.values()} == {head}
 
 
-def test_own_data_sets_are_tasks_of_one_shape(tmp_path: Path) -> None:
+def test_own_data_sets_are_tasks_of_one_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_images(tmp_path, "fashionmnist", (28, 28))
     own = tmp_path / "own.npz"
     (tmp_path / "fashionmnist.npz").rename(own)
     name, found = load_tasks(f"digits, {own}")
-    assert name == f"digits, {own}"
+    assert name == "digits,own.npz"
+    assert found_again("digits, own.npz", name) == f"digits,{Path('own.npz')}"
+    monkeypatch.chdir(tmp_path)
+    assert found_again("digits, own.npz:classes=2", name) == f"digits,{own}:classes=2"
+    assert found_again("auto", "split-cifar10") == "split-cifar10"
     assert [task.name for task in found] == ["digits", "own"]
     assert {task.shape for task in found} == {(1, 28, 28)}
     assert {task.mean for task in found} == {load("digits").mean}

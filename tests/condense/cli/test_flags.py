@@ -230,13 +230,13 @@ def test_settings_of_another_method_are_resumed_as_such(tmp_path: Path) -> None:
 def test_only_what_changes_no_result_goes_with_resume(tmp_path: Path) -> None:
     open_run(PROG, parsed("--out", str(tmp_path / "run")), "example").close()
     argv = ["--resume", str(tmp_path / "run")]
-    moved = parsed(*argv, "--data-root", "/moved", "--quiet")
+    moved = parsed(*argv, "--data-root", "/moved", "--quiet", "--no-cache")
     assert moved.common.data_root == Path("/moved")
+    assert not moved.common.cache
     for other in (
         ["--seed", "1"],
         ["--ipc=5"],
         ["--out", "x"],
-        ["--no_cache"],
         ["--preset=cpu"],
         ["--device=cpu"],
     ):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -12,8 +14,10 @@ from condense.runs.csv_log import CSVLog
 from condense.runs.io import (
     atomic_write,
     read_json,
+    read_tensors,
     read_text,
     write_json,
+    write_safetensors,
     write_tensors,
 )
 from tests.helpers.processes import python
@@ -101,6 +105,45 @@ def test_a_folder_that_cannot_be_made_is_said_in_one_line(tmp_path: Path) -> Non
         write_json(tmp_path / "file" / "run" / "x.json", {})
 
 
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    """Nor /dev/null, if the user is root."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=f"cannot write {pipe}: it is not a file"):
+        write_json(pipe, {})
+    assert pipe.is_fifo()
+
+
+def test_of_a_link_the_target_is_written(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    target, link = tmp_path / "folder" / "target.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    for value in (1, 2):  # a new target, and one that exists
+        write_json(link, {"value": value})
+        assert link.is_symlink()
+        assert read_json(target) == {"value": value}
+    assert names(tmp_path / "folder") == {"target.json"}
+
+
+def test_one_flipped_bit_in_a_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    write_tensors(path, {"images": torch.ones(9)}, {"name": "nine"})
+    whole = path.read_bytes()
+    tensors, metadata = read_tensors(path)
+    assert torch.equal(tensors["images"], torch.ones(9))
+    write_tensors(path, tensors, metadata)
+    assert path.read_bytes() == whole
+    for place in (whole.index(b"nine"), len(whole) - 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(UserError, match="is damaged"):
+            read_tensors(path)
+    start = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:start])
+    del header["__metadata__"]["digest"]  # as in the files of other programs
+    write_safetensors(path, header, memoryview(whole)[start:])
+    assert read_tensors(path)[1] == {"name": "nine"}
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "/"])
 def test_a_folder_is_not_written_as_a_file(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -141,7 +184,7 @@ def test_the_same_tensors_and_metadata_give_the_same_bytes(tmp_path: Path) -> No
         files.append((tmp_path / "x.safetensors").read_bytes())
     assert len(set(files)) == 1
     with safe_open(tmp_path / "x.safetensors", framework="pt") as file:
-        assert file.metadata() == metadata
+        assert {**metadata, "digest": ANY} == file.metadata()
         assert torch.equal(file.get_tensor("b"), tensors["b"])
         assert torch.equal(file.get_tensor("a"), tensors["a"])
 
