@@ -20,6 +20,7 @@ from condense import (
     CondensedSet,
     Evaluation,
     ImageData,
+    Network,
     UserError,
     at_least,
     condense,
@@ -33,7 +34,7 @@ from condense.runs.report import markdown_table
 from condense.runs.run_dir import CONDENSED
 
 FILE = "gtn_curve.csv"
-CASE = ("dataset", "preset", "iterations", "seed", "images", "steps")
+CASE = ("dataset", "preset", "iterations", "width", "seed", "images", "steps")
 KINDS = {"gtn": "generated images", "random": "random real images"}
 
 
@@ -46,8 +47,10 @@ class Curve:
     """Generated images per class."""
     steps: int = 32
     """Training steps, each on an equal share of the images: a power of two."""
-    iterations: int = 300
+    iterations: int = 250
     """Steps of the generator; the authors took 2000."""
+    width: int = 16
+    """Filters of the networks, and of the generator's last hidden layer."""
     networks: int = 5
     """Tested networks."""
     seed: int = 0
@@ -60,14 +63,14 @@ class Curve:
     """Folder of gtn_curve.csv."""
 
     def __post_init__(self) -> None:
-        at_least(1, self, "ipc", "steps", "iterations", "networks")
+        at_least(1, self, "ipc", "steps", "iterations", "width", "networks")
         if self.steps & (self.steps - 1):
             raise UserError(f"steps must be a power of two, not {self.steps}")
 
 
 def cases(settings: Curve) -> Iterator[Row]:
     """What is measured: the two kinds of images after 1, 2, 4, … steps."""
-    settled = {name: getattr(settings, name) for name in CASE[:4]}
+    settled = {name: getattr(settings, name) for name in CASE[:5]}
     for doublings in range(settings.steps.bit_length()):
         for kind in KINDS:
             yield {**settled, "images": kind, "steps": 2**doublings}
@@ -94,7 +97,12 @@ def measure(settings: Curve, flags: list[str], data: ImageData, case: Row) -> Ro
         drawn = condense(data, "random", ipc=settings.ipc, storage="float32", seed=settings.seed)
         used = replace(drawn, distill_lrs=learnt.distill_lrs)
     used = first_steps(used, case["steps"])
-    test = preset(Evaluation, settings.preset, num_eval=settings.networks)
+    test = preset(
+        Evaluation,
+        settings.preset,
+        num_eval=settings.networks,
+        network=Network(width=settings.width),
+    )
     return {
         **case,
         "images_seen": len(used.images),
@@ -113,8 +121,9 @@ def flags_of(settings: Curve) -> list[str]:
     return [
         *("--dataset", settings.dataset, "--method", "gtn", "--ipc", str(settings.ipc)),
         *("--distill-steps", str(settings.steps), "--iterations", str(settings.iterations)),
-        *("--preset", settings.preset, "--evaluation.num-eval", "1"),
-        *("--seed", str(settings.seed)),
+        *("--width", str(settings.width), "--generator-width", str(settings.width)),
+        *("--preset", settings.preset, "--seed", str(settings.seed)),
+        *("--evaluation.num-eval", "1", "--evaluation.network.width", str(settings.width)),
     ]
 
 

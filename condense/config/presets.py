@@ -66,8 +66,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         GenerativeTeaching: {
             "iterations": 100,
-            "lr_img": 0.005,
-            "distill_lr": 0.3,
+            "distill_lr": 0.05,
             "generator_width": 32,
             "network": _CPU_NETWORK,
         },

@@ -41,7 +41,7 @@ def test_a_curve_is_measured_once(
 
     monkeypatch.setattr(gtn_curve, "evaluate", tested)
     flags = ["--dataset", "digits", "--preset", "smoke", "--ipc", "4", "--steps", "2"]
-    flags += ["--iterations", "2", "--networks", "2"]
+    flags += ["--iterations", "2", "--networks", "2", "--width", "8"]
     flags += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     for _ in range(2):
         gtn_curve.run(flags)
