@@ -15,6 +15,7 @@ from nas.ranking import (
     correlation,
     kendall,
     order,
+    resamples,
     spearman,
     top,
     top_count,
@@ -157,6 +158,16 @@ def test_the_interval_holds_the_value_and_narrows_with_n() -> None:
         assert found.low < found.value < found.high
     assert few.high - few.low > 2 * (many.high - many.low)  # type: ignore[operator]
     assert str(Correlation(0.5, 0.25, 0.75, 36)) == "0.50 [0.25, 0.75] (n = 36)"
+
+
+def test_the_interval_is_the_middle_95_per_cent_of_the_resamples() -> None:
+    draws = np.random.default_rng(1)
+    x = draws.normal(size=40)
+    y = x + draws.normal(size=40)
+    found = correlation(spearman, x.tolist(), y.tolist())
+    values = np.array([stats.spearmanr(x[rows], y[rows]).statistic for rows in resamples(40)])
+    assert (values < found.low).mean() == pytest.approx(0.025, abs=0.002)
+    assert (values > found.high).mean() == pytest.approx(0.025, abs=0.002)
 
 
 def test_too_few_or_all_the_same_have_no_correlation() -> None:
