@@ -50,6 +50,13 @@ def test_a_set_without_recorded_settings_counts_its_bytes() -> None:
     assert settings.ipc == 3
 
 
+def test_a_set_without_recorded_settings_keeps_its_factor() -> None:
+    data = load("digits")
+    made = condense(data, "random", preset="smoke", ipc=2, storage="pixels", factor=2)
+    settings = coreset_settings(replace(made, provenance={}), "cpu")
+    assert (settings.ipc, settings.storage, settings.factor) == (2, "pixels", 2)
+
+
 def test_a_class_with_fewer_images_is_not_compared() -> None:
     data = load("digits")
     made: CondensedSet = condense(data, "dm", preset="smoke", ipc=2)
