@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from condense.api import condense
 from condense.condensed_set import CondensedSet
-from condense.config.methods import DistributionMatching
+from condense.config.kernel import KernelInducingPoints
+from condense.config.methods import Coreset, DistributionMatching
 from condense.config.network import Network
+from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.initialisation import initial_images
+from condense.methods.selection import select_randomly
 from condense.runs.cache import Cache
 from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
@@ -64,3 +69,49 @@ def test_what_is_no_set_of_such_images_is_one_line(given: CondensedSet, tmp_path
         condense(blobs(), "dm", replace(TINY, init=str(tmp_path / "none.safetensors")))
     with pytest.raises(UserError, match="choose a set that was made from images of that size"):
         condense(blobs(shape=(1, 12, 12)), "dm", replace(TINY, init=path))
+
+
+@pytest.mark.parametrize("init", ["real", "herding", "noise"])
+def test_another_seed_starts_from_other_images(init: str) -> None:
+    settings = replace(TINY, init=init, herding_steps=3)
+    first, again, other = (initial_images(blobs(), settings, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_set_of_another_normalisation_is_normalised_as_the_images(
+    given: CondensedSet, tmp_path: Path
+) -> None:
+    other = replace(given, mean=(0.1,), std=(0.9,), provenance={})
+    other.save(tmp_path / "other.safetensors")
+    settings = replace(TINY, ipc=3, init=str(tmp_path / "other.safetensors"))
+    found = initial_images(blobs(), settings, seed=0)
+    torch.testing.assert_close(found.flatten(0, 1), given.normalised())
+
+
+def test_the_network_for_herding_is_trained_for_the_steps_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = []
+
+    def herded(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
+        asked.append((settings.steps, settings.network))
+        return select_randomly(data, count, seed)
+
+    monkeypatch.setattr("condense.methods.initialisation.herd", herded)
+    settings = replace(TINY, init="herding", herding_steps=7)
+    initial_images(blobs(), settings, seed=0)
+    assert asked == [(7, settings.network)]
+
+
+@pytest.mark.parametrize("kind", [DistributionMatching, KernelInducingPoints])
+def test_lr_img_falls_in_every_method(kind: Any) -> None:
+    """In the middle of its only iteration, half a cosine has fallen to a half."""
+    settings = kind(ipc=2, iterations=1, batch_real=4, lr_img=0.5, init="real")
+    method = "dm" if kind is DistributionMatching else "kip"
+    if method == "dm":
+        settings = replace(settings, network=Network(width=4))
+    constant = condense(blobs(), method, replace(settings, lr_img=0.25))
+    falling = condense(blobs(), method, replace(settings, lr_img_schedule="cosine"))
+    torch.testing.assert_close(falling.images, constant.images)
+    assert not same_sets(constant, condense(blobs(), method, settings))
