@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from condense.api import condense
+from condense.augment.params import augment_batch, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.network import Network
 from condense.config.teacher import Teacher
@@ -13,7 +16,9 @@ from condense.data.loading import load
 from condense.errors import UserError
 from condense.evaluation import evaluate
 from condense.methods.teacher import teacher_for, teacher_logits, train_teacher
+from condense.models.build import build
 from condense.runs.cache import Cache
+from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import QUICK, same_sets
 
@@ -33,6 +38,30 @@ def test_labels_are_the_probabilities_of_the_teacher() -> None:
     assert small.labels.amax(1).tolist() == [255] * 6
     torch.testing.assert_close(small.targets, (logits / 2).softmax(1), atol=3e-3, rtol=0)
     assert small.hard_labels.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("hflip", [True, False])
+def test_a_teacher_is_trained_as_its_settings_say(hflip: bool) -> None:
+    """With augmentation, momentum and weight decay, along half a cosine."""
+    data = replace(blobs(), hflip=hflip)
+    settings = Teacher(Network(width=4), 5, 32, lr=0.2, momentum=0.5, weight_decay=0.1)
+    draws = generator(3, "teacher")
+    network = build(settings.network, data.shape, data.classes, draws)
+    sgd = torch.optim.SGD(network.parameters(), 0.2, momentum=0.5, weight_decay=0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 5)
+    rows = []
+    for _ in range(5):
+        rows = rows or list(torch.randperm(60, generator=draws).split(32))
+        chosen, *rows = rows
+        images = data.normalise(data.x_train[chosen])
+        images = augment_batch(images, default_strategy(hflip), draws)
+        sgd.zero_grad()
+        F.cross_entropy(network(images), data.y_train[chosen]).backward()
+        sgd.step()
+        scheduler.step()
+    found = train_teacher(data, settings, seed=3)
+    assert not found.training
+    torch.testing.assert_close(found.state_dict(), network.state_dict(), atol=1e-5, rtol=1e-4)
 
 
 def test_digits_are_seen_once() -> None:
@@ -68,6 +97,9 @@ def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name, tensor in teacher_for(data, TEACHER, 0, cache).state_dict().items():
         assert torch.equal(tensor, plain[name])
     assert cache.hits == 0  # hits are those of sets
+    for other, changed in ((replace(TEACHER, lr=0.1), data), (TEACHER, blobs(seed=1))):
+        teacher_for(changed, other, 0, cache)
+    assert len(trained) == 4
 
 
 def test_a_damaged_teacher_is_trained_again(
