@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from condense.api import condense
 from condense.augment.operations import OPERATIONS
+from condense.augment.params import AugmentParams
 from condense.config.methods import Coreset, GradientMatching, published_loops
 from condense.config.network import Network
 from condense.errors import UserError
@@ -119,6 +120,41 @@ def test_the_network_is_trained_on_the_synthetic_set(data):
     before = loss()
     matcher.train_network(images, generator(1))
     assert loss() < before
+
+
+@pytest.mark.parametrize(("real", "synthetic"), [("siamese", "none"), ("none", "independent")])
+def test_the_network_is_trained_on_augmented_images_if_the_synthetic_ones_are(
+    data, monkeypatch, real, synthetic
+):
+    transforms = []
+    monkeypatch.setattr(
+        "condense.methods.gradient_matching.train",
+        lambda *_, transform, **__: transforms.append(transform),
+    )
+    settings = replace(TINY, augment_real=real, augment_synthetic=synthetic)
+    matcher = Matcher(data, settings, seed=0)
+    matcher.train_network(matcher.initial_images(), generator(0))
+    assert [transform is not None for transform in transforms] == [synthetic != "none"]
+
+
+def test_independent_images_have_numbers_of_their_own(data, monkeypatch):
+    applied = []
+    apply = AugmentParams.apply
+
+    def noted(self, groups):
+        applied.append((len(groups[0]), self.numbers.shape[1]))
+        return apply(self, groups)
+
+    monkeypatch.setattr(AugmentParams, "apply", noted)
+    for augment, rows in (("independent", (8, 2)), ("siamese", (1, 1))):
+        settings = replace(TINY, augment_real=augment, augment_synthetic=augment)
+        matcher = Matcher(data, settings, seed=0)
+        images = matcher.initial_images()
+        initialise(matcher.network, generator(1))
+        matcher.match(images, generator(2))
+        # Of the 8 real and the 2 synthetic images of a class.
+        assert set(applied) == {(8, rows[0]), (2, rows[1])}
+        applied.clear()
 
 
 class KilledError(Exception):
