@@ -96,6 +96,28 @@ def test_the_network_learns_the_new_labels(data):
     )
 
 
+def test_a_step_is_of_the_labels_first_and_then_of_the_network_on_the_same_images(
+    data, monkeypatch
+):
+    distiller, steps = LabelDistiller(data, TINY, seed=0), []
+    update_labels, update_network = distiller.update_labels, distiller.update_network
+
+    def labels(chosen, real):
+        steps.append(("labels", chosen.tolist(), len(real)))
+        return update_labels(chosen, real)
+
+    def network(chosen):
+        steps.append(("network", chosen.tolist()))
+        update_network(chosen)
+
+    monkeypatch.setattr(distiller, "update_labels", labels)
+    monkeypatch.setattr(distiller, "update_network", network)
+    distiller.step(0)
+    chosen = steps[0][1]
+    assert len(set(chosen)) == TINY.batch_size
+    assert steps == [("labels", chosen, TINY.batch_real), ("network", chosen)]
+
+
 def test_a_network_that_has_stopped_getting_better_is_replaced():
     patience = Patience(2)
     said = [patience.exhausted(error) for error in (0.5, 0.5, 0.3, 0.3, 0.3, 0.2, 0.3, 0.3)]
