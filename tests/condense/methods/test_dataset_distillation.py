@@ -130,6 +130,20 @@ def test_seeds(data):
     assert not same_sets(first, other)
 
 
+def test_images_and_learning_rates_are_moved_by_adam(data):
+    settings = replace(TINY, iterations=3, lr_img=0.1)
+    distiller = Distiller(data, settings, seed=0)
+    images, raw = initial_images(data, settings, 0).requires_grad_(), distiller.initial_raw()
+    adam = torch.optim.Adam([images, raw.requires_grad_()], betas=(0.5, 0.999))
+    for k in range(3):
+        adam.param_groups[0]["lr"] = learning_rate(settings, k)
+        images.grad, raw.grad, _ = distiller.gradients(images, raw, k)
+        adam.step()
+    small = condense(data, "dd", settings)
+    torch.testing.assert_close(small.normalised(data), images.detach().flatten(0, 1))
+    torch.testing.assert_close(small.distill_lrs, F.softplus(raw.detach()))
+
+
 def test_fixed_weights_are_one_network_in_all_iterations(data):
     settings = replace(TINY, init_weights="fixed", batch_real=len(data.x_train))
     distiller = Distiller(data, settings, seed=0)
