@@ -14,7 +14,7 @@ from condense import (
     generator,
     greedy_herding,
 )
-from continual import HerdingBuffer, make_benchmark
+from continual import HerdingBuffer, RandomBuffer, make_benchmark
 from tests.helpers.buffers import agent, counts
 from tests.helpers.tiny_streams import TINY_EEIL, tasks
 
@@ -83,3 +83,13 @@ def test_a_network_in_double_precision_is_given_its_own_dtype() -> None:
         found.append(buffer.samples)
     assert torch.equal(found[0].images, found[1].images)
     torch.testing.assert_close(found[0].logits, found[1].logits)
+
+
+def test_stored_logits_are_those_of_the_network_without_dropout() -> None:
+    model = SimpleMLP(input_size=3 * 16 * 16, hidden_size=8, drop_rate=0.5)
+    buffer = RandomBuffer(images_per_class=2, store_logits=True)
+    buffer.update(SimpleNamespace(model=model, device="cpu", experience=first()))
+    assert model.training
+    with torch.no_grad():
+        expected = model.eval()(buffer.samples.inputs())
+    torch.testing.assert_close(buffer.samples.logits, expected.half(), atol=1e-3, rtol=1e-3)
