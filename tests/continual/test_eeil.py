@@ -156,6 +156,32 @@ def test_the_loss_is_of_the_augmented_batch_for_student_and_teachers() -> None:
     assert recompute.checked == 2 * (6 + 3 * 2 * 2)
 
 
+def test_each_image_of_a_batch_is_augmented_by_numbers_of_its_own() -> None:
+    class Alike(SupervisedPlugin):  # type: ignore[misc]
+        def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            strategy.mbatch[0] = strategy.mb_x[:1].expand_as(strategy.mb_x)
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            seen.append(len(strategy.mb_x.unique(dim=0)) == len(strategy.mb_x))
+
+    seen: list[bool] = []
+    strategy = tiny_eeil(plugins=[Alike()], augmentation=("color",))
+    strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
+    assert seen == [True] * 6
+
+
+def test_each_stage_of_each_experience_has_its_own_random_stream() -> None:
+    class Seeds(SupervisedPlugin):  # type: ignore[misc]
+        def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            number = strategy.experience.current_experience
+            seen[number, strategy.stage.name] = strategy.dataloader.generator.initial_seed()
+
+    seen: dict[tuple[int, str], int] = {}
+    strategy = tiny_eeil(plugins=[Seeds()])
+    strategy.train(make_benchmark(tasks()).train_stream, eval_streams=[])
+    assert len(seen) == len({*seen.values()}) == 5
+
+
 @pytest.mark.parametrize("switch", ["noise", "augment"])
 def test_switches_change_what_is_learnt(switch: str) -> None:
     weights = []
