@@ -3,14 +3,20 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cross_entropy, normalize
 
 from condense.api import condense
 from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.methods import selection
-from condense.methods.selection import greedy_herding, herd, select_randomly
+from condense.methods.selection import (
+    feature_network,
+    greedy_herding,
+    herd,
+    select_randomly,
+)
+from condense.models.build import build
 from condense.seeds import generator
 from condense.storage.capacity import codec_of
 from tests.helpers.images import blobs
@@ -70,6 +76,24 @@ def test_herding_looks_at_features_of_length_one(monkeypatch):
     monkeypatch.setattr(selection, "max_training_batch", lambda *_: None)
     for rows, chosen in zip(data.train_indices_by_class(), herd(data, SMALL, 4, 0), strict=True):
         assert chosen.tolist() == rows[greedy_herding(directions[rows], 4)].tolist()
+
+
+def test_the_network_of_the_features_is_trained_by_sgd_with_momentum(data):
+    """The learning rate is divided by ten after half of the steps."""
+    draws = generator(3, "features")
+    network = build(SMALL.network, data.shape, data.classes, draws)
+    sgd = torch.optim.SGD(network.parameters(), 0.01, momentum=0.9, weight_decay=5e-4)
+    for step in range(6):
+        sgd.param_groups[0]["lr"] = 0.01 if step < 3 else 0.001
+        rows = torch.randperm(60, generator=draws)  # one batch
+        sgd.zero_grad()
+        logits = network(data.normalise(data.x_train[rows]))
+        cross_entropy(logits, data.y_train[rows]).backward()
+        sgd.step()
+    found = feature_network(data, replace(SMALL, steps=6), seed=3)
+    assert not any(module.training for module in found.modules())
+    for ours, theirs in zip(found.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-5)
 
 
 def test_herding_of_all_rows_selects_all():
