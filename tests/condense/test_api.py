@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from condense import seeds
 from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
@@ -25,6 +26,27 @@ def test_no_method_uses_the_global_random_state(method: str, data: ImageData) ->
     before = torch.get_rng_state()
     condense(data, method, preset="smoke", ipc=1)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [*((method, {}) for method in METHODS), ("random", {"labels": "soft", "teacher_steps": 2}),
+     ("dd", {"init_weights": "fixed"})],
+)  # fmt: skip
+def test_every_random_stream_is_of_the_seed(
+    method: str, changes: dict[str, Any], data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else sets of several seeds would have something in common."""
+    derive, used = seeds.derive, set()
+
+    def noted(seed: int, *names: str | int) -> int:
+        if names:  # without names: weights that are overwritten
+            used.add(seed)
+        return derive(seed, *names)
+
+    monkeypatch.setattr(seeds, "derive", noted)
+    condense(data, method, preset="smoke", ipc=2, seed=5, **changes)
+    assert used == (set() if method == "whole" else {5})
 
 
 class Kept(Checkpointer):
