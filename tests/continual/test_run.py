@@ -136,7 +136,7 @@ def test_seeds_share_nothing(tmp_path: Path) -> None:
     from continual.experiment import Experiment
 
     experiment = Experiment(settings, [data], folder, torch.device("cpu"))
-    weights, chosen, seeds = [], [], []
+    weights, chosen, heads, seeds = [], [], [], []
     for seed in (0, 1, 0):
         strategy = experiment._strategy(seed)
         assert strategy.augmentation == ("color", "crop", "flip")
@@ -144,8 +144,10 @@ def test_seeds_share_nothing(tmp_path: Path) -> None:
         (experience,) = experiment.benchmark.train_stream
         strategy.memory.post_adapt(strategy, experience)
         chosen.append(strategy.memory.samples.images)
+        strategy.model.adaptation(experience)
+        heads.append(strategy.model.heads[0].weight)
         seeds.append(strategy.seed)
-    for drawn in (weights, chosen):
+    for drawn in (weights, chosen, heads):
         assert torch.equal(drawn[0], drawn[2])
         assert not torch.equal(drawn[0], drawn[1])
     assert seeds == [0, 1, 0]

@@ -349,6 +349,8 @@ def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:
         heads.append(model.heads[0].weight)
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
+    model.adaptation(make_benchmark(tasks(), "class").train_stream[1])
+    assert not torch.equal(model.heads[1].weight, heads[2])
 
 
 def _network() -> Classifier:
