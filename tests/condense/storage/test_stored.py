@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import read_tensors, write_tensors
 from condense.storage import capacity
 from condense.storage.capacity import LABEL_BYTES, codec_of, images_per_class
+from condense.storage.dct import Spectrum
 from condense.system.memory import check_memory
 from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
@@ -216,3 +218,21 @@ def test_enough_images_get_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capacity, "ENOUGH", many // 2)
     assert many // 2 <= images_per_class(data, settings) <= many // 2 + 1
     assert images_per_class(data, replace(settings, image_bytes=19)) == many
+
+
+def test_the_statistics_are_those_of_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a sample from the whole training split, however it is sorted."""
+    data = colours()
+    data = data.train_subset(data.y_train.argsort(stable=True))
+    monkeypatch.setattr(capacity, "SAMPLE", len(data.x_train) // 3)
+    seen: list[torch.Tensor] = []
+    statistics = Spectrum.of
+
+    def noted(batches: Iterable[torch.Tensor], std: Sequence[float]) -> Spectrum:
+        seen.extend(batches)
+        return statistics(seen, std)
+
+    monkeypatch.setattr(Spectrum, "of", noted)
+    codec_of(data, Coreset(ipc=2, storage="dct"))
+    found = torch.cat(seen)
+    assert torch.equal(found, data.normalise(data.x_train[::3]))
