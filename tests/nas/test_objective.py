@@ -2,22 +2,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+import nas.experiment
 import nas.objective
-from condense import CondensedSet, Evaluation, ImageData, Network, UserError, condense
+from condense import CondensedSet, Evaluation, ImageData, Network, UserError, condense, load
 from nas import (
     Space,
     Training,
     TrialResult,
     make_proxy,
     proxy_set,
+    search,
 )
 from nas.cost import PER_NETWORK, cost
+from nas.experiment import Experiment
 from nas.objective import (
     count_parameters,
     schedule_of,
@@ -198,6 +202,54 @@ def test_schedules() -> None:
     assert schedule_of(Training(epochs=100), 50_000).steps == 50_000
     assert schedule_of(Training(steps=300), 50_000).steps == 300
     assert schedule_of(Training(), 100).milestones == (0.5,)
+    changed = schedule_of(Training(lr=0.25, momentum=0.5, weight_decay=0.125, batch_size=7), 100)
+    assert (changed.lr, changed.momentum, changed.weight_decay) == (0.25, 0.5, 0.125)
+    assert changed.batch_size == 7
+
+
+@pytest.mark.parametrize("hflip", [True, False])
+def test_images_are_flipped_only_if_they_keep_their_class(data: ImageData, hflip: bool) -> None:
+    seen = set()
+
+    def augment(images: Tensor, strategy: tuple[str, ...], draws: torch.Generator) -> Tensor:
+        seen.add(strategy)
+        return images
+
+    data, training = replace(data, hflip=hflip), Training(steps=2, batch_size=30)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nas.objective, "augment_batch", augment)
+        whole(data, training)
+    (strategy,) = seen
+    assert ("flip" in strategy) == hflip
+
+
+def test_another_seed_has_other_weights_and_other_images(data: ImageData) -> None:
+    training = Training(images=20, steps=2, networks=2)
+    drawn: list[list[Tensor]] = []
+    for seed in (0, 0, 1):
+        proxy = make_proxy("whole", data, None, training, seed)
+        assert proxy.images is not None
+        weights = [proxy.images]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                nas.objective,
+                "_train",
+                lambda network, *_: weights.append(network.classifier.weight),  # noqa: B023
+            )
+            train_architecture(SPACE, 0, proxy, data, training, seed)
+        drawn.append(weights)
+    first, again, other = drawn
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+    assert not torch.equal(first[1], first[2]), "each network has its own"
+
+
+def test_a_set_is_normalised_as_the_images_of_the_search(data: ImageData) -> None:
+    made = condense(data, "random", ipc=2)
+    other = replace(made, mean=(0.1,), std=(0.9,))
+    proxy = make_proxy("set", data, other, BRIEF, 0)
+    assert proxy.images is not None
+    torch.testing.assert_close(proxy.images, made.normalised(data))
 
 
 def test_proxies(data: ImageData, tmp_path: Path) -> None:
@@ -307,3 +359,29 @@ def test_test_images_are_the_same_for_all(data: ImageData) -> None:
     assert torch.equal(one.x_test, other.x_test)
     assert with_test_images(data, None) is data
     assert with_test_images(data, 1000) is data
+
+
+def test_search_and_retraining_have_settings_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(nas.experiment, "train_architecture", lambda *given: asked.append(given))
+    made = search.defaults("smoke", "early-stopping")
+    settings = replace(
+        made,
+        common=replace(made.common, seed=7),
+        training=replace(made.training, test_images=30),
+        retraining=replace(made.retraining, test_images=40),
+    )
+    experiment = Experiment(settings, load("digits"), SPACE, tmp_path)
+    study: Any = SimpleNamespace(index=lambda trial: 1)
+    trial: Any = None
+    experiment.train(study, trial)
+    experiment.retrain(0)
+    assert [
+        (index, proxy.draws, len(shown.x_test), training, seed)
+        for _, index, proxy, shown, training, seed, _ in asked
+    ] == [
+        (1, "proxy", 30, settings.training, 7),
+        (0, "architecture", 40, settings.retraining, 7),
+    ]
