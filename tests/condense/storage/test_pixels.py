@@ -11,7 +11,7 @@ from condense.errors import UserError
 from condense.seeds import generator
 from condense.storage.pixels import PixelCodec, Pixels, YCbCr420
 from condense.storage.registry import PIXEL_CODECS, pixel_codec
-from condense.storage.ycbcr import YCBCR, YCBCR_STD
+from condense.storage.ycbcr import YCBCR, YCBCR_STD, from_ycbcr, to_ycbcr
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -53,6 +53,17 @@ def test_a_colour_by_hand() -> None:
     expected = YCBCR[1:, 0].view(1, 2, 1, 1).expand(1, 2, 2, 2)
     torch.testing.assert_close(chroma * YCBCR_STD, expected)
     torch.testing.assert_close(made.decode([luma, chroma]), (red - mean) / std, atol=1e-5, rtol=0)
+
+
+def test_luma_and_chroma_are_those_of_jpeg() -> None:
+    """In quarters: files have these numbers, so that another version must read the same colours."""
+    colours = torch.eye(3).view(3, 3, 1, 1)
+    expected = torch.tensor(
+        [[0.299, -0.1687, 0.5], [0.587, -0.3313, -0.4187], [0.114, 0.5, -0.0813]]
+    )
+    found = to_ycbcr(colours).flatten(1)
+    torch.testing.assert_close(found / 4, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(from_ycbcr(to_ycbcr(colours)), colours)
 
 
 @pytest.mark.parametrize("name", PIXEL_CODECS)
