@@ -13,6 +13,7 @@ from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods import automatic
 from condense.methods.registry import method_named
+from condense.methods.selection import large_classes
 from tests.helpers.images import blobs
 
 
@@ -41,6 +42,11 @@ def test_a_short_class_keeps_its_images_and_the_others_are_condensed(storage: st
     others = data.with_classes([0, 2])
     alone = condense(others, "random", ipc=5, storage=storage, preset="smoke")
     torch.testing.assert_close(made.images[made.labels != 1], alone.images, atol=0.01, rtol=0)
+
+
+def test_a_class_with_just_enough_images_is_not_short() -> None:
+    assert large_classes(uneven(), 3) == [0, 1, 2]
+    assert large_classes(uneven(), 4) == [0, 2]
 
 
 def test_the_set_is_saved_as_it_is_stored(tmp_path) -> None:
