@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
+from avalanche.training.plugins import SupervisedPlugin
 from torch import nn
 
 from condense import generator
+from continual import RandomBuffer, make_benchmark
 from continual.losses import (
     add_gradient_noise,
     cross_distilled,
@@ -17,6 +21,7 @@ from continual.losses import (
     learning_rate,
     noise_scale,
 )
+from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 
 def softmax(values: list[float]) -> list[float]:
@@ -29,6 +34,12 @@ def test_distillation_by_hand_at_temperature_two() -> None:
     expected = -sum(t * math.log(o) for t, o in zip(targets, outputs, strict=True))
     found = distillation(torch.tensor([[1.0, 4.0]]), torch.tensor([[2.0, 0.0]]))
     assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_distillation_is_the_mean_over_the_images() -> None:
+    logits, teacher = torch.randn(2, 5, 3, generator=generator(1))
+    alone = [distillation(logits[[row]], teacher[[row]]) for row in range(5)]
+    torch.testing.assert_close(distillation(logits, teacher), torch.stack(alone).mean())
 
 
 def test_the_whole_loss_by_hand_with_two_old_heads() -> None:
@@ -108,3 +119,33 @@ def test_learning_rates_of_the_paper() -> None:
 def test_cross_entropy_skips_classes_still_to_come() -> None:
     logits = torch.tensor([[0.0, 0.0], [0.0, 0.0]])
     assert cross_entropy_of_known(logits, torch.tensor([1, 5])).item() == pytest.approx(math.log(2))
+    logits[0, 1] = -torch.inf  # the classes do not come in the order of their labels
+    assert cross_entropy_of_known(logits, torch.tensor([1, 0])).item() == pytest.approx(math.log(2))
+
+
+@pytest.mark.filterwarnings("ignore:No loggers specified")
+def test_the_temperature_is_that_of_teachers_and_of_stored_logits() -> None:
+    class Recompute(SupervisedPlugin):  # type: ignore[misc]
+        checked: tuple[str, ...] = ()
+
+        def before_backward(self, strategy: Any, **kwargs: Any) -> None:
+            with torch.no_grad():
+                heads = strategy.model.logits(strategy.mb_x)
+                output = torch.cat(heads, 1)
+                taught = [
+                    (heads[head], teacher.model.logits(strategy.mb_x)[head])
+                    for teacher in strategy.teachers
+                    for head in teacher.heads
+                ]
+                expected = cross_distilled(output, strategy.mb_y, taught, 3.0)
+                if strategy.stage.name != "first":
+                    expected = expected + der_loss(output, strategy.mbatch[2], 3.0)
+            torch.testing.assert_close(strategy.loss[0], expected)
+            self.checked += (strategy.stage.name,)
+
+    recompute = Recompute()
+    config = replace(TINY_EEIL, temperature=3.0)
+    memory = RandomBuffer(images_per_class=2, store_logits=True)
+    strategy = tiny_eeil("class", memory=memory, config=config, plugins=[recompute])
+    strategy.train(make_benchmark(tasks()[:2], "class").train_stream, eval_streams=[])
+    assert {*recompute.checked} == {"first", "main", "finetune"}
