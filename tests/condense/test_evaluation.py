@@ -9,10 +9,11 @@ from condense.config.evaluation import Evaluation
 from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.errors import UserError
-from condense.evaluation import Accuracy, evaluate
+from condense.evaluation import Accuracy, evaluate, schedule_of
 from condense.models.build import build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
+from condense.training.schedule import Schedule
 from tests.helpers.images import blobs
 
 QUICK = Evaluation(num_eval=3, epoch_eval_train=20, lr=0.1, batch_size=6, network=Network("mlp"))
@@ -152,6 +153,15 @@ def test_images_on_another_scale_are_brought_to_that_of_the_data(data):
     )
     assert evaluate(other, data, QUICK) == evaluate(small, data, QUICK)
     assert not torch.equal(other.normalised(), small.normalised())
+
+
+def test_the_schedule_is_that_of_the_settings():
+    rest = {"lr": 0.25, "momentum": 0.5, "weight_decay": 0.125, "batch_size": 4}
+    expected = Schedule(steps=6, milestones=(0.5,), **rest)
+    stepwise = Evaluation(epoch_eval_train=2, **rest)
+    assert schedule_of(stepwise, 10, augmented=True) == expected
+    cosine = Evaluation(steps=7, lr_schedule="cosine", **rest)
+    assert schedule_of(cosine, 10, augmented=True) == replace(expected, steps=7, cosine=True)
 
 
 @pytest.mark.parametrize(
