@@ -22,12 +22,12 @@ def test_the_next_runs_are_of_the_same_images_and_settings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     flags = "--preset smoke --size 12 --fit resize --head task --no-distill --width 8 --factor 2"
-    own = ["--memory", "dm", "--condensing.iterations", "3", "--stream", STREAM]
+    own = ["--no-hflip", "--memory", "dm", "--condensing.iterations", "3", "--stream", STREAM]
     settings = parse(defaults, [*flags.split(), *own], PROG)
     base = defaults("smoke", "dm", STREAM).on(spec_of(STREAM))
     differing = differences(settings, base, without=("common", "stream", "memory"))
     folder: Any = SimpleNamespace(config={"settings": record(settings)})
-    blocks = _next(folder, settings, STREAM, differing)
+    blocks = _next(folder, settings, differing)
     proposed = [block for block in blocks if isinstance(block, Code)]
     assert all(block.about.startswith("Where the command was run") for block in proposed)
     code = "\n".join(block.code for block in proposed)
@@ -38,5 +38,5 @@ def test_the_next_runs_are_of_the_same_images_and_settings(
         assert found.eeil == settings.eeil
         for name in ("stream", "head", "distill", "storage", "factor"):
             assert getattr(found, name) == getattr(settings, name)
-        for name in ("preset", "size", "fit"):
+        for name in ("preset", "size", "fit", "hflip"):
             assert getattr(found.common, name) == getattr(settings.common, name)
