@@ -136,6 +136,15 @@ def test_what_is_the_same_in_all_images_is_kept() -> None:
     assert lost.mean(0).square().mean() < 0.01 * frame.square().mean()
 
 
+def test_a_smaller_codec_keeps_what_is_the_same_in_all_images() -> None:
+    frame = 3 * (2 * torch.eye(16) - 1) * (-1) ** torch.arange(16)
+    images = smooth(40, 1, 16, 16) + frame
+    codec = fitted(images, 60).smaller(30)
+    assert codec.bytes_per_image == 30
+    lost = codec.decode(codec.encode(images)) - images
+    assert lost.mean(0).square().mean() < 0.001 * frame.square().mean()
+
+
 def test_one_image_is_stored() -> None:
     image = smooth(1, 3, 8, 8)
     codec = fitted(image)
