@@ -268,3 +268,38 @@ def test_weights_and_biases_are_drawn_as_pytorch_draws_them():
             bound = module.weight[0].numel() ** -0.5
             for drawn in (module.weight, module.bias):
                 assert 0.7 * bound < drawn.abs().max() <= bound
+
+
+def test_the_classic_networks_layer_by_layer():
+    names = {nn.Conv2d: "c", nn.Linear: "l", nn.ReLU: "r", nn.MaxPool2d: "m", nn.Flatten: "f"}
+    expected = {
+        "mlp": "flrlr",
+        "fc1": "flr",
+        "lenet": "crmcrmflrlr",
+        "alexnet": "crmcrmcrcrcrmf",
+        "vgg11": "crm" * 2 + "crcrm" * 3 + "f",
+    }
+    for architecture, kinds in expected.items():
+        features = build(Network(architecture, norm="none"), COLOUR, 5).features
+        assert "".join(names[type(layer)] for layer in features) == kinds
+
+
+def test_a_residual_block_by_hand():
+    network = build(Network("resnet18", norm="none"), COLOUR, 5, generator(0))
+    block, images = network.features[4], torch.randn(2, 64, 8, 8, generator=generator(1))
+    first, second = (layer for layer in block.path if isinstance(layer, nn.Conv2d))
+    (project,) = block.shortcut
+    expected = second(first(images).relu()) + project(images)
+    torch.testing.assert_close(block(images), expected.relu())
+    assert network.features[:-2](torch.zeros(1, *COLOUR)).shape == (1, 512, 4, 4)
+
+
+def test_blocks_of_the_convnet_are_in_the_order_of_the_paper():
+    for activation, slope in (("relu", 0), ("leakyrelu", 0.01)):
+        settings = Network(width=8, depth=1, norm="group", activation=activation)
+        features = build(settings, (3, 8, 8), 4, generator(0)).features
+        images = torch.randn(3, 3, 8, 8, generator=generator(1))
+        normed = nn.functional.group_norm(features[0](images), 4)
+        expected = nn.functional.leaky_relu(normed, slope)
+        expected = nn.functional.avg_pool2d(expected, 2).flatten(1)
+        torch.testing.assert_close(features(images), expected)
