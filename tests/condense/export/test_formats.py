@@ -36,10 +36,13 @@ def test_arrays_are_exactly_those_of_the_set(to, made, tmp_path: Path) -> None:
     assert torch.as_tensor(found["labels"]).tolist() == condensed.hard_labels.tolist()
     assert tuple(map(str, found["class_names"])) == condensed.class_names
     assert tuple(map(float, found["mean"])) == condensed.mean
+    assert tuple(map(float, found["std"])) == condensed.std
     assert json.loads(str(found["provenance"])) == condensed.provenance
     soft = torch.as_tensor(found["soft_labels"]) if "soft_labels" in found else condensed.labels
     assert torch.equal(soft, condensed.targets)
     assert ("distill_lrs" in found) == (condensed.distill_lrs is not None)
+    if condensed.distill_lrs is not None:
+        assert torch.equal(torch.as_tensor(found["distill_lrs"]), condensed.distill_lrs)
     export(condensed, to, tmp_path / "again")
     assert out.read_bytes() == (tmp_path / "again").read_bytes()
 
