@@ -208,6 +208,9 @@ def test_a_class_with_few_images_gets_better_ones(labels: Literal["hard", "soft"
     assert 15 <= images_per_class(few, settings) <= 16
     kept = random_coreset(few, settings, 0, Checkpointer())
     assert kept.ipc == 15
+    first, *others = data.train_indices_by_class()
+    uneven = data.train_subset(torch.cat([first[:15], *others]))
+    assert 15 <= images_per_class(uneven, settings) <= 16
     whole = 10 * 10 * 64
     assert 0.9 * whole < kept.bytes + (150 * 10 if labels == "soft" else 0) <= whole
 
