@@ -100,6 +100,7 @@ def test_the_card_of_the_hub(tmp_path: Path) -> None:
     card = hub.DatasetCard.load(tmp_path / "set" / "README.md")
     assert card.data.license == "cc-by-4.0"
     assert card.data.task_categories == ["image-classification"]
+    assert card.data.size_categories == ["n<1K"]
     assert card.data.configs[0]["data_files"][0]["path"].startswith("data/train-")
     about = condensed.provenance
     for text in (
@@ -113,6 +114,9 @@ def test_the_card_of_the_hub(tmp_path: Path) -> None:
     numbers = {"accuracy": np.float32(0.5), "accuracy_std": torch.tensor(0.25)}
     export(replace(condensed, provenance=numbers), "parquet", tmp_path / "numbers")
     assert "**50.0 ± 25.0 %**" in (tmp_path / "numbers" / "README.md").read_text()
+    once = {**numbers, "evaluation": {"num_eval": 1}}
+    export(replace(condensed, provenance=once), "parquet", tmp_path / "once")
+    assert "**50.0 %**" in (tmp_path / "once" / "README.md").read_text()
     unknown = replace(condensed, provenance={})
     export(unknown, "parquet", tmp_path / "unknown")
     assert "The set was not tested." in (tmp_path / "unknown" / "README.md").read_text()
