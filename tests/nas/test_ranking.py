@@ -111,6 +111,7 @@ def test_top_k_and_ties() -> None:
     assert found.overlap == 0
     assert found.best == 0.5
     assert set(rank(*TIED).top) == {5}
+    assert set(rank([0.5] * 10, [0.5] * 10).top) == {5, 10}
 
 
 def test_ties_at_the_border_of_the_top_favour_nobody() -> None:
@@ -172,6 +173,7 @@ def test_the_interval_is_the_middle_95_per_cent_of_the_resamples() -> None:
 
 def test_too_few_or_all_the_same_have_no_correlation() -> None:
     assert correlation(spearman, [1.0, 2.0], [1.0, 2.0]) == Correlation(None, None, None, 2)
+    assert correlation(spearman, [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).value == pytest.approx(1)
     assert correlation(kendall, [1.0] * 5, [1.0, 2.0, 3.0, 4.0, 5.0]).value is None
     assert str(Correlation(None, None, None, 2)) == "– (n = 2)"
 
