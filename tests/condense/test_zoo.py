@@ -47,6 +47,11 @@ def test_every_set_of_the_package_says_what_it_is() -> None:
     assert sum(path.stat().st_size for path in zoo.HERE.glob("*.safetensors")) < 30e6
 
 
+def test_the_key_of_a_set_depends_on_its_seed() -> None:
+    found = condense.load_condensed("mnist", ipc=1)
+    assert zoo.key_of(found.with_provenance(seed=5)) != zoo.key_of(found)
+
+
 def test_the_file_of_a_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert zoo.file_of(Path("mnist-dsa-10")) == zoo.HERE / "mnist-dsa-10.safetensors"
