@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import pickle
 from types import SimpleNamespace
 from typing import Any
@@ -190,6 +191,48 @@ def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
     assert counts(buffer) == [2] * 10
 
 
+def test_experiences_of_another_stream_replace_nothing_in_a_copy() -> None:
+    buffer = RandomBuffer(images_per_class=2)
+    buffer.post_adapt(agent(), first())
+    for again in (copy.deepcopy(buffer), pickle.loads(pickle.dumps(buffer))):
+        again.post_adapt(agent(), make_benchmark(tasks()[1:]).train_stream[0])
+        assert counts(again) == [2] * 20
+
+
+def test_a_buffer_without_a_total_gets_one_by_resizing() -> None:
+    buffer = RandomBuffer(images_per_class=4)
+    buffer.post_adapt(agent(), first())
+    buffer.resize(agent(), 20)
+    assert counts(buffer) == [2] * 10
+    assert buffer.max_size == 20
+
+
+def test_which_classes_remain_depends_on_the_seed() -> None:
+    chosen = []
+    for seed in (0, 0, 1):
+        buffer = RandomBuffer(5, seed=seed)
+        buffer.post_adapt(agent(), first())
+        chosen.append([group.label for group in buffer.groups])
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
+def test_logits_stay_with_their_images() -> None:
+    """Also when these get fewer bits; new ones are in the buffer at once."""
+    buffer, experience = RandomBuffer(80, storage="dct", store_logits=True), first()
+    buffer.post_adapt(agent(), experience)
+    for seed in (0, 1):
+        draws = generator(seed)
+        buffer.update_logits(
+            experience, lambda kept, draws=draws: torch.randn(len(kept), 10, generator=draws)
+        )
+        logits = buffer.samples.logits
+        assert torch.equal(buffer.buffer[3][-1], logits[3].float())
+    before = next(iter(buffer.groups.values())).codec
+    buffer.resize(agent(), 60)
+    assert next(iter(buffer.groups.values())).codec is not before
+    assert torch.equal(buffer.samples.logits, logits)
+
+
 @pytest.mark.parametrize("kind", ["random", "herding"])
 def test_selected_images_are_real_and_of_their_class(kind: str) -> None:
     buffer = BUFFERS[kind](images_per_class=4)
@@ -293,7 +336,9 @@ def assert_restored(new: Any, store_logits: bool) -> None:
     for name in ("images", "labels", "tasks"):
         assert torch.equal(getattr(other.samples, name), getattr(buffer.samples, name))
     assert store_logits == (buffer.samples.logits is not None)
-    if store_logits:
+    if not store_logits:
+        assert other.buffer[0][0].dtype == buffer.buffer[0][0].dtype
+    else:
         assert buffer.samples.logits.shape == (len(buffer.samples), 30)
         torch.testing.assert_close(other.samples.logits, buffer.samples.logits, equal_nan=True)
 
