@@ -151,6 +151,9 @@ def test_folders_of_photos_are_tasks(tmp_path: Path) -> None:
     assert [len(task.x_test) for task in found] == [2, 2]
     _, parts = load_tasks(f"{folders[0]}:classes=1", size=16, fit="resize")
     assert [task.name for task in parts] == ["a 0", "a 1"]
+    whole = load(folders[0], size=16, fit="resize")
+    for label, part in enumerate(parts):
+        assert torch.equal(part.x_train, whole.x_train[whole.y_train == label])
 
 
 def test_tasks_of_signs_have_no_flip(tmp_path: Path) -> None:
@@ -180,6 +183,13 @@ def test_a_task_needs_test_images(tmp_path: Path) -> None:
 def test_another_size_of_a_stream() -> None:
     _, found = load_tasks("digits,mnist5k", size=12)
     assert {task.shape for task in found} == {(1, 12, 12)}
+
+
+def test_a_known_stream_has_the_size_and_the_flips_asked_for(tmp_path: Path) -> None:
+    write_images(tmp_path, "cifar10", (32, 32, 3))
+    _, split = load_tasks("split-cifar10", tmp_path, size=16, hflip=False)
+    assert {task.shape for task in split} == {(3, 16, 16)}
+    assert not any(task.hflip for task in split)
 
 
 def test_a_data_set_in_parts() -> None:
