@@ -362,6 +362,20 @@ def test_a_diverging_training_is_one_line() -> None:
         strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
 
 
+def test_each_stage_has_its_own_batches() -> None:
+    class Look(SupervisedPlugin):  # type: ignore[misc]
+        def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            loader = strategy.dataloader
+            seen[strategy.stage.name] = (type(loader).__name__, len(loader))
+
+    seen: dict[str, tuple[str, int]] = {}
+    changed = {"batch_size": 8, "batch_size_mem": 4, "finetune_steps_per_epoch": 2}
+    strategy = tiny_eeil(config=replace(TINY_EEIL, **changed), plugins=[Look()])
+    strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
+    batches, shared = "BatchLoader", "RehearsalLoader"
+    assert seen == {"first": (batches, 3), "main": (shared, 3), "finetune": (batches, 2)}
+
+
 def test_stopping_stage_1_early_leaves_stage_2() -> None:
     class Impatient(SupervisedPlugin):  # type: ignore[misc]
         def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
