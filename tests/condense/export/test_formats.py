@@ -67,6 +67,12 @@ def test_a_folder_for_image_folder(made, tmp_path: Path) -> None:
     if condensed.labels.ndim > 1:
         rows = np.genfromtxt(out / "soft_labels.csv", delimiter=",", skip_header=1)[:, 1:]
         torch.testing.assert_close(torch.tensor(rows).float(), condensed.targets)
+        lines = (out / "soft_labels.csv").read_text(encoding="utf-8").splitlines()
+        files = sorted(out.rglob("*.png"), key=lambda path: path.name)
+        assert [line.partition(",")[0] for line in lines] == [
+            "file",
+            *(path.relative_to(out).as_posix() for path in files),
+        ]
 
 
 def test_folder_names_keep_the_order_of_the_classes() -> None:
