@@ -47,6 +47,27 @@ def test_each_is_trained_once_in_the_order_wanted(tmp_path: Path, url: str | Non
     assert list(shared(tmp_path, url).done()) == taken
 
 
+def test_results_are_in_the_order_in_which_they_came(tmp_path: Path) -> None:
+    study = shared(tmp_path, wanted=(0, 1))
+    study.fill()
+    first, second = study.ask(), study.ask()
+    assert first is not None
+    assert second is not None
+    study.tell(second, result(0.5))
+    study.tell(first, result(0.25))
+    assert list(shared(tmp_path, wanted=(0, 1)).done()) == [1, 0]
+
+
+def test_results_of_architectures_that_are_not_wanted_do_not_count(tmp_path: Path) -> None:
+    study, other = shared(tmp_path, wanted=(2,)), shared(tmp_path, wanted=(4,))
+    study.fill()
+    trial = study.ask()
+    assert trial is not None
+    study.tell(trial, result(0.5))
+    assert other.fill()
+    assert not other.done()
+
+
 def test_many_threads_ask_each_once(tmp_path: Path, url: str | None) -> None:
     def work(_: int) -> list[int]:
         study = shared(tmp_path, url, wanted=tuple(range(6)))
