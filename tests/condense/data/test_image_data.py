@@ -188,6 +188,7 @@ CHANGES: dict[str, Callable[[ImageData], ImageData]] = {
     "the order": lambda data: data.train_subset(torch.arange(30).flip(0)),
     "the mean": lambda data: dataclasses.replace(data, mean=(0.4, 0.5, 0.61)),
     "the std": lambda data: dataclasses.replace(data, std=(0.2, 0.25, 0.31)),
+    "mirrored images": ImageData.without_hflip,
 }
 
 
@@ -315,6 +316,7 @@ def test_squared_crops_the_middle_or_resizes() -> None:
     data = image_data(shape=(1, 16, 24))
     cropped = data.squared(16)
     assert torch.equal(cropped.x_train, data.x_train[..., 4:20])
+    assert torch.equal(cropped.x_test, data.x_test[..., 4:20])
     assert cropped.source == {"size": 16, "fit": "crop"}
     resized = data.squared(16, "resize")
     assert resized.shape == (1, 16, 16)

@@ -53,6 +53,8 @@ def test_images_whose_mirror_image_has_another_meaning(tmp_path: Path) -> None:
     made = condense(resized, "random", ipc=1)
     assert images_of(made.provenance) == (str(tmp_path / "own.npz"), 8, "crop", False)
     assert images_of(made.provenance, "other.npz", 4)[1:] == (4, "crop", False)
+    whole = load(tmp_path / "own.npz", size=8, fit="resize")
+    assert images_of({"source": whole.source})[1:] == (8, "resize", True)
     assert images_of({}, "own.npz", hflip=False)[-1] is False
 
 
