@@ -123,7 +123,7 @@ def test_a_cell_says_its_epochs_and_the_precision_of_its_condensation() -> None:
 
 
 def test_the_row_of_the_most_sets_counts() -> None:
-    rows = [measured(sets=1, value=1), measured(sets=3, value=3), measured(ipc=10, sets=5)]
+    rows = [measured(sets=9, value=1), measured(sets=10, value=3), measured(ipc=10, sets=5)]
     assert row_of(CELL, rows, "paper") == rows[1]
 
 
@@ -158,7 +158,8 @@ def test_a_cell_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     cells.fill("table1", table1.cells(), settings)
     assert [flags[flags.index("--seed") + 1] for flags in ran] == ["0", "1"]
     (row,) = read_rows(tmp_path / "table1.csv")
-    assert (row["value"], row["n"], row["seconds"]) == ("60.000", "4", "4")
+    assert (row["value"], row["std"]) == ("60.000", f"{100 * (0.04 / 3) ** 0.5:.3f}")
+    assert (row["n"], row["seconds"]) == ("4", "4")
     cells.fill("table1", table1.cells(), settings)
     assert len(ran) == 2
     more = table1.Table1(method=("dsa",), ipc=(1,), dataset=("mnist",), sets=3)
