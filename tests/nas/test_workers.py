@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from nas import space_named
 from nas.experiment import Experiment
 from nas.schedule import Plan
 from nas.search import defaults
-from nas.workers import on_device, train_waiting, work
+from nas.workers import DEATHS_IN_A_ROW, Crew, _is_over, on_device, train_waiting, work
 from tests.helpers.processes import wait_until, workers_of
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
@@ -146,6 +147,43 @@ def test_a_worker_ends_when_no_trial_is_waiting(monkeypatch: pytest.MonkeyPatch)
     assert study.polls == 0
     work(None, study)  # type: ignore[arg-type]
     assert study.polls == 3, "the main process waits for the results of others"
+
+
+@pytest.fixture
+def crew(monkeypatch: pytest.MonkeyPatch) -> Crew:
+    """Three workers for four architectures, which share eight threads; none is started."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    settings = replace(defaults("smoke", "random"), workers=3)
+    experiment: Any = SimpleNamespace(
+        settings=settings,
+        folder=Path("run"),
+        begun=datetime.min,
+        plan=Plan([3, 1, 0, 2]),
+        space=SimpleNamespace(fingerprint=""),
+    )
+    return Crew(experiment, None)
+
+
+def test_workers_share_the_threads(crew: Crew) -> None:
+    assert [task.plan.threads for task in crew._tasks] == [dict.fromkeys([3, 1, 0, 2], 2)] * 3
+
+
+def test_deaths_count_until_there_is_a_result(crew: Crew) -> None:
+    for done in range(1, 3 * DEATHS_IN_A_ROW):
+        crew._count_death(done)
+    for _ in range(DEATHS_IN_A_ROW - 1):
+        crew._count_death(done)
+    with pytest.raises(UserError, match=r"killed repeatedly: .* --resume run --workers 1"):
+        crew._count_death(done)
+
+
+def test_the_deadline_waits_for_a_result() -> None:
+    known: dict[int, Any] = {}
+    study: Any = SimpleNamespace(known=lambda: known)
+    assert not _is_over(study, 0.0)
+    known[3] = None
+    assert _is_over(study, 0.0)
+    assert not _is_over(study, None)
 
 
 def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
