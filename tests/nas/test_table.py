@@ -54,6 +54,7 @@ def table(proxy: str = "whole", sha: str = "abc") -> Table:
 def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
     import pandas
 
+    assert table().sizes == {SPACE.names[0]: 10, SPACE.names[2]: 12}
     written = table().with_ground_truth({SPACE.names[0]: 0.75})
     written.write(tmp_path / "architectures.csv")
     frame = pandas.read_csv(tmp_path / "architectures.csv")
