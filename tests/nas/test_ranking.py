@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from condense import UserError
+from condense.runs.plots import new_figure
 from nas import Row, Table, rank
 from nas.ranking import (
     Correlation,
@@ -20,7 +21,7 @@ from nas.ranking import (
     top,
     top_count,
 )
-from nas.report import agreement
+from nas.report import agreement, ranking, scatter
 
 TIED = ([0.3, 0.5, 0.5, 0.7, 0.1, 0.5], [0.2, 0.6, 0.4, 0.8, 0.2, 0.4])
 
@@ -193,3 +194,19 @@ def test_only_what_is_complete_and_known_is_compared() -> None:
     none = agreement(Table(rows[3:4], "dsa", "blobs", "0"), 0.5)
     assert none.keys() == found.keys()
     assert (none["spearman_all"], none["spearman_all_n"]) == (None, 0)
+
+
+def test_figures_show_the_ground_truth_over_the_ranking() -> None:
+    """Of the architectures that have one; the top is a fraction of these."""
+    rows = [
+        Row(place, f"a{place}", score=0.5 - 0.01 * place, accuracy=0.25, ground_truth=value)
+        for place, value in enumerate([0.5, 0.75, 0.625, *[None] * 6])
+    ]
+    axes = new_figure(3, 3).add_subplot()
+    scatter(axes, rows, 0.34, "dsa")
+    others, top = (np.asarray(part.get_offsets()).tolist() for part in axes.collections)
+    assert (others, top) == ([[25, 75], [25, 62.5]], [[25, 50]])
+    axes = new_figure(3, 3).add_subplot()
+    ranking(axes, rows, "dsa")
+    (line,) = axes.lines
+    assert np.asarray(line.get_ydata()).tolist() == [50, 75, 75]
