@@ -23,8 +23,19 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 9, 3)).astype(np.uint8
         (PIXELS / 255).astype(np.float32),
         (PIXELS / 255).astype(np.float16),
         PIXELS / 255 * 1.0005,
+        PIXELS / 255 * 0.9995,
     ],
-    ids=["uint8", "CHW", "int64", "0..255", "CHW 0..1", "float32", "float16", "rounded"],
+    ids=[
+        "uint8",
+        "CHW",
+        "int64",
+        "0..255",
+        "CHW 0..1",
+        "float32",
+        "float16",
+        "rounded",
+        "rounded up",
+    ],
 )
 def test_all_forms_give_the_same_pixels(images: Any) -> None:
     assert image_shape("x_train", images) == (8, 9, 3)

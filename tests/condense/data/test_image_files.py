@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from condense.data.image_files import check_size, opened, pixels_of, readable_suffixes
+from condense.data.image_files import Fit, check_size, opened, pixels_of, readable_suffixes
 from condense.errors import UserError
 
 
@@ -28,6 +28,13 @@ def test_the_middle_is_cropped_or_the_whole_is_resized() -> None:
     assert set(cropped.flatten().tolist()) == {0, 255}
     resized = pixels_of(wide, 16, "resize")
     assert resized[8, [0, 6, 15], 0].tolist() == [128, 0, 255]
+
+
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_all_pixels_count_when_an_image_gets_smaller(fit: Fit) -> None:
+    chequered = Image.fromarray(np.indices((32, 32)).sum(0).astype(np.uint8) % 2 * 255)
+    found = pixels_of(chequered, 8, fit)[1:-1, 1:-1]
+    assert np.abs(found.astype(int) - 127).max() <= 1
 
 
 def test_a_photo_is_the_same_however_large_its_file_is(tmp_path: Path) -> None:
