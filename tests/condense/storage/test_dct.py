@@ -81,9 +81,12 @@ def test_coefficients_have_about_mean_0_and_standard_deviation_1() -> None:
     torch.testing.assert_close(std, torch.ones_like(std), atol=0.045, rtol=0)
 
 
-def test_the_table_is_a_bit_per_coefficient_and_three_bytes_per_stored_one() -> None:
+def test_the_table_is_a_bit_per_coefficient_three_bytes_per_stored_one_and_the_variance() -> None:
     codec = fitted(smooth(50, 3, 8, 8), 30)
     assert codec.table_bytes == 192 // 8 + 3 * len(codec.kept.index) + 4
+    grey = smooth(50, 1, 8, 8)
+    variance = float(grey.var(0, correction=0).sum())
+    assert float(fitted(grey, 3).kept.variance) == pytest.approx(variance, rel=1e-4)
 
 
 def test_more_bytes_lose_less() -> None:
