@@ -13,9 +13,9 @@ from torch.utils.data import TensorDataset
 
 from condense.api import condense
 from condense.data.image_data import ImageData
-from condense.data.loading import available, images_of, load, source_of
+from condense.data.loading import available, images_of, load, load_or_embedded, source_of
 from condense.data.registry import DATASETS, data_root, measure
-from condense.errors import UserError
+from condense.errors import UnavailableError, UserError
 
 
 def write(path: Path, shape: tuple[int, ...], classes: int = 10, **more: object) -> None:
@@ -142,6 +142,21 @@ def test_names_that_are_not_known(tmp_path: Path) -> None:
     for path in ("images.npz", f"{tmp_path}/images"):
         with pytest.raises(UserError, match=f"{path}: no such file or folder"):
             load(path)
+
+
+def test_images_used_instead_have_the_same_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object) -> None:
+        raise UnavailableError("offline")
+
+    monkeypatch.setattr("condense.data.registry.download", offline)
+    images: dict[str, Any] = {"size": 16, "fit": "resize", "hflip": False}
+    for name in ("digits", "cifar10"):
+        (found,) = load_or_embedded(["cifar10"], ["digits"], tmp_path, **images)
+        assert (found.name, found.shape[1:]) == (name, (16, 16))
+        assert (found.source["fit"], found.source["hflip"]) == ("resize", False)
+        write(tmp_path / "cifar10.npz", (32, 32, 3))
 
 
 @pytest.mark.parametrize("other", [TensorDataset(torch.zeros(2, 3, 8, 8)), np.zeros(2), None])
