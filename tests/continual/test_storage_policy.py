@@ -303,6 +303,18 @@ def test_a_memory_with_another_storage_comes_back(store_logits: bool) -> None:
     assert_restored(lambda: RandomBuffer(40, **settings), store_logits)
 
 
+def test_a_memory_in_which_some_images_are_pixels_comes_back() -> None:
+    """Those for which a table would take too much of their share."""
+    data, buffer, other = load("digits"), *(RandomBuffer(12, storage="dct") for _ in "ab")
+    halves = [data.with_classes(range(start, start + 5)) for start in (0, 5)]
+    for experience in make_benchmark(halves, "class").train_stream:
+        buffer.post_adapt(agent(), experience)
+    assert {kept.codec.name for kept in buffer.groups.values()} == {"dct", "pixels"}
+    other.load_state_dict(buffer.state_dict(), data)
+    assert torch.equal(other.samples.images, buffer.samples.images)
+    assert other.bytes == buffer.bytes
+
+
 def test_a_restored_memory_goes_on_as_before() -> None:
     one, two, three = make_benchmark(tasks(), "class").train_stream
     whole, part, restored = (RandomBuffer(40, storage="dct") for _ in range(3))
