@@ -34,7 +34,7 @@ from condense.runs.report import markdown_table
 from condense.runs.run_dir import CONDENSED
 
 FILE = "gtn_curve.csv"
-CASE = ("dataset", "preset", "iterations", "width", "seed", "images", "steps")
+CASE = ("command", "images", "steps")
 KINDS = {"gtn": "generated images", "random": "random real images"}
 
 
@@ -70,10 +70,10 @@ class Curve:
 
 def cases(settings: Curve) -> Iterator[Row]:
     """What is measured: the two kinds of images after 1, 2, 4, … steps."""
-    settled = {name: getattr(settings, name) for name in CASE[:5]}
+    command = f"python -m condense run {' '.join(flags_of(settings))}"
     for doublings in range(settings.steps.bit_length()):
         for kind in KINDS:
-            yield {**settled, "images": kind, "steps": 2**doublings}
+            yield {"command": command, "images": kind, "steps": 2**doublings}
 
 
 def first_steps(condensed: CondensedSet, steps: int) -> CondensedSet:
@@ -87,9 +87,9 @@ def first_steps(condensed: CondensedSet, steps: int) -> CondensedSet:
     return replace(condensed, images=images, labels=labels, distill_lrs=lrs[:, :steps])
 
 
-def measure(settings: Curve, flags: list[str], data: ImageData, case: Row) -> Row:
+def measure(settings: Curve, data: ImageData, case: Row) -> Row:
     """Test networks on the images of a case; one row."""
-    out = settings.runs / settings.preset / settings.dataset
+    flags, out = flags_of(settings), settings.runs / settings.preset / settings.dataset
     config, summary = run_to_the_end(["condense", "run"], flags, out, cores())
     learnt = CondensedSet.load(run_folder(out, flags) / CONDENSED)
     used = learnt
@@ -108,7 +108,6 @@ def measure(settings: Curve, flags: list[str], data: ImageData, case: Row) -> Ro
         "images_seen": len(used.images),
         "accuracies": as_cell(evaluate(used, data, test, seed=settings.seed).values),
         "seconds": f"{summary['seconds']:.0f}",
-        "command": f"python -m condense run {' '.join(flags)}",
         "sha256": config["data"]["sha256"],
         "version": config["version"],
         "commit": config["commit"],
@@ -129,10 +128,11 @@ def flags_of(settings: Curve) -> list[str]:
 
 def table(rows: list[Row]) -> str:
     """Mean accuracy of each kind of images, by the number of steps."""
-    lines: dict[str, list[str]] = {}
+    lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         values = [float(value) for value in row["accuracies"].split()]
-        line = lines.setdefault(row["steps"], [row["steps"], row["images_seen"]])
+        key = row["command"], row["steps"]
+        line = lines.setdefault(key, [row["steps"], row["images_seen"]])
         line.append(f"{spread(values)} (n = {len(values)})")
     return markdown_table(["steps", "images", *KINDS.values()], lines.values())
 
@@ -142,7 +142,7 @@ def run(argv: list[str]) -> None:
     settings = read_flags(Curve, argv, "python -m benchmarks.paper.gtn_curve")
     path = settings.results / FILE
     if not settings.show:
-        one = partial(measure, settings, flags_of(settings), load(settings.dataset))
+        one = partial(measure, settings, load(settings.dataset))
         measure_missing(path, cases(settings), CASE, one)
     print(table(read_rows(path)))
 

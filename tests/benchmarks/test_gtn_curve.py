@@ -60,6 +60,9 @@ def test_a_curve_is_measured_once(
     shown = capsys.readouterr().out.splitlines()
     assert shown[-2].startswith("| 1 | 20 | ")
     assert shown[-1].startswith("| 2 | 40 | ")
+    other = gtn_curve.Curve(ipc=8, steps=2)  # other images are measured too
+    keys = {tuple(map(str, case.values())) for case in gtn_curve.cases(other)}
+    assert keys.isdisjoint((row["command"], row["images"], row["steps"]) for row in rows)
 
 
 def test_steps_are_a_power_of_two() -> None:

@@ -24,7 +24,7 @@ NUMBERS = {
     "exploration.csv": "seed accuracy_mean num_eval",
     "figure5.csv": "k t real_mean real_min real_max synthetic_mean synthetic_min synthetic_max "
     "seed train threads",
-    "gtn_curve.csv": "iterations width seed steps images_seen seconds threads",
+    "gtn_curve.csv": "steps images_seen seconds threads",
     "equal_bytes.csv": "images_per_class seed accuracy memory_images memory_bytes "
     "memory_cpu_seconds cpu_seconds threads",
     "frontier.csv": "ipc seed width images_per_class bytes cpu_seconds threads",
