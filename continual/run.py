@@ -83,15 +83,7 @@ def run(argv: list[str]) -> None:
     common = settings.common
     cache = Cache() if common.cache else None
     with reading_bar(common) as bar:
-        stream, tasks = load_tasks(
-            settings.stream,
-            common.data_root,
-            common.size,
-            common.fit,
-            common.hflip,
-            cache,
-            bar,
-        )
+        stream, tasks = load_tasks(settings.stream, **common.reading, cache=cache, progress=bar)
     settings = replace(settings, stream=found_again(settings.stream, stream))
     settings = settings.on(spec_of(settings.stream, tasks))
     check_fits(settings, tasks)

@@ -55,6 +55,11 @@ class Common:
         if not abs(self.seed) <= LARGEST_SEED:
             raise UserError("seed must be a number of at most 18 digits")
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How images are read: arguments of `condense.load`."""
+        return {"root": self.data_root, "size": self.size, "fit": self.fit, "hflip": self.hflip}
+
 
 class Settings(Protocol):
     """A frozen dataclass with the common settings."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from condense.cli.common import Common
 from condense.cli.device import choose_device
@@ -29,14 +29,12 @@ def load_images(dataset: str, common: Common) -> ImageData:
     """
     from condense.data.loading import load, load_or_embedded
 
-    device, root = choose_device(common.device), common.data_root
-    reading: Any = {"size": common.size, "fit": common.fit, "hflip": common.hflip}
+    device = choose_device(common.device)
     if dataset == "auto":
-        found = load_or_embedded(["cifar10"], ["mnist5k"], root, **reading)
-        return found[0].to(device)
+        return load_or_embedded(["cifar10"], ["mnist5k"], **common.reading)[0].to(device)
     cache = Cache() if common.cache else None
     with reading_bar(common) as bar:
-        data = load(dataset, root, **reading, cache=cache, progress=bar)
+        data = load(dataset, **common.reading, cache=cache, progress=bar)
     return data.to(device)
 
 
