@@ -2,10 +2,9 @@
 
 Command: `python -m benchmarks.continual.equal_bytes`.
 
-Each strategy is trained on a class-incremental stream with each memory; a row of
-results/equal_bytes.csv is its accuracy over all classes at the end. A row that exists is not
-measured again. The difference to the best memory of real images is paired by seed, with a 95 %
-interval of Student's t.
+Each strategy is trained on a stream with each memory; a row of results/equal_bytes.csv is its
+accuracy at the end, averaged over the tasks. A row that exists is not measured again. The
+difference to the best memory of real images is paired by seed, with a 95 % interval of Student's t.
 """
 
 from __future__ import annotations
@@ -27,16 +26,17 @@ from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
 from condense.config.presets import preset
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 from condense.methods.registry import METHODS
 from condense.runs.report import markdown_table
 from condense.runs.run_dir import provenance
 from condense.validation import at_least
-from continual.settings import SPLIT_REPLAY, Storage, eeil_preset
+from continual.settings import REAL, STREAMS, Storage, eeil_preset
 
 if TYPE_CHECKING:
     from benchmarks.continual.timed_buffer import TimedBuffer
     from condense.data.image_data import ImageData
+    from continual.settings import StreamSpec
 
 PROG = "python -m benchmarks.continual.equal_bytes"
 FILE = "equal_bytes.csv"
@@ -70,25 +70,25 @@ MEMORIES = {
     "DM, DCT": Memory("dm"),
     "DM, DCT, 60 iterations": Memory("dm", changes={"iterations": 60}),
     "DSA, DCT": Memory("dsa"),
+    "DC, DCT": Memory("dc"),
 }
 
 
 @dataclass(frozen=True)
 class EqualBytes:
-    """Compare memories of equal bytes on class-incremental streams."""
+    """Compare memories of equal bytes."""
 
-    streams: tuple[Literal["split-fashionmnist", "split-cifar10", "split-cifar100"], ...] = (
-        "split-fashionmnist",
-        "split-cifar10",
-        "split-cifar100",
-    )
+    streams: tuple[
+        Literal["split-fashionmnist", "split-cifar10", "split-cifar100", "svhn-mnist-usps"], ...
+    ] = ("split-fashionmnist", "split-cifar10", "split-cifar100")
+    """svhn-mnist-usps: with eeil only."""
     images_per_class: tuple[int, ...] = (1, 10)
     """Whole images per class, whose bytes a memory has."""
     memories: tuple[str, ...] = tuple(MEMORIES)
     """Names of memories."""
     strategies: tuple[Literal["gdumb", "eeil", "er-ace", "der++"], ...] = ("gdumb", "eeil")
     """gdumb: a new network trained on the memory only. The others train on each task with replay:
-    eeil with the balanced batches and the loss of ER-ACE, er-ace and der++ are Avalanche's."""
+    eeil with the default replay settings of the stream, er-ace and der++ are Avalanche's."""
     seeds: int = 3
     """Number of seeds, from 0."""
     preset: Literal["cpu", "smoke"] = "cpu"
@@ -102,30 +102,36 @@ class EqualBytes:
         for name in self.memories:
             if name not in MEMORIES:
                 raise unknown("memory", name, MEMORIES)
+        if REAL in self.streams and self.strategies != ("eeil",):
+            raise UserError(f"{REAL} needs --strategies eeil: the others grow their classes")
 
 
 @dataclass
 class Job:
     """One memory and one stream."""
 
+    stream: StreamSpec
     tasks: Sequence[ImageData]
     memory: TimedBuffer
     preset: str
     seed: int
 
 
-def job_of(
-    memory: Memory, tasks: Sequence[ImageData], images_per_class: int, name: str, seed: int
-) -> Job:
-    """The buffer for these tasks, with the settings of preset `name`."""
+def job_of(case: Row) -> Job:
+    """The tasks and the buffer of a case, with the settings of its preset."""
     from benchmarks.continual.timed_buffer import TimedBuffer
     from continual.settings import condensing_preset
+    from continual.tasks import load_tasks
 
-    settings = condensing_preset(memory.method, name, memory.factor, storage=memory.storage)
+    name, tasks = load_tasks(case["stream"])
+    memory, seed = MEMORIES[case["memory"]], case["seed"]
+    settings = condensing_preset(
+        memory.method, case["preset"], memory.factor, storage=memory.storage
+    )
     settings = replace(settings, **memory.changes)
     first = tasks[0]
     buffer = TimedBuffer(
-        images_per_class=images_per_class,
+        images_per_class=case["images_per_class"],
         storage=memory.storage,
         factor=memory.factor,
         method=memory.method,
@@ -135,7 +141,7 @@ def job_of(
         hflip=first.hflip,
         seed=seed,
     )
-    return Job(tasks, buffer, name, seed)
+    return Job(STREAMS[name], tasks, buffer, case["preset"], seed)
 
 
 def gdumb(job: Job) -> float:
@@ -178,12 +184,11 @@ def eeil(job: Job) -> float:
     from continual.tasks import augmentation
     from continual.testing import evaluator
 
-    first = job.tasks[0]
-    replay = {"batch_size_mem": SPLIT_REPLAY.batch_size_mem, "er_ace": SPLIT_REPLAY.er_ace}
-    config = eeil_preset(job.preset, **replay)
+    first, head, replay = job.tasks[0], job.stream.head, job.stream.replay
+    config = eeil_preset(job.preset, batch_size_mem=replay.batch_size_mem, er_ace=replay.er_ace)
     network = build(config.network, first.shape, first.classes, generator(job.seed, "learner"))
     strategy = EEIL(
-        model=with_heads("class", network, job.seed),
+        model=with_heads(head, network, job.seed),
         memory=job.memory,
         config=config,
         distill=False,
@@ -191,7 +196,7 @@ def eeil(job: Job) -> float:
         seed=job.seed,
         evaluator=evaluator(),
     )
-    return final_accuracy(strategy, make_benchmark(job.tasks, "class"))
+    return final_accuracy(strategy, make_benchmark(job.tasks, head))
 
 
 def _avalanche(kind: str) -> Callable[[Job], float]:
@@ -239,11 +244,7 @@ def cases(settings: EqualBytes) -> Iterator[Row]:
 
 def measure(case: Row) -> Row:
     """Train one strategy with one memory; one row."""
-    from continual.tasks import load_tasks
-
-    _, tasks = load_tasks(case["stream"])
-    about = MEMORIES[case["memory"]]
-    job = job_of(about, tasks, case["images_per_class"], case["preset"], case["seed"])
+    job = job_of(case)
     began = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Avalanche warns of its own calls
@@ -255,14 +256,14 @@ def measure(case: Row) -> Row:
         "memory_bytes": job.memory.bytes,
         "memory_cpu_seconds": f"{job.memory.seconds:.1f}",
         "cpu_seconds": f"{time.process_time() - began:.1f}",
-        "images": images_hash(tasks),
+        "images": images_hash(job.tasks),
         **provenance(),
         **machine(1),
     }
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Accuracy over all classes at the end, and the difference to the best real memory."""
+    """Accuracy at the end, and the difference to the best real memory."""
     lines = []
     kinds = dict.fromkeys((row["stream"], row["images_per_class"], row["strategy"]) for row in rows)
     for kind in kinds:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FILE, FIGURE = "frontier.csv", "frontier.png"
 CASE = ("dataset", "ipc", "recipe", "labels", "seed", "width", "tested_on", "evaluation")
 """Columns that identify a measurement."""
+WHOLE = "all training images"
+"""The upper bound of any storage, for the same training steps: nothing is left out."""
 SMALL = {"storage": "ycbcr420", "factor": 2}
 DCT = {"storage": "dct"}
 ADAM = {
@@ -63,6 +65,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
+    WHOLE: ("whole", {"storage": "pixels"}),
 }
 """By name: the method, and its changes of the cpu preset."""
 
@@ -215,7 +218,8 @@ def held_out_table(rows: Sequence[Row]) -> str:
 
 def _kind(row: Row) -> tuple[str, ...]:
     steps = json.loads(row["evaluation"])["steps"]
-    return row["dataset"], row["ipc"], row["width"], str(steps), row["recipe"]
+    ipc = "all" if row["recipe"] == WHOLE else row["ipc"]
+    return row["dataset"], ipc, row["width"], str(steps), row["recipe"]
 
 
 def run(argv: list[str]) -> None:
@@ -228,7 +232,7 @@ def run(argv: list[str]) -> None:
         torch.set_num_threads(1)
         measure_missing(path, cases(settings), CASE, partial(measure, settings))
     rows = read_rows(path)
-    draw(rows, settings.results / FIGURE)
+    draw([row for row in rows if row["recipe"] != WHOLE], settings.results / FIGURE)
     print(table(rows))
 
 

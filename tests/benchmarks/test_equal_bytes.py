@@ -35,6 +35,24 @@ def test_every_strategy_is_measured_once(
     assert "| split-fashionmnist | 2 | gdumb | random, pixels | " in capsys.readouterr().out
 
 
+def test_the_stream_of_whole_datasets_is_trained_by_eeil_with_one_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, shape in (("svhn", (32, 32, 3)), ("mnist", (28, 28)), ("usps", (16, 16))):
+        write_images(tmp_path, name, shape)
+    monkeypatch.setenv("CONDENSE_DATA", str(tmp_path))
+    job = equal_bytes.job_of(
+        {
+            **{"stream": "svhn-mnist-usps", "images_per_class": 1, "preset": "smoke", "seed": 0},
+            **{"strategy": "eeil", "memory": "random, DCT"},
+        }
+    )
+    assert 0 <= equal_bytes.eeil(job) <= 1
+    assert len(job.memory.groups) == 3 * 10
+    with pytest.raises(UserError, match="needs --strategies eeil"):
+        equal_bytes.run(["--streams", "svhn-mnist-usps"])
+
+
 def test_tasks_are_joined_in_the_order_of_the_stream() -> None:
     first, second = tasks()[0].with_classes([3, 1]), tasks()[1].with_classes([7])
     data = joined([first, second])

@@ -67,3 +67,18 @@ def test_the_table_of_held_out_images() -> None:
     ]
     last = frontier.held_out_table(rows).splitlines()[-1]
     assert last == "| cifar10 | 1 | 50 |  | 41.0 ± 1.4 | 48.0 |"
+
+
+def test_all_training_images_have_no_size_and_are_not_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        frontier, "draw", lambda rows, path: drawn.append([row["recipe"] for row in rows])
+    )
+    flags = ["--datasets", "digits", "--ipc", "1", "--labels", "hard", "--recipes", "random"]
+    small = ["--num-eval", "1", "--steps", "2", "--width", "4", "--results", str(tmp_path)]
+    frontier.run([*flags, frontier.WHOLE, *small])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("| digits | all | 4 | 2 | all training images | 143 | ")
+    assert drawn == [["random"]]
