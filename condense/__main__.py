@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
@@ -250,20 +249,24 @@ def zoo(argv: list[str]) -> None:
     from condense.zoo import load_named, zoo_names
 
     if settings.name is None:
-        print(text_table((name, *_zoo_row(load_named(name).provenance)) for name in zoo_names()))
+        print(text_table((name, *_zoo_row(load_named(name))) for name in zoo_names()))
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)
     print(out)
 
 
-def _zoo_row(about: Mapping[str, Any]) -> tuple[str, str]:
-    """The accuracy of a set in the zoo and how it was measured; the network of the set."""
+def _zoo_row(condensed: CondensedSet) -> tuple[str, ...]:
+    """The size of a set in the zoo, its accuracy and how it was measured, its network."""
+    from condense.run_report import per_class
+
+    about = condensed.provenance
     tests = about["evaluation"]
     augmented = "without augmentation" if tests["augment"] == "none" else "with augmentation"
     tested = f"{tests['num_eval']} networks, {augmented}"
     accuracy = per_cent(about["accuracy"], about["accuracy_std"])
-    return f"{accuracy} ({tested})", str(about["network"])
+    size = per_class(condensed), f"{condensed.bytes / 1000:.0f} kB"
+    return *size, f"{accuracy} ({tested})", str(about["network"])
 
 
 def _condensed(

@@ -15,6 +15,7 @@ from condense.config.methods import (
     DistributionMatching,
     Forgetting,
     GradientMatching,
+    ImprovedDistributionMatching,
     MethodSettings,
 )
 from condense.config.network import Network
@@ -23,6 +24,16 @@ from condense.errors import unknown
 
 _CPU_NETWORK = Network(width=32)
 _SMOKE_NETWORK = Network(width=8)
+_TRAINED = {"networks": 5, "net_steps": 200, "lr_net": 0.05, "batch_train": 128}
+_LEARNT_COEFFICIENTS = {
+    "storage": "dct",
+    "iterations": 150,
+    "batch_syn": 128,
+    "batch_real": 128,
+    "optimizer": "adam",
+    "lr_img": 0.05,
+    "lr_img_schedule": "cosine",
+}
 
 PRESETS: dict[str, dict[type, dict[str, Any]]] = {
     "paper": {},
@@ -41,6 +52,14 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         },
         DistributionMatching: {
             "iterations": 400,
+            "batch_real": 64,
+            "init": "herding",
+            "herding_steps": 200,
+            "network": _CPU_NETWORK,
+        },
+        ImprovedDistributionMatching: {
+            "iterations": 400,
+            **_TRAINED,
             "batch_real": 64,
             "init": "herding",
             "herding_steps": 200,
@@ -98,6 +117,14 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "network": _SMOKE_NETWORK,
         },
         DistributionMatching: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
+        ImprovedDistributionMatching: {
+            "iterations": 5,
+            "networks": 2,
+            "net_steps": 4,
+            "batch_train": 16,
+            "batch_real": 16,
+            "network": _SMOKE_NETWORK,
+        },
         KernelInducingPoints: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
         Forgetting: {"epochs": 2, "network": _SMOKE_NETWORK},
         DatasetDistillation: {
@@ -132,15 +159,8 @@ THROUGH_DCT: dict[type, dict[str, Any]] = {
         "optimizer": "adam",
         "lr_img": 0.02,
     },
-    DistributionMatching: {
-        "storage": "dct",
-        "iterations": 150,
-        "batch_syn": 128,
-        "batch_real": 128,
-        "optimizer": "adam",
-        "lr_img": 0.05,
-        "lr_img_schedule": "cosine",
-    },
+    DistributionMatching: _LEARNT_COEFFICIENTS,
+    ImprovedDistributionMatching: _LEARNT_COEFFICIENTS,
 }
 """Changes of the cpu preset, unless another storage is given. Many images per class need few and
 small steps."""

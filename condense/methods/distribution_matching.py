@@ -18,7 +18,7 @@ from condense.data.image_data import ImageData
 from condense.methods.initialisation import augmented, learning_rate, match_images, real_rows
 from condense.methods.selection import require_images
 from condense.methods.synthetic import SyntheticImages, match_sampled
-from condense.models.build import Classifier, build, initialise
+from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.training.chunking import class_chunks, max_forward_batch, max_training_batch
@@ -41,83 +41,107 @@ def condense_by_distribution_matching(
         UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
-    used = settings.augment != "none"
-    strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
-    network = build(settings.network, data.shape, data.classes, device=data.device)
-    max_batch = max_training_batch(network, data.shape, data.device)
+    return match_distributions(DistributionMatcher(data, settings), seed, checkpointer)
+
+
+class DistributionMatcher:
+    """Matches synthetic images to the real ones of their class, in networks with random weights.
+
+    Args:
+        data: the real images.
+        settings: the network, the real batch size, and whether to augment.
+    """
+
+    def __init__(self, data: ImageData, settings: DistributionMatching) -> None:
+        self.data, self.settings = data, settings
+        self._siamese = settings.augment == "siamese"
+        self.strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=self._siamese)
+        self.network = build(settings.network, data.shape, data.classes, device=data.device)
+        self.max_batch = max_training_batch(self.network, data.shape, data.device)
+        """Maximum images per forward pass, except that the synthetic images of a class are never
+        split. None: no limit, for batch norm: the real images of all classes then share statistics,
+        and so do the synthetic images."""
+
+    def set_weights(self, draws: torch.Generator) -> None:
+        """Give the network the weights of an iteration."""
+        initialise(self.network, draws)
+
+    def loss(self, target: Tensor, embedded: Tensor, classes: slice) -> Tensor:
+        """The sum of the losses of some classes.
+
+        Args:
+            target: [classes, d], the mean embeddings of the real images.
+            embedded: [classes, n, d], of the synthetic images.
+            classes: the numbers of these classes.
+        """
+        return embedding_distance(target, embedded)
+
+    def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The gradient of the loss with respect to `images`, and the loss.
+
+        Args:
+            images: [classes, n, c, h, w], normalised.
+            draws: for weights, real images and augmentation, in this order.
+        """
+        self.set_weights(draws)
+        self.network.train()
+        data, max_batch = self.data, self.max_batch
+        rows = real_rows(data, self.settings.batch_real, draws)
+        siamese = self._siamese
+        omega = sample_params(self.strategy, draws, groups=data.classes) if siamese else None
+        classes = data.classes if max_batch is None else max(1, max_batch // images.shape[1])
+        chunk_size = None if max_batch is None else max_forward_batch(max_batch)
+
+        def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
+            part = images[chunk].detach().requires_grad_()
+            drawn = omega[chunk] if omega else None
+            real = augmented(data, rows[chunk], drawn)
+            target = mean_embeddings(self.network.features, real, chunk_size)
+            changed = torch.stack(drawn.apply(part)) if drawn else part
+            embedded = self.network.features(changed.flatten(0, 1))
+            loss = self.loss(target, embedded.unflatten(0, part.shape[:2]), chunk)
+            return torch.autograd.grad(loss, part)[0], loss.detach()
+
+        matched = map_chunks(match_classes, class_chunks(data.classes, classes, data.device))
+        gradients, losses = zip(*matched, strict=True)
+        return torch.cat(gradients), torch.stack(losses).sum()
+
+
+def match_distributions(
+    matcher: DistributionMatcher, seed: int, checkpointer: Checkpointer
+) -> CondensedSet:
+    """Optimise images, one step in each iteration, and return the set.
+
+    Args:
+        matcher: the data, the settings and the loss.
+        seed: iteration k uses its own random stream, derived from the seed and k.
+        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
+    """
+    data, settings = matcher.data, matcher.settings
 
     def step(synthetic: SyntheticImages, k: int) -> float:
         draws, images = generator(seed, "iteration", k), synthetic.images()
 
         def match_some(some: Tensor) -> tuple[Tensor, Tensor]:
-            return match(network, some, data, settings, strategy, draws, max_batch)
+            return matcher.match(some, draws)
 
-        gradient, distance = match_sampled(match_some, images, settings.batch_syn, draws)
+        gradient, loss = match_sampled(match_some, images, settings.batch_syn, draws)
         synthetic.step(gradient, learning_rate(settings, k))
-        return float(distance)
+        return float(loss)
 
     with worker_threads(data.device):
         return match_images(data, settings, seed, checkpointer, step)
 
 
-def match(
-    network: Classifier,
-    images: Tensor,
-    data: ImageData,
-    settings: DistributionMatching,
-    strategy: tuple[str, ...],
-    draws: torch.Generator,
-    max_batch: int | None,
-) -> tuple[Tensor, Tensor]:
-    """The gradient of the embedding distance with respect to `images`, and the distance.
-
-    Args:
-        network: it is reinitialised.
-        images: [classes, n, c, h, w], normalised.
-        data: the real images.
-        settings: the real batch size, and whether to augment.
-        strategy: the operations, one of which is sampled for each class.
-        draws: for weights, real images and augmentation, in this order.
-        max_batch: maximum images per forward pass, except that the synthetic images of a class are
-            never split. None: no limit, for batch norm: the real images of all classes then share
-            statistics, and so do the synthetic images.
-    """
-    initialise(network, draws)
-    network.train()
-    rows = real_rows(data, settings.batch_real, draws)
-    siamese = settings.augment == "siamese"
-    omega = sample_params(strategy, draws, groups=data.classes) if siamese else None
-    classes = data.classes if max_batch is None else max(1, max_batch // images.shape[1])
-
-    def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
-        part = images[chunk].detach().requires_grad_()
-        drawn = omega[chunk] if omega else None
-        distance = embedding_distance(
-            network.features,
-            augmented(data, rows[chunk], drawn),
-            torch.stack(drawn.apply(part)) if drawn else part,
-            None if max_batch is None else max_forward_batch(max_batch),
-        )
-        return torch.autograd.grad(distance, part)[0], distance.detach()
-
-    matched = map_chunks(match_classes, class_chunks(data.classes, classes, data.device))
-    gradients, distances = zip(*matched, strict=True)
-    return torch.cat(gradients), torch.stack(distances).sum()
-
-
-def embedding_distance(
-    embed: Callable[[Tensor], Tensor],
-    real: Iterable[Tensor],
-    synthetic: Tensor,
-    chunk_size: int | None = CHUNK_SIZE,
+def mean_embeddings(
+    embed: Callable[[Tensor], Tensor], real: Iterable[Tensor], chunk_size: int | None = CHUNK_SIZE
 ) -> Tensor:
-    """Σ_c ‖mean of embed(real images of c) − mean of embed(synthetic images of c)‖².
+    """The mean embedding of the images of each class, [classes, d], without gradients.
 
     Args:
         embed: [n, c, h, w] -> [n, d].
         real: for each class [n_class, c, h, w]; the numbers of images may differ.
-        synthetic: [classes, ipc, c, h, w]; the distance is differentiable in these only.
-        chunk_size: real images of a class per forward pass; None: all classes in one pass.
+        chunk_size: images of a class per forward pass; None: all classes in one pass.
     """
     if chunk_size is None:
         batches = list(real)
@@ -125,7 +149,14 @@ def embedding_distance(
         embedded = in_chunks(embed, torch.cat(batches), sum(sizes)).split(sizes)
     else:
         embedded = tuple(in_chunks(embed, images, chunk_size) for images in real)
-    target = torch.stack([vectors.mean(0) for vectors in embedded])
-    classes, ipc = synthetic.shape[:2]
-    means = embed(synthetic.flatten(0, 1)).view(classes, ipc, -1).mean(1)
-    return (target - means).square().sum()
+    return torch.stack([vectors.mean(0) for vectors in embedded])
+
+
+def embedding_distance(target: Tensor, embedded: Tensor) -> Tensor:
+    """Σ_c ‖mean embedding of the real images of c − that of the synthetic images of c‖².
+
+    Args:
+        target: [classes, d], of the real images.
+        embedded: [classes, n, d], the embeddings of the synthetic images.
+    """
+    return (target - embedded.mean(1)).square().sum()

@@ -16,6 +16,7 @@ from condense.config.methods import (
     DistributionMatching,
     Forgetting,
     GradientMatching,
+    ImprovedDistributionMatching,
     LearnedImages,
     MethodSettings,
 )
@@ -120,6 +121,12 @@ METHODS: dict[str, Method] = {
         "Zhao & Bilen 2023",
         DistributionMatching,
         "condense.methods.distribution_matching:condense_by_distribution_matching",
+    ),
+    "idm": Method(
+        "matching of mean embeddings and a cross-entropy in networks that are trained",
+        "Zhao, Li, Qin & Yu 2023",
+        ImprovedDistributionMatching,
+        "condense.methods.improved_distribution_matching:condense_by_improved_distribution_matching",
     ),
     "kip": Method(
         "images on which kernel ridge regression predicts real ones, with a neural tangent kernel",

@@ -70,7 +70,7 @@ OTHERS: list[tuple[dict[str, Any], ImageData]] = [
 ]
 
 
-@pytest.mark.parametrize("method", ["dm", "dd", "gtn", "ld", "forgetting"])
+@pytest.mark.parametrize("method", ["dm", "idm", "dd", "gtn", "ld", "forgetting"])
 def test_the_checkpoint_of_another_computation_is_not_resumed(method: str) -> None:
     data, kept = blobs(), Kept()
     made = condense(data, method, preset="smoke", ipc=1, checkpointer=kept)

@@ -314,8 +314,9 @@ def test_help_does_without_torch(command, tmp_path):
 
 
 def test_the_zoo_is_listed_and_given_away(command, tmp_path):
-    listed = command("condense", "zoo").stdout.split()
-    assert "mnist-dsa-10" in listed
+    rows = [line.split() for line in command("condense", "zoo").stdout.splitlines()]
+    listed = {row[0]: row[1:6] for row in rows}
+    assert listed["mnist-dsa-10"] == ["10", "per", "class", "314", "kB"]
     command("condense", "zoo", "mnist-dsa-10", "--out", "taken.safetensors")
     assert CondensedSet.load(tmp_path / "taken.safetensors").ipc == 10
     shown = command("condense", "show", "mnist-dsa-10", "--out", "named.png").stdout

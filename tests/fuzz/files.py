@@ -16,6 +16,7 @@ METHODS = (
     ("herding",),
     ("dsa", "--iterations", "1"),
     ("dm",),
+    ("idm",),
     ("kip",),
     ("gtn",),
     ("ld",),

@@ -72,7 +72,10 @@ LINES = (
         _condense("dc", "--iterations", "1"),
         _condense("random"),
     ),
-    *(_condense(method) for method in ("dm", "kip", "dd", "gtn", "ld", "herding", "forgetting")),
+    *(
+        _condense(method)
+        for method in ("dm", "idm", "kip", "dd", "gtn", "ld", "herding", "forgetting")
+    ),
     Line("condense", _EVALUATE, ("evaluate", SET)),
     Line("condense", ("show", SET), ("show", SET)),
     Line("condense", ("zoo",), ("zoo",)),

@@ -13,6 +13,7 @@ from condense.config.methods import (
     DistributionMatching,
     Forgetting,
     GradientMatching,
+    ImprovedDistributionMatching,
 )
 from condense.config.network import Network
 from condense.config.presets import preset
@@ -36,6 +37,11 @@ PUBLISHED: dict[type, dict[str, Any]] = {
     DistributionMatching: {
         **{"iterations": 20000, "lr_img": 1.0, "mom_img": 0.5, "batch_real": 256},
         **{"init": "real", "augment": "siamese"},
+    },
+    ImprovedDistributionMatching: {
+        **{"iterations": 20000, "lr_img": 0.2, "mom_img": 0.5, "batch_real": 256},
+        **{"init": "real", "augment": "siamese", "ce_weight": 0.5, "networks": 100},
+        **{"net_steps": 600, "lr_net": 0.01, "batch_train": 256},
     },
     KernelInducingPoints: {
         **{"iterations": 1000, "optimizer": "adam", "lr_img": 0.04, "batch_real": 500},

@@ -152,10 +152,14 @@ def test_gradient_matching_in_chunks_is_that_of_the_whole(monkeypatch, fits, cha
     torch.testing.assert_close(value, distance, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("method", ["dsa", "dm"])
+@pytest.mark.parametrize("method", ["dsa", "dm", "idm"])
 def test_condensed_sets_are_the_same_in_chunks(monkeypatch, method):
     data = blobs(classes=5)
-    changes = {"iterations": 2, "outer_loop": 2} if method == "dsa" else {"iterations": 3}
+    changes = {
+        "dsa": {"iterations": 2, "outer_loop": 2},
+        "dm": {"iterations": 3},
+        "idm": {"iterations": 3, "networks": 2, "net_steps": 3},
+    }[method]
     settings = method_named(method).preset("paper", ipc=2, batch_real=8, network=SMALL, **changes)
     whole = condense(data, method, settings).images
     monkeypatch.setattr(chunking, "CPU_BYTES", 1)

@@ -125,6 +125,7 @@ METHODS = {
     },
     "dc": {"iterations": 2, "outer_loop": 2, "inner_loop": 1, "batch_real": 8},
     "dm": {"iterations": 3, "batch_real": 8},
+    "idm": {"iterations": 3, "batch_real": 8},
     "kip": {"iterations": 3, "batch_real": 20, "learn_labels": True},
     "herding": {"steps": 5},
 }
