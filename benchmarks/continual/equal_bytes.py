@@ -69,6 +69,7 @@ MEMORIES = {
     "DM, pixels": Memory("dm", "pixels"),
     "DM, DCT": Memory("dm"),
     "DM, DCT, 60 iterations": Memory("dm", changes={"iterations": 60}),
+    "IDM, DCT": Memory("idm"),
     "DSA, DCT": Memory("dsa"),
     "DC, DCT": Memory("dc"),
 }

@@ -62,6 +62,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "DSA, DCT": ("dsa", DCT),
     "DSA, DCT, 150 iterations at 0.05": ("dsa", {**DCT, "iterations": 150, "lr_img": 0.05}),
     "DM, DCT": ("dm", DCT),
+    "IDM, DCT": ("idm", DCT),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
@@ -197,7 +198,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def held_out_table(rows: Sequence[Row]) -> str:
     """Accuracy (%) on held-out training images, by which the default method was chosen."""
-    recipes = ("random, DCT", "herding, DCT", "DM, DCT")
+    recipes = ("random, DCT", "herding, DCT", "DM, DCT", "IDM, DCT")
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if (row["tested_on"], row["labels"]) == ("held out", "hard"):

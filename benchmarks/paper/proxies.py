@@ -38,7 +38,11 @@ Array = npt.NDArray[np.float64]
 class Proxies:
     """Search with several proxies and seeds."""
 
-    proxies: tuple[Literal["random", "herding", "dc", "dm", "dsa"], ...] = ("random", "dm", "dsa")
+    proxies: tuple[Literal["random", "herding", "dc", "dm", "idm", "dsa"], ...] = (
+        "random",
+        "dm",
+        "dsa",
+    )
     storages: tuple[Literal["float32", "pixels", "dct"], ...] = ("dct",)
     """How proxy sets are stored, in the bytes of 10 whole images per class."""
     seeds: int = 3

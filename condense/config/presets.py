@@ -160,7 +160,7 @@ THROUGH_DCT: dict[type, dict[str, Any]] = {
         "lr_img": 0.02,
     },
     DistributionMatching: _LEARNT_COEFFICIENTS,
-    ImprovedDistributionMatching: _LEARNT_COEFFICIENTS,
+    ImprovedDistributionMatching: {**_LEARNT_COEFFICIENTS, "lr_img": 0.1},
 }
 """Changes of the cpu preset, unless another storage is given. Many images per class need few and
 small steps."""
