@@ -46,9 +46,10 @@ def measure_missing(
         measure: the row of a case.
     """
     for case in cases:
-        rows = read_rows(path)
-        if not any(all(row[name] == str(case[name]) for name in key) for row in rows):
-            write_rows(path, [*rows, measure(case)])
+        if not any(all(row[name] == str(case[name]) for name in key) for row in read_rows(path)):
+            measured = measure(case)
+            # Read again: another process may have added rows meanwhile.
+            write_rows(path, [*read_rows(path), measured])
 
 
 def as_cell(accuracies: Iterable[float]) -> str:

@@ -40,7 +40,7 @@ def condense(
 
     Args:
         data: the images, or what `load` takes; the computation runs on their device.
-        method: a name in `METHODS`; `python -m condense methods` lists them. auto is dm where few
+        method: a name in `METHODS`; `python -m condense methods` lists them. auto is idm where few
             images fit into the bytes, else herding, with the settings of the cpu preset. whole
             keeps all training images.
         settings: the method's dataclass, instead of `preset` and `changes`.

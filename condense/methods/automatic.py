@@ -11,12 +11,12 @@ from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
 FEW = 200
-"""Images per class up to which DM is chosen. On held-out images of CIFAR-10 it was better than
-herding with 50 and 158 images per class, and not with 535 (docs/results.md)."""
+"""Images per class up to which IDM is chosen. On held-out images of CIFAR-10 it was better than
+herding with 52 and 159 images per class, and level with 537 (docs/results.md)."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
-    """`auto`: name and settings of `dm` for few images per class, else `herding`.
+    """`auto`: name and settings of `idm` for few images per class, else `herding`.
 
     Args:
         data: the images.
@@ -28,7 +28,7 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     large = large_classes(data, settings.ipc)
     if settings.short_classes == "keep" and large:  # the others keep their real images
         data = data.with_classes(large)
-    name = "dm" if images_per_class(data, settings) <= FEW else "herding"
+    name = "idm" if images_per_class(data, settings) <= FEW else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)
 

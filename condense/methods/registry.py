@@ -175,14 +175,14 @@ METHODS: dict[str, Method] = {
 """The methods by name."""
 
 AUTO = "auto"
-"""Chooses `dm` or `herding`."""
+"""Chooses `idm` or `herding`."""
 
 WHOLE = "whole"
 """Keeps all training images."""
 
 CHOOSERS: dict[str, Method] = {
     AUTO: Method(
-        "dm where few images fit into the bytes, else herding, as in the cpu preset",
+        "idm where few images fit into the bytes, else herding, as in the cpu preset",
         "measured, docs/results.md",
         MethodSettings,
         "condense.methods.automatic:few_or_many",
