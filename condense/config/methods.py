@@ -231,7 +231,10 @@ class ImprovedDistributionMatching(DistributionMatching):
     augmentation, and is used at several ages from then on.
     """
 
+    iterations: int = 20000
+    """Steps of the images, each in one of the networks."""
     lr_img: float = 0.2
+    """Value of the authors for all their data sets."""
     ce_weight: float = 0.5
     """λ: weight of the cross-entropy of the synthetic images, in the loss of a class."""
     networks: int = 100

@@ -11,8 +11,8 @@ from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
 FEW = 200
-"""Images per class up to which IDM is chosen. On held-out images of CIFAR-10 it was better than
-herding with 52 and 159 images per class, and level with 537 (docs/results.md)."""
+"""Images per class up to which images are learnt. On held-out images of CIFAR-10 IDM was better than
+herding with 52 and 159 images per class, and not with 537 (docs/results.md)."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
