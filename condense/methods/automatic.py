@@ -11,12 +11,14 @@ from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
 FEW = 200
-"""Images per class up to which images are learnt. On held-out images of CIFAR-10 IDM was better than
-herding with 52 and 159 images per class, and not with 537 (docs/results.md)."""
+"""Images per class up to which images are learnt, by IDM if they are coloured, by DM if they are grey.
+On held-out images of CIFAR-10 IDM was better than DM and herding with 52 and 159 images per class,
+and not better than herding with 537. On those of FashionMNIST it was worse than both with 110, on
+those of MNIST level with DM with 75 (docs/results.md)."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
-    """`auto`: name and settings of `idm` for few images per class, else `herding`.
+    """`auto`: name and settings of `idm` or `dm` for few images per class, else of `herding`.
 
     Args:
         data: the images.
@@ -28,7 +30,8 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     large = large_classes(data, settings.ipc)
     if settings.short_classes == "keep" and large:  # the others keep their real images
         data = data.with_classes(large)
-    name = "idm" if images_per_class(data, settings) <= FEW else "herding"
+    learnt = "dm" if data.shape[0] == 1 else "idm"
+    name = learnt if images_per_class(data, settings) <= FEW else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)
 

@@ -175,14 +175,14 @@ METHODS: dict[str, Method] = {
 """The methods by name."""
 
 AUTO = "auto"
-"""Chooses `idm` or `herding`."""
+"""Chooses `idm`, `dm` or `herding`."""
 
 WHOLE = "whole"
 """Keeps all training images."""
 
 CHOOSERS: dict[str, Method] = {
     AUTO: Method(
-        "idm where few images fit into the bytes, else herding, as in the cpu preset",
+        "where few images fit into the bytes idm, or dm if they are grey; else herding",
         "measured, docs/results.md",
         MethodSettings,
         "condense.methods.automatic:few_or_many",

@@ -14,13 +14,16 @@ from tests.helpers.images import blobs
 from tests.helpers.methods import same_sets
 
 
-@pytest.mark.parametrize(("few", "method"), [(3, "idm"), (2, "herding")])
-def test_idm_is_chosen_up_to_some_images_per_class(
-    few: int, method: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("few", "channels", "method"),
+    [(3, 3, "idm"), (3, 1, "dm"), (2, 3, "herding"), (2, 1, "herding")],
+)
+def test_images_are_learnt_up_to_some_per_class(
+    few: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(automatic, "FEW", few)
     settings = method_named("auto").preset("smoke", ipc=3, storage="float32", labels="soft")
-    name, chosen = few_or_many(blobs(), settings)
+    name, chosen = few_or_many(blobs(shape=(channels, 8, 8)), settings)
     assert name == method
     expected = method_named(method).preset(
         "cpu", ipc=3, storage="float32", labels="soft", network=settings.network
