@@ -11,10 +11,11 @@ from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
 FEW = 200
-"""Images per class up to which images are learnt, by IDM if they are coloured, by DM if they are grey.
+"""Images per class up to which images are learnt, coloured ones by IDM, grey ones by DM.
+
 On held-out images of CIFAR-10 IDM was better than DM and herding with 52 and 159 images per class,
-and not better than herding with 537. On those of FashionMNIST it was worse than both with 110, on
-those of MNIST level with DM with 75 (docs/results.md)."""
+and not better than herding with 537. On FashionMNIST it was worse than both with 110, on MNIST
+level with DM with 75 (docs/results.md)."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
