@@ -237,7 +237,7 @@ class ImprovedDistributionMatching(DistributionMatching):
     """Value of the authors for all their data sets."""
     ce_weight: float = 0.5
     """λ: weight of the cross-entropy of the synthetic images, in the loss of a class."""
-    networks: int = 100
+    net_num: int = 100
     """Networks that are trained on real images; each iteration uses one of them, at some age."""
     net_steps: int = 600
     """Training steps of each network: its greatest age."""
@@ -247,7 +247,7 @@ class ImprovedDistributionMatching(DistributionMatching):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(1, self, "networks", "net_steps", "batch_train")
+        at_least(1, self, "net_num", "net_steps", "batch_train")
         at_least(0, self, "ce_weight", "lr_net")
 
 

@@ -24,7 +24,7 @@ from condense.errors import unknown
 
 _CPU_NETWORK = Network(width=32)
 _SMOKE_NETWORK = Network(width=8)
-_TRAINED = {"networks": 5, "net_steps": 200, "lr_net": 0.05, "batch_train": 128}
+_TRAINED = {"net_num": 5, "net_steps": 200, "lr_net": 0.05, "batch_train": 128}
 _LEARNT_COEFFICIENTS = {
     "storage": "dct",
     "iterations": 150,
@@ -119,7 +119,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         DistributionMatching: {"iterations": 5, "batch_real": 16, "network": _SMOKE_NETWORK},
         ImprovedDistributionMatching: {
             "iterations": 5,
-            "networks": 2,
+            "net_num": 2,
             "net_steps": 4,
             "batch_train": 16,
             "batch_real": 16,

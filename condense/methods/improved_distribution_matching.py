@@ -96,7 +96,7 @@ class TrainedNetworks:
 
     def sample(self, draws: torch.Generator) -> Weights:
         """The weights of one network at one age, both drawn."""
-        number = int(torch.randint(self.settings.networks, (), generator=draws))
+        number = int(torch.randint(self.settings.net_num, (), generator=draws))
         age = int(torch.randint(len(AGES), (), generator=draws))
         return self.weights(number, age)
 

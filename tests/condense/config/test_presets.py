@@ -40,7 +40,7 @@ PUBLISHED: dict[type, dict[str, Any]] = {
     },
     ImprovedDistributionMatching: {
         **{"iterations": 20000, "lr_img": 0.2, "mom_img": 0.5, "batch_real": 256},
-        **{"init": "real", "augment": "siamese", "ce_weight": 0.5, "networks": 100},
+        **{"init": "real", "augment": "siamese", "ce_weight": 0.5, "net_num": 100},
         **{"net_steps": 600, "lr_net": 0.01, "batch_train": 256},
     },
     KernelInducingPoints: {

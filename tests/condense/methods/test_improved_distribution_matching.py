@@ -31,7 +31,7 @@ TINY = ImprovedDistributionMatching(
     network=Network(width=4),
     iterations=3,
     batch_real=8,
-    networks=2,
+    net_num=2,
     net_steps=4,
     batch_train=16,
     lr_net=0.1,
@@ -77,12 +77,12 @@ def test_every_network_and_age_is_drawn_and_a_network_is_trained_once(
     monkeypatch.setattr(TrainedNetworks, "_train", counted)
     networks, draws = networks_of(data, TINY), generator(0, "many")
     found = {id(networks.sample(draws)) for _ in range(100)}
-    assert len(found) == TINY.networks * len(AGES)
+    assert len(found) == TINY.net_num * len(AGES)
     assert sorted(trained) == [0, 1]
 
 
 def test_few_steps_have_as_many_ages(data: ImageData) -> None:
-    networks = networks_of(data, replace(TINY, networks=1, net_steps=1))
+    networks = networks_of(data, replace(TINY, net_num=1, net_steps=1))
     first, last = networks.weights(0, 0), networks.weights(0, 3)
     start = build(TINY.network, data.shape, data.classes, generator(0, "network", 0)).state_dict()
     assert all(tensor.equal(start[name]) for name, tensor in first.items())
@@ -155,7 +155,7 @@ def test_the_set_teaches_better_than_random_images() -> None:
         iterations=60,
         batch_real=64,
         lr_img=1.0,
-        networks=3,
+        net_num=3,
         net_steps=60,
         batch_train=64,
         lr_net=0.1,
@@ -172,7 +172,7 @@ def test_one_class_has_no_cross_entropy(data: ImageData) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"networks": 0}, "networks must be at least 1"),
+        ({"net_num": 0}, "net-num must be at least 1"),
         ({"net_steps": 0}, "net-steps must be at least 1"),
         ({"batch_train": 0}, "batch-train must be at least 1"),
         ({"ce_weight": -1.0}, "ce-weight must be at least 0"),

@@ -158,7 +158,7 @@ def test_condensed_sets_are_the_same_in_chunks(monkeypatch, method):
     changes = {
         "dsa": {"iterations": 2, "outer_loop": 2},
         "dm": {"iterations": 3},
-        "idm": {"iterations": 3, "networks": 2, "net_steps": 3},
+        "idm": {"iterations": 3, "net_num": 2, "net_steps": 3},
     }[method]
     settings = method_named(method).preset("paper", ipc=2, batch_real=8, network=SMALL, **changes)
     whole = condense(data, method, settings).images
