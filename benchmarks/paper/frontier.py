@@ -38,7 +38,7 @@ FILE, FIGURE = "frontier.csv", "frontier.png"
 CASE = ("dataset", "ipc", "recipe", "labels", "seed", "width", "tested_on", "evaluation")
 """Columns that identify a measurement."""
 WHOLE = "all training images"
-"""The upper bound of any storage, for the same training steps: nothing is left out."""
+"""The upper bound of real images in any storage, for the same training steps."""
 SMALL = {"storage": "ycbcr420", "factor": 2}
 DCT = {"storage": "dct"}
 ADAM = {
