@@ -24,7 +24,13 @@ from condense.errors import unknown
 
 _CPU_NETWORK = Network(width=32)
 _SMOKE_NETWORK = Network(width=8)
-_TRAINED = {"net_num": 5, "net_steps": 200, "lr_net": 0.05, "batch_train": 128}
+_LEARNT_IMAGES = {
+    "iterations": 400,
+    "batch_real": 64,
+    "init": "herding",
+    "herding_steps": 200,
+    "network": _CPU_NETWORK,
+}
 _LEARNT_COEFFICIENTS = {
     "storage": "dct",
     "iterations": 150,
@@ -50,20 +56,13 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
             "herding_steps": 200,
             "network": _CPU_NETWORK,
         },
-        DistributionMatching: {
-            "iterations": 400,
-            "batch_real": 64,
-            "init": "herding",
-            "herding_steps": 200,
-            "network": _CPU_NETWORK,
-        },
+        DistributionMatching: _LEARNT_IMAGES,
         ImprovedDistributionMatching: {
-            "iterations": 400,
-            **_TRAINED,
-            "batch_real": 64,
-            "init": "herding",
-            "herding_steps": 200,
-            "network": _CPU_NETWORK,
+            **_LEARNT_IMAGES,
+            "net_num": 5,
+            "net_steps": 200,
+            "lr_net": 0.05,
+            "batch_train": 128,
         },
         KernelInducingPoints: {
             "iterations": 400,

@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from condense.augment.params import augment_batch
 from condense.condensed_set import CondensedSet
 from condense.config.methods import ImprovedDistributionMatching
 from condense.data.image_data import ImageData
@@ -20,8 +19,8 @@ from condense.methods.selection import require_images
 from condense.models.build import build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
-from condense.training.loop import Step, train
 from condense.training.schedule import Schedule
+from condense.training.training_split import train_on_split
 
 AGES = (0.05, 0.15, 0.5, 1.0)
 """Ages at which a network is used, as fractions of its training steps."""
@@ -55,7 +54,7 @@ class ImprovedMatcher(DistributionMatcher):
 
     def __init__(self, data: ImageData, settings: ImprovedDistributionMatching, seed: int) -> None:
         super().__init__(data, settings)
-        self._networks = TrainedNetworks(data, settings, seed, self.strategy, self.max_batch)
+        self._networks = TrainedNetworks(data, settings, seed, self.strategy)
         self._ce_weight = settings.ce_weight
 
     def set_weights(self, draws: torch.Generator) -> None:
@@ -79,7 +78,6 @@ class TrainedNetworks:
         settings: the networks and their training.
         seed: each network has its own random stream, derived from it.
         strategy: augmentation of the training, may be empty.
-        max_batch: maximum images per forward pass.
     """
 
     def __init__(
@@ -88,10 +86,8 @@ class TrainedNetworks:
         settings: ImprovedDistributionMatching,
         seed: int,
         strategy: tuple[str, ...],
-        max_batch: int | None,
     ) -> None:
-        self.data, self.settings, self.seed = data, settings, seed
-        self.strategy, self.max_batch = strategy, max_batch
+        self.data, self.settings, self.seed, self.strategy = data, settings, seed, strategy
         self._trained: dict[int, list[Weights]] = {}
 
     def sample(self, draws: torch.Generator) -> Weights:
@@ -126,19 +122,6 @@ class TrainedNetworks:
             for _ in range(ages.count(done)):
                 kept.append({name: tensor.clone() for name, tensor in weights.items()})
 
-        def transform(images: Tensor) -> Tensor:
-            images = data.normalise(images)
-            return augment_batch(images, self.strategy, draws) if self.strategy else images
-
-        train(
-            network,
-            data.x_train,
-            data.y_train,
-            schedule,
-            draws,
-            transform=transform,
-            before_step=keep,
-            step=Step(network, self.max_batch),
-        )
+        train_on_split(network, data, schedule, draws, self.strategy, before_step=keep)
         keep(settings.net_steps)
         return kept

@@ -19,9 +19,10 @@ from condense.seeds import generator
 from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.storage.codecs import Codec
 from condense.training.chunking import max_forward_batch, max_training_batch
-from condense.training.loop import Step, in_chunks, train
+from condense.training.loop import in_chunks
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
+from condense.training.training_split import train_on_split
 
 
 def random_coreset(
@@ -131,8 +132,7 @@ def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier
     schedule = Schedule(
         settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
     )
-    step = Step(network, max_training_batch(network, data.shape, data.device))
-    train(network, data.x_train, data.y_train, schedule, draws, transform=data.normalise, step=step)
+    train_on_split(network, data, schedule, draws)
     network.eval()
     return network
 

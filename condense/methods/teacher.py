@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from condense.augment.params import augment_batch, default_strategy
+from condense.augment.params import default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.config.teacher import Teacher
@@ -19,9 +19,10 @@ from condense.runs.cache import Cache, cache_key
 from condense.runs.io import read_tensors, write_tensors
 from condense.seeds import generator
 from condense.training.chunking import max_forward_batch, max_training_batch
-from condense.training.loop import Step, in_chunks, train
+from condense.training.loop import in_chunks
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
+from condense.training.training_split import train_on_split
 
 
 def with_soft_labels(
@@ -100,12 +101,6 @@ def train_teacher(data: ImageData, settings: Teacher, seed: int) -> Classifier:
         weight_decay=settings.weight_decay,
         cosine=True,
     )
-    step = Step(network, max_training_batch(network, data.shape, data.device))
-    strategy = default_strategy(data.hflip)
-
-    def transform(images: Tensor) -> Tensor:
-        return augment_batch(data.normalise(images), strategy, draws)
-
     with worker_threads(data.device):
-        train(network, data.x_train, data.y_train, schedule, draws, transform=transform, step=step)
+        train_on_split(network, data, schedule, draws, default_strategy(data.hflip))
     return network.cpu().eval()

@@ -40,7 +40,7 @@ TINY = ImprovedDistributionMatching(
 
 
 def networks_of(data: ImageData, settings: ImprovedDistributionMatching) -> TrainedNetworks:
-    return TrainedNetworks(data, settings, 0, default_strategy(data.hflip), None)
+    return TrainedNetworks(data, settings, 0, default_strategy(data.hflip))
 
 
 def test_networks_are_trained_as_a_loop_written_out(data: ImageData) -> None:
@@ -98,8 +98,8 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
 
     draws = generator(0, "step")
     network = build(settings.network, data.shape, data.classes)
-    strategy, size = matcher.strategy, matcher.max_batch
-    network.load_state_dict(TrainedNetworks(data, settings, 0, strategy, size).sample(draws))
+    networks = TrainedNetworks(data, settings, 0, matcher.strategy)
+    network.load_state_dict(networks.sample(draws))
     members = [torch.where(data.y_train == c)[0] for c in range(data.classes)]
     rows = [row[torch.randperm(len(row), generator=draws)[:8]] for row in members]
     real = network.features(torch.cat([data.normalise(data.x_train[row]) for row in rows]))
