@@ -29,7 +29,7 @@ from nas.ranking import order, resamples, spearman
 
 FILE = "proxies.csv"
 GROUND_TRUTH = "table6-architectures.csv"
-KIND = ("proxy", "storage")
+KIND = ("proxy", "storage", "ipc")
 CASE = (*KIND, "seed")
 Array = npt.NDArray[np.float64]
 
@@ -44,7 +44,9 @@ class Proxies:
         "dsa",
     )
     storages: tuple[Literal["float32", "pixels", "dct"], ...] = ("dct",)
-    """How proxy sets are stored, in the bytes of 10 whole images per class."""
+    """How proxy sets are stored."""
+    ipc: tuple[int, ...] = (10,)
+    """Proxy sets have the bytes of so many whole images per class."""
     seeds: int = 3
     """Searches per proxy, with seeds 0, 1, …"""
     workers: int = 2
@@ -65,8 +67,9 @@ class Proxies:
 
 def cases(settings: Proxies) -> Iterator[Row]:
     """What is measured, one seed of all kinds after the other."""
-    for seed, storage, proxy in product(range(settings.seeds), settings.storages, settings.proxies):
-        yield {"proxy": proxy, "storage": storage, "seed": seed}
+    kinds = product(range(settings.seeds), settings.storages, settings.ipc, settings.proxies)
+    for seed, storage, ipc, proxy in kinds:
+        yield {"proxy": proxy, "storage": storage, "ipc": ipc, "seed": seed}
 
 
 def measure(settings: Proxies, case: Row) -> Row:
@@ -74,6 +77,7 @@ def measure(settings: Proxies, case: Row) -> Row:
     name = "-".join(str(case[key]) for key in CASE)
     flags = ["--proxy", case["proxy"], "--dataset", settings.dataset]
     flags += ["--preset", settings.preset, "--condensing.storage", case["storage"]]
+    flags += ["--condensing.ipc", str(case["ipc"])]
     flags += ["--retraining.networks", "0", "--seed", str(case["seed"])]
     out = settings.runs / settings.preset / name
     given = [*flags, "--workers", str(settings.workers)]
@@ -107,14 +111,14 @@ def ground_truth(results: Path) -> list[Row]:
 
 
 def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
-    """Mean rank correlation of each proxy over its seeds, beside random images stored alike."""
+    """Mean rank correlation of each proxy over its seeds, beside random images in equal bytes."""
     accuracies = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
     kinds: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
         kinds.setdefault(tuple(row[key] for key in KIND), {})[row["seed"]] = row
     lines = []
-    for (proxy, storage), found in kinds.items():
-        ours, base = _scores(found), _scores(kinds.get(("random", storage), {}))
+    for (proxy, *stored), found in kinds.items():
+        ours, base = _scores(found), _scores(kinds.get(("random", *stored), {}))
         every = [float(spearman(scores, accuracies)) for scores in ours.values()]
         gain = "" if proxy == "random" else difference(ours, base, accuracies)
         selected = [order(list(scores))[0] for scores in ours.values()]
@@ -122,8 +126,8 @@ def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
         images = ", ".join(sorted({row["images_stored"] for row in found.values()}))
         minutes = [float(row["seconds_search"]) / 60 for row in found.values()]
         about = [spread(every, 2), gain, spread(regret), spread(minutes), str(len(found))]
-        lines.append([proxy, storage, images, *about])
-    heads = ["proxy", "storage", "images", "Spearman, all", "− random, same storage"]
+        lines.append([proxy, *stored, images, *about])
+    heads = ["proxy", "storage", "ipc", "images", "Spearman, all", "− random, same bytes"]
     return markdown_table([*heads, "regret", "minutes of training", "n"], lines)
 
 

@@ -28,6 +28,7 @@ def a_row(proxy: str, seed: int, *accuracies: float) -> dict[str, str]:
     return {
         "proxy": proxy,
         "storage": "dct",
+        "ipc": "1",
         "seed": str(seed),
         "accuracies": " ".join(map(str, accuracies)),
         "images_stored": "100",
@@ -43,8 +44,8 @@ def test_correlations_and_regret_by_hand(tmp_path: Path) -> None:
         a_row("dm", 1, 0.2, 0.4, 0.3, 0.1),
     ]
     random, dm = proxies.table(rows, tmp_path).splitlines()[2:]
-    assert random == "| random | dct | 100 | 0.11 |  | 10.0 | 1.0 | 1 |"
-    assert "| dm | dct | 100 | 0.90 ± 0.14 | +0.89 [" in dm
+    assert random == "| random | dct | 1 | 100 | 0.11 |  | 10.0 | 1.0 | 1 |"
+    assert "| dm | dct | 1 | 100 | 0.90 ± 0.14 | +0.89 [" in dm
     assert dm.endswith("| 5.0 ± 7.1 | 1.0 ± 0.0 | 2 |")
     assert spearmanr((0.2, 0.3, 0.1, 0.1), ACCURACIES).statistic == pytest.approx(
         0.5 / (4.5 * 5) ** 0.5
@@ -66,11 +67,12 @@ def test_searches_are_run_once_and_give_a_row_each(
     sample = [name for name in sample if not name.startswith("d4")]  # too deep for 8×8 pixels
     write_ground_truth(tmp_path, sample, [0.1 * place for place in range(len(sample))])
     flags = ["--proxies", "random", "--seeds", "1", "--workers", "1", "--preset", "smoke"]
-    flags += ["--dataset", "digits", "--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
+    flags += ["--ipc", "1", "--dataset", "digits"]
+    flags += ["--runs", str(tmp_path / "runs"), "--results", str(tmp_path)]
     proxies.run(flags)
     (row,) = read_rows(tmp_path / proxies.FILE)
     assert len(row["accuracies"].split()) == len(sample) == 4
-    assert "| random | dct | " in capsys.readouterr().out
+    assert "| random | dct | 1 | " in capsys.readouterr().out
     write_ground_truth(tmp_path, ["d9", *sample[1:]], [0.5] * 4)
     with pytest.raises(UserError, match="has no accuracy of d9"):
         proxies.run([*flags, "--storages", "pixels"])

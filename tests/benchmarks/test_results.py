@@ -37,7 +37,7 @@ NUMBERS = {
     "split_exploration.csv": "factor images_per_class seed T1 T2 T3 T4 T5 seconds threads",
     "split_streams.csv": "images_per_class seed final_average forgetting memory_images "
     "memory_bytes seconds threads",
-    "proxies.csv": "seed images_stored steps seconds_search seconds_proxy threads",
+    "proxies.csv": "ipc seed images_stored steps seconds_search seconds_proxy threads",
     "ranks.csv": "width processes threads",
     "sizes.csv": "classes ipc size width peak_bytes seconds threads",
     "table1.csv": CELL,
