@@ -1,7 +1,7 @@
 """The default command on folders of images, beside random and herded images in the same bytes.
 
 Command: `python -m benchmarks.own_images FOLDER … --size 32`. Adds a row for each folder to
-`results/own_images.csv`.
+results/own_images.csv.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class OwnImages:
     preset: str = "cpu"
     runs: Path = Path("runs/own-images")
     """Parent folder of the run folders."""
+    results: Path = RESULTS
+    """Folder of own_images.csv."""
 
 
 def measure(case: Row, folder: Path, runs: Path) -> Row:
@@ -82,11 +84,12 @@ def table(rows: Iterable[Row]) -> str:
 def run(argv: list[str]) -> None:
     """Measure the folders that have no row yet, and print the table."""
     settings = read_flags(OwnImages, argv, "python -m benchmarks.own_images")
+    path = settings.results / FILE
     for folder in settings.folders:
         case = {"images": folder.name, **{name: getattr(settings, name) for name in KEY[1:]}}
         one = partial(measure, folder=folder, runs=settings.runs)
-        measure_missing(RESULTS / FILE, [case], KEY, one)
-    print(table(read_rows(RESULTS / FILE)))
+        measure_missing(path, [case], KEY, one)
+    print(table(read_rows(path)))
 
 
 if __name__ == "__main__":

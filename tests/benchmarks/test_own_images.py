@@ -28,10 +28,10 @@ def test_folders_are_measured_once_and_compared_with_both(
         ran.append(flags)
         return CONFIG, SUMMARY
 
-    monkeypatch.setattr(own_images, "RESULTS", tmp_path)
     monkeypatch.setattr(own_images, "run_to_the_end", fake)
+    folders = [str(tmp_path / "leaves"), str(tmp_path / "signs")]
     for _ in range(2):
-        own_images.run([str(tmp_path / "leaves"), str(tmp_path / "signs"), "--size", "16"])
+        own_images.run([*folders, "--size", "16", "--results", str(tmp_path)])
     assert len(ran) == 2
     asked = parse(_run_defaults, ran[0], "test")
     assert (asked.method, asked.compare, asked.settings.ipc) == ("auto", "both", 1)
