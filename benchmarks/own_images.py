@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 import tyro
 
@@ -17,6 +19,7 @@ from benchmarks.commands import cores, machine, run_to_the_end
 from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.errors import UserError
 from condense.runs.report import markdown_table
 
 FILE = "own_images.csv"
@@ -41,6 +44,10 @@ class OwnImages:
     results: Path = RESULTS
     """Folder of own_images.csv."""
 
+    def __post_init__(self) -> None:
+        if len({folder.name for folder in self.folders}) < len(self.folders):
+            raise UserError("two folders have the same name: rename one of them")
+
 
 def measure(case: Row, folder: Path, runs: Path) -> Row:
     """Condense and test the images of a folder. Returns the row to save."""
@@ -57,13 +64,18 @@ def measure(case: Row, folder: Path, runs: Path) -> Row:
         "method": summary["method"],
         "images_per_class": summary["images_per_class"],
         "accuracies": as_cell(summary["accuracies"]),
-        **{name: as_cell(summary["baselines"][name]["accuracies"]) for name in BASELINES},
+        **{name: _accuracies(summary["baselines"].get(name)) for name in BASELINES},
         "seconds": summary["seconds"],
         "command": f"python -m condense run --dataset {case['images']} {' '.join(flags)}",
         "version": config["version"],
         "commit": config["commit"],
         **machine(threads),
     }
+
+
+def _accuracies(baseline: dict[str, Any] | None) -> str:
+    """As a cell; empty for the set's own method, which is no baseline."""
+    return as_cell(baseline["accuracies"]) if baseline else ""
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -73,9 +85,9 @@ def table(rows: Iterable[Row]) -> str:
         ours, herding, random = (
             [float(value) for value in row[name].split()] for name in ("accuracies", *BASELINES)
         )
-        gain = sum(ours) / len(ours) - sum(herding) / len(herding)
+        gain = f"{fmean(ours) - fmean(herding):+.1f}" if herding else ""
         about = (row[name] for name in ("images", "classes", "train", "images_per_class", "method"))
-        return [*about, *map(spread, (random, herding, ours)), f"{gain:+.1f}"]
+        return [*about, *map(spread, (random, herding, ours)), gain]
 
     heads = ["images", "classes", "training images", "stored per class", "method"]
     return markdown_table([*heads, "random", "herding", "the set", "gain"], map(cells, rows))

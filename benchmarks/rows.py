@@ -9,6 +9,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from filelock import FileLock
+
 from condense.runs.io import atomic_write
 
 RESULTS = Path(__file__).parent / "results"
@@ -25,13 +27,28 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write all rows atomically; the columns are those of the first row."""
+    """Write all rows atomically; a row without a column of another has an empty cell there."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     with atomic_write(path) as aside:
         aside.write_text(text.getvalue(), encoding="utf-8")
+
+
+def add_rows(path: Path, rows: Sequence[Row], instead_of: Row | None = None) -> None:
+    """Add rows to a file, to which other processes may add rows at the same time.
+
+    Args:
+        path: the file.
+        rows: the new rows.
+        instead_of: a row of the file that is removed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        kept = [row for row in read_rows(path) if row != instead_of]
+        write_rows(path, [*kept, *rows])
 
 
 def measure_missing(
@@ -47,9 +64,7 @@ def measure_missing(
     """
     for case in cases:
         if not any(all(row[name] == str(case[name]) for name in key) for row in read_rows(path)):
-            measured = measure(case)
-            # Read again: another process may have added rows meanwhile.
-            write_rows(path, [*read_rows(path), measured])
+            add_rows(path, [measure(case)])
 
 
 def as_cell(accuracies: Iterable[float]) -> str:

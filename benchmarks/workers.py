@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TYPE_CHECKING
 
 from benchmarks.speed.problem import PartName, Speed
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from benchmarks.speed.backends import Backend
     from benchmarks.speed.roofline import Roofline
 
@@ -17,6 +21,8 @@ BACKENDS = ("reference", "engine")
 
 SHORTEST = 0.25
 """A part is measured for at least this many seconds."""
+PROJECTIONS = 16
+"""Numbers by which the results of two backends are compared."""
 
 _backend: list[Backend] = []
 """The backend of this process."""
@@ -46,8 +52,8 @@ def _prepare(backend: str, settings: Speed) -> None:
     _backend[:] = [(Engine if backend == "engine" else Reference)(settings)]
 
 
-def run(part: PartName, number: int, device: str) -> tuple[float, float]:
-    """Seconds of a part, and the norm of its results, for comparing the backends.
+def run(part: PartName, number: int, device: str) -> tuple[float, list[float]]:
+    """Seconds of a part, and the projections of its results, for comparing the backends.
 
     The part is repeated for at least `SHORTEST` seconds, and the mean time is returned.
     """
@@ -63,7 +69,30 @@ def run(part: PartName, number: int, device: str) -> tuple[float, float]:
         synchronise(torch.device(device))
         times += 1
     seconds = (time.perf_counter() - started) / times
-    return seconds, sum(float(x.detach().double().square().sum()) for x in result) ** 0.5
+    return seconds, projections(result)
+
+
+def projections(tensors: Sequence[Tensor]) -> list[float]:
+    """All numbers as one vector, projected on `PROJECTIONS` random directions, always the same.
+
+    The squared distance of two vectors is the expected squared difference of a projection, so large
+    results of two processes can be compared by a few numbers.
+    """
+    import torch
+
+    draws = torch.Generator().manual_seed(0)
+    sums = torch.zeros(PROJECTIONS, dtype=torch.float64)
+    for tensor in tensors:
+        numbers = tensor.detach().flatten().double().cpu()
+        for place in range(PROJECTIONS):
+            sums[place] += numbers @ torch.randn(len(numbers), generator=draws).double()
+    return sums.tolist()
+
+
+def relative_difference(plain: Sequence[float], ours: Sequence[float]) -> float:
+    """The distance of two projected vectors, relative to the length of the first."""
+    length = math.hypot(*plain)
+    return math.dist(plain, ours) / length if length else math.hypot(*ours)
 
 
 def roofline_of(settings: Speed) -> Roofline:

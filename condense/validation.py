@@ -13,9 +13,11 @@ from condense.errors import LONGEST_WORD, UserError, shortened, unknown
 LARGEST_INTEGER = 2**31 - 1
 LARGEST_FLOAT = 3e38
 """Maximum values of settings: the limit of float32, and of PyTorch's sizes once multiplied."""
+LOWEST_TEMPERATURE = 0.01
+"""Logits divided by less could overflow; at this temperature soft labels are practically hard."""
 
 
-def at_least(least: int, settings: object, *names: str) -> None:
+def at_least(least: float, settings: object, *names: str) -> None:
     """Check that these settings, if not None, are finite, at least `least`, and not huge.
 
     Raises:

@@ -26,6 +26,7 @@ from condense import (
 from condense.cli.common import Common
 from condense.config.network import LEAST_DEPTH
 from condense.methods.registry import WHOLE
+from condense.validation import LOWEST_TEMPERATURE
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,7 @@ class EEILConfig:
                 f"batch-size-mem must be below batch-size, which is {self.batch_size}, "
                 f"not {self.batch_size_mem}"
             )
-        at_least(0, self, "temperature")
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be above 0, not {self.temperature}")
+        at_least(LOWEST_TEMPERATURE, self, "temperature")
 
 
 _PRESETS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.commands import machine
 from benchmarks.continual.main_job import MEMORIES, flags
 from benchmarks.result_files import NAMES
-from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, add_rows, read_rows, spread
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse, read_flags
@@ -247,7 +247,7 @@ def _add(path: Path, found: Row, settings: Row) -> None:
         **{"avalanche": version("avalanche-lib"), "version": provenance()["version"]},
         **{"commit": found["commit"], "images": settings["images"]},
     }
-    write_rows(path, [*read_rows(path), row])
+    add_rows(path, [row])
     print(f"{row['memory']}, seed {row['seed']}: {row['accuracies']}", flush=True)
 
 

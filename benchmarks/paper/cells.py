@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 from typing import Literal, NoReturn
 
 from benchmarks.commands import as_published, cores, machine, run_to_the_end
-from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, add_rows, read_rows
 from condense.cli import app
 from condense.cli.flags import read_flags
 from condense.errors import UserError, unknown
@@ -205,14 +205,13 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
     if rows and not {*cells[0].axes, "preset", "sets"} <= rows[0].keys():
         raise UserError(f"{path} is damaged: repair or remove it")
     for cell in [] if settings.show else wanted:
-        mine = [row for row in rows if precision_of(row) == settings.precision]
+        mine = [row for row in read_rows(path) if precision_of(row) == settings.precision]
         before = row_of(cell, mine, settings.preset)
         if before and _suffices(before, settings):
             continue
-        rows = [row for row in rows if row is not before]
-        rows.append(measure(table, cell, settings))
-        write_rows(path, rows)
-        print(f"{cell.name}: {rows[-1]['value']} % in {rows[-1]['seconds']} s", flush=True)
+        row = measure(table, cell, settings)
+        add_rows(path, [row], instead_of=before)
+        print(f"{cell.name}: {row['value']} % in {row['seconds']} s", flush=True)
     print(markdown(wanted, read_rows(path), settings.preset))
 
 

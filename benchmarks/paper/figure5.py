@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.condensations import Condensations, about, kept_at, load_images
 from benchmarks.rows import Row, write_rows
@@ -44,11 +44,18 @@ class Figure5(Condensations):
     """Measure the norms of the matched gradients, with and without DSA."""
 
 
+class Norms(NamedTuple):
+    """Norms of gradients, [classes] for each step."""
+
+    real: list[Tensor]
+    synthetic: list[Tensor]
+
+
 class Magnitudes:
     """Wraps the distance of a matcher and records the norms of the gradients.
 
     Attributes:
-        real, synthetic: the norms [classes] of each step.
+        real, synthetic: the norms of each step, one tensor for each chunk of classes.
     """
 
     def __init__(self, matcher: Matcher) -> None:
@@ -73,7 +80,7 @@ def norms(gradients: Gradients) -> Tensor:
     return lengths
 
 
-def gradient_norms(matcher: Matcher, synthetic: SyntheticImages, k: int) -> Magnitudes:
+def gradient_norms(matcher: Matcher, synthetic: SyntheticImages, k: int) -> Norms:
     """The gradient norms in the k-th outer iteration, which updates `synthetic` in place.
 
     Args:
@@ -83,7 +90,15 @@ def gradient_norms(matcher: Matcher, synthetic: SyntheticImages, k: int) -> Magn
     """
     found = Magnitudes(matcher)
     matcher.outer_iteration(synthetic, k)
-    return found
+    chunks = len(matcher.class_chunks)
+    return Norms(*(joined(norms, chunks) for norms in (found.real, found.synthetic)))
+
+
+def joined(parts: Sequence[Tensor], chunks: int) -> list[Tensor]:
+    """The norms [classes] of each step, whose classes were matched in so many chunks."""
+    import torch
+
+    return [torch.cat(list(step)) for step in zip(*[iter(parts)] * chunks, strict=True)]
 
 
 def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
@@ -117,7 +132,7 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
     ]
 
 
-def spread(found: Magnitudes, t: int) -> Row:
+def spread(found: Norms, t: int) -> Row:
     """Mean, minimum and maximum over the classes at a step."""
     row = {}
     for kind in IMAGES:

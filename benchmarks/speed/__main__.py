@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from benchmarks.commands import machine
-from benchmarks.rows import read_rows, write_rows
+from benchmarks.rows import add_rows
 from benchmarks.speed.problem import PartName, Speed
-from benchmarks.workers import BACKENDS, roofline_of, run, worker
+from benchmarks.workers import BACKENDS, relative_difference, roofline_of, run, worker
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.io import atomic_write
@@ -37,7 +37,7 @@ class Measurement:
     seconds: list[tuple[float, float]]
     """Of the reference and of the engine."""
     max_rel_diff: float = 0.0
-    """The largest relative difference of their results."""
+    """The largest distance of their results, relative to the length of the reference's."""
 
     @property
     def ratios(self) -> list[float]:
@@ -52,7 +52,7 @@ def alternate(settings: Speed) -> tuple[dict[str, Measurement], Roofline]:
     with worker("reference", settings) as reference, worker("engine", settings) as engine:
         roofline = engine.submit(roofline_of, settings).result()
 
-        def both(part: PartName, number: int) -> list[tuple[float, float]]:
+        def both(part: PartName, number: int) -> list[tuple[float, list[float]]]:
             return [
                 x.submit(run, part, number, settings.device).result() for x in (reference, engine)
             ]
@@ -65,9 +65,10 @@ def alternate(settings: Speed) -> tuple[dict[str, Measurement], Roofline]:
                 if number > 1 and time.monotonic() > deadline:
                     return found, roofline
                 (slow, plain), (quick, ours) = both(part, number)
-                before, max_rel_diff = found[part], abs(plain - ours) / max(abs(plain), 1e-30)
+                before = found[part]
                 found[part] = Measurement(
-                    [*before.seconds, (slow, quick)], max(before.max_rel_diff, max_rel_diff)
+                    [*before.seconds, (slow, quick)],
+                    max(before.max_rel_diff, relative_difference(plain, ours)),
                 )
                 print(f"{number} {part}: {slow:.3f} s, {quick:.3f} s", flush=True)
     return found, roofline
@@ -183,7 +184,7 @@ def compare(settings: Speed) -> None:
     rows = [row(settings, part, found[part], least[part.partition(",")[0]]) for part in found]
     report(pd.DataFrame(rows), roofline)
     path = settings.results / "speed.csv"
-    write_rows(path, [*read_rows(path), *rows])
+    add_rows(path, rows)
 
 
 def scale(settings: Speed) -> None:

@@ -22,7 +22,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.commands import ALONE, cores, machine
-from benchmarks.rows import RESULTS, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, add_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 
@@ -87,7 +87,7 @@ def run(argv: list[str]) -> None:
         measured = " ".join(f"{value:.2f}" for value in values)
         rows.append({"command": command, "beside": what, "seconds": measured, **machine(threads)})
     path = RESULTS / "busy.csv"
-    write_rows(path, [*read_rows(path), *rows])
+    add_rows(path, rows)
 
 
 if __name__ == "__main__":

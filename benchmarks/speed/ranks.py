@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.commands import machine, run_module
-from benchmarks.rows import RESULTS, Row, read_rows, spread, write_rows
+from benchmarks.rows import RESULTS, Row, add_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError
@@ -87,7 +87,7 @@ def run(argv: list[str]) -> None:
         for processes, values in seconds.items()
     ]
     path = RESULTS / FILE
-    write_rows(path, [*read_rows(path), *rows])
+    add_rows(path, rows)
     print(table(rows))
 
 

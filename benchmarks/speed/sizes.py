@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy
 
 from benchmarks.commands import machine
-from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, add_rows, read_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError
@@ -128,7 +128,7 @@ def run(argv: list[str]) -> None:
             **machine(1),
             "commit": provenance()["commit"],
         }
-        write_rows(path, [*read_rows(path), row])
+        add_rows(path, [row])
     print(table(read_rows(path)))
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import cores, machine
-from benchmarks.rows import RESULTS, Row, read_rows, write_rows
+from benchmarks.rows import RESULTS, Row, add_rows, read_rows
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -203,7 +203,7 @@ def flags(settings: TimeToAccuracy) -> str:
 
 
 def _add(path: Path, row: Row) -> None:
-    write_rows(path, [*read_rows(path), row])
+    add_rows(path, [row])
     print(f"{row['variant']}: {row['seconds']} s, {row['accuracies']}", flush=True)
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 from condense.config.network import Network
 from condense.config.teacher import Teacher
 from condense.errors import UserError, unknown
-from condense.validation import at_least, at_most, check_values
+from condense.validation import LOWEST_TEMPERATURE, at_least, at_most, check_values
 
 Augment = Literal["none", "siamese", "independent"]
 LARGEST_FACTOR = 16
@@ -63,9 +63,7 @@ class MethodSettings:
             raise UserError("factor must be 1 with storage dct: choose image-bytes instead")
         if self.short_classes == "keep" and self.labels == "soft":
             raise UserError("short-classes keep needs labels hard: soft ones need equal classes")
-        at_least(0, self, "temperature")
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be above 0, not {self.temperature}")
+        at_least(LOWEST_TEMPERATURE, self, "temperature")
 
     @property
     def lossless(self) -> bool:

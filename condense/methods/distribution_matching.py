@@ -23,7 +23,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.training.chunking import class_chunks, max_forward_batch, max_training_batch
 from condense.training.loop import CHUNK_SIZE, in_chunks
-from condense.training.threads import map_chunks, worker_threads
+from condense.training.threads import map_chunks, shared_operations, worker_threads
 
 
 def condense_by_distribution_matching(
@@ -89,7 +89,6 @@ class DistributionMatcher:
         rows = real_rows(data, self.settings.batch_real, draws)
         siamese = self._siamese
         omega = sample_params(self.strategy, draws, groups=data.classes) if siamese else None
-        classes = data.classes if max_batch is None else max(1, max_batch // images.shape[1])
         chunk_size = None if max_batch is None else max_forward_batch(max_batch)
 
         def match_classes(chunk: slice) -> tuple[Tensor, Tensor]:
@@ -102,7 +101,11 @@ class DistributionMatcher:
             loss = self.loss(target, embedded.unflatten(0, part.shape[:2]), chunk)
             return torch.autograd.grad(loss, part)[0], loss.detach()
 
-        matched = map_chunks(match_classes, class_chunks(data.classes, classes, data.device))
+        if max_batch is None:
+            with shared_operations():
+                return match_classes(slice(0, data.classes))
+        some = class_chunks(data.classes, max(1, max_batch // images.shape[1]), data.device)
+        matched = map_chunks(match_classes, some)
         gradients, losses = zip(*matched, strict=True)
         return torch.cat(gradients), torch.stack(losses).sum()
 

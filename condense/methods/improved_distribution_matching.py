@@ -19,6 +19,7 @@ from condense.methods.selection import require_images
 from condense.models.build import build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
+from condense.system.memory import check_memory
 from condense.training.schedule import Schedule
 from condense.training.training_split import train_on_split
 
@@ -54,7 +55,8 @@ class ImprovedMatcher(DistributionMatcher):
 
     def __init__(self, data: ImageData, settings: ImprovedDistributionMatching, seed: int) -> None:
         super().__init__(data, settings)
-        self._networks = TrainedNetworks(data, settings, seed, self.strategy)
+        strategy = self.strategy if settings.augment == "siamese" else ()
+        self._networks = TrainedNetworks(data, settings, seed, strategy)
         self._ce_weight = settings.ce_weight
 
     def set_weights(self, draws: torch.Generator) -> None:
@@ -71,13 +73,16 @@ class ImprovedMatcher(DistributionMatcher):
 
 
 class TrainedNetworks:
-    """Weights of networks at several ages. A network is trained when it is first drawn.
+    """Weights of networks at several ages, on the CPU. A network is trained when it is first drawn.
 
     Args:
         data: the real images.
         settings: the networks and their training.
         seed: each network has its own random stream, derived from it.
         strategy: augmentation of the training, may be empty.
+
+    Raises:
+        UserError: the weights do not fit into memory.
     """
 
     def __init__(
@@ -88,6 +93,11 @@ class TrainedNetworks:
         strategy: tuple[str, ...],
     ) -> None:
         self.data, self.settings, self.seed, self.strategy = data, settings, seed, strategy
+        network = build(settings.network, data.shape, data.classes, device="meta")
+        size = sum(tensor.nbytes for tensor in network.state_dict().values())
+        count = min(settings.net_num, settings.iterations) * len(AGES)
+        what = f"net-num {settings.net_num} is too large: keeping {count} copies"
+        check_memory(size * count, what)
         self._trained: dict[int, list[Weights]] = {}
 
     def sample(self, draws: torch.Generator) -> Weights:
@@ -120,7 +130,7 @@ class TrainedNetworks:
         def keep(done: int) -> None:
             weights = network.state_dict()
             for _ in range(ages.count(done)):
-                kept.append({name: tensor.clone() for name, tensor in weights.items()})
+                kept.append({name: tensor.to("cpu", copy=True) for name, tensor in weights.items()})
 
         train_on_split(network, data, schedule, draws, self.strategy, before_step=keep)
         keep(settings.net_steps)

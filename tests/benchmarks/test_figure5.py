@@ -54,6 +54,19 @@ def test_the_first_step_is_what_autograd_finds(data: ImageData) -> None:
     assert values == pytest.approx([mean, min(expected), max(expected)], rel=1e-4)
 
 
+def test_a_step_has_all_classes_however_they_are_matched(data: ImageData) -> None:
+    found = []
+    for chunks in ([slice(0, data.classes)], [slice(0, 1), slice(1, data.classes)]):
+        matcher = Matcher(data, DC, seed=0)
+        matcher.class_chunks = chunks
+        found.append(gradient_norms(matcher, matcher.synthetic(matcher.initial_images()), 7))
+    whole, parts = found
+    for kind in IMAGES:
+        assert len(getattr(parts, kind)) == matcher.inner
+        for one, other in zip(getattr(parts, kind), getattr(whole, kind), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
 def test_real_and_synthetic_are_not_exchanged(data: ImageData) -> None:
     matcher = Matcher(data, DC, seed=0)
     found = Magnitudes(matcher)

@@ -3,11 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from benchmarks.paper import frontier
 from benchmarks.paper.frontier_figure import Point, draw, points
 from benchmarks.rows import read_rows
+from condense import load
 from condense.errors import UserError
 
 
@@ -32,6 +34,17 @@ def test_held_out_images_are_not_condensed() -> None:
     whole, held = (frontier.load_images("digits", held_out) for held_out in (False, True))
     assert len(held.x_train) + len(held.x_test) == len(whole.x_train)
     assert held.y_test.bincount().tolist() == [n // 10 for n in whole.y_train.bincount().tolist()]
+
+
+def test_a_class_of_few_images_is_not_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    few = load("digits").with_classes([3, 4])
+    rows = torch.cat(
+        [row[:size] for row, size in zip(few.train_indices_by_class(), (7, 25), strict=True)]
+    )
+    monkeypatch.setattr("condense.data.loading.load", lambda name: few.train_subset(rows))
+    held = frontier.load_images("few", held_out=True)
+    assert held.y_train.bincount().tolist() == [7, 23]
+    assert held.y_test.bincount(minlength=2).tolist() == [0, 2]
 
 
 def test_an_unknown_recipe_is_one_line() -> None:
@@ -76,9 +89,10 @@ def test_all_training_images_have_no_size_and_are_not_drawn(
     monkeypatch.setattr(
         frontier, "draw", lambda rows, path: drawn.append([row["recipe"] for row in rows])
     )
-    flags = ["--datasets", "digits", "--ipc", "1", "--labels", "hard", "--recipes", "random"]
+    flags = ["--datasets", "digits", "--ipc", "1", "2", "--labels", "hard", "soft"]
     small = ["--num-eval", "1", "--steps", "2", "--width", "4", "--results", str(tmp_path)]
-    frontier.run([*flags, frontier.WHOLE, *small])
+    frontier.run([*flags, "--recipes", frontier.WHOLE, *small])
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("| digits | all | 4 | 2 | all training images | 143 | ")
-    assert drawn == [["random"]]
+    assert last.endswith("(1 × 1) |  |  |  |")
+    assert drawn == [[]]

@@ -8,6 +8,7 @@ from benchmarks import own_images
 from benchmarks.rows import read_rows
 from condense.__main__ import _run_defaults
 from condense.cli.flags import parse
+from condense.errors import UserError
 
 SUMMARY = {
     "method": "dm", "images_per_class": 50, "accuracies": [0.6, 0.7], "seconds": 12.5,
@@ -39,3 +40,19 @@ def test_folders_are_measured_once_and_compared_with_both(
     assert [row["images"] for row in read_rows(tmp_path / "own_images.csv")] == ["leaves", "signs"]
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "| signs | 3 | 90 | 50 | dm | 25.0 | 55.0 ± 7.1 | 65.0 ± 7.1 | +10.0 |"
+
+
+def test_herding_is_not_compared_with_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baselines = {"random": {"accuracies": [0.25]}}
+    summary = {**SUMMARY, "method": "herding", "baselines": baselines}
+    monkeypatch.setattr(own_images, "run_to_the_end", lambda *_: (CONFIG, summary))
+    own_images.run([str(tmp_path / "leaves"), "--results", str(tmp_path)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "| leaves | 3 | 90 | 50 | herding | 25.0 |  | 65.0 ± 7.1 |  |"
+
+
+def test_two_folders_of_one_name_are_an_error() -> None:
+    with pytest.raises(UserError, match="two folders have the same name"):
+        own_images.run(["a/train", "b/train"])

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import benchmarks.speed.__main__ as speed
+from benchmarks import workers
 from benchmarks.speed import backends, problem, roofline, scaling
 from condense.config.network import Network
 from condense.models.build import build
@@ -130,3 +131,14 @@ def test_a_step_has_a_time_and_a_peak():
     seconds, memory = speed.step("engine", TINY)
     assert seconds > 0
     assert 0 <= memory < 2**30
+
+
+def test_results_in_another_order_or_with_other_signs_are_different():
+    vector = torch.arange(1.0, 7.0).view(2, 3)
+    plain = workers.projections([vector, vector[:1]])
+    assert workers.relative_difference(plain, workers.projections([vector, vector[:1]])) == 0
+    for other in (vector.flip(0), -vector):
+        assert workers.relative_difference(plain, workers.projections([other, vector[:1]])) > 0.1
+    near = workers.projections([vector * 1.001, vector[:1]])
+    assert 1e-4 < workers.relative_difference(plain, near) < 1e-2
+    assert workers.relative_difference([0.0], [0.0]) == 0

@@ -188,7 +188,7 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--seeds", "0"], "seeds must be at least 1"),
         (["--epochs", "0"], "epochs must be at least 1"),
         (["--steps-per-epoch", "0"], "steps-per-epoch must be at least 1"),
-        (["--temperature", "0"], "temperature must be above 0"),
+        (["--temperature", "0"], "temperature must be at least 0.01"),
         (["--condensing.dsa-strategy", "zoom"], "zoom"),
         (["--condensing.ipc", "3"], "--images-per-class"),
         (["--condensing.storage", "pixels"], "a replay memory stores images by its own storage"),

@@ -11,7 +11,11 @@ from condense.augment.params import default_strategy
 from condense.config.methods import Coreset, DistributionMatching
 from condense.config.network import Network
 from condense.errors import UserError
-from condense.methods.distribution_matching import embedding_distance, mean_embeddings
+from condense.methods.distribution_matching import (
+    DistributionMatcher,
+    embedding_distance,
+    mean_embeddings,
+)
 from condense.methods.initialisation import initial_images
 from condense.models.build import build
 from condense.runs.checkpointer import Checkpointer
@@ -78,6 +82,26 @@ def test_steps_are_the_algorithm_written_out(data, augment, norm):
     assert told.distances == pytest.approx(distances, rel=1e-4)
     assert (images - start).abs().max() > 0.01
     torch.testing.assert_close(made, images.flatten(0, 1), atol=1e-4, rtol=1e-3)
+
+
+def test_batch_norm_has_the_statistics_of_all_classes_and_all_threads(data, monkeypatch):
+    seen = []
+    loss = DistributionMatcher.loss
+
+    def noted(self, target, embedded, classes):
+        seen.append((len(embedded), torch.get_num_threads()))
+        return loss(self, target, embedded, classes)
+
+    monkeypatch.setattr(DistributionMatcher, "loss", noted)
+    # As on several GPUs, where chunks of classes are divided among the processes.
+    monkeypatch.setattr("condense.methods.distribution_matching.class_chunks", None)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        condense(data, "dm", replace(TINY, network=Network(width=4, norm="batch"), iterations=1))
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [(data.classes, 2)]
 
 
 def test_equal_means_are_no_distance_and_no_gradient_reaches_real_images():

@@ -98,7 +98,7 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
 
     draws = generator(0, "step")
     network = build(settings.network, data.shape, data.classes)
-    networks = TrainedNetworks(data, settings, 0, matcher.strategy)
+    networks = TrainedNetworks(data, settings, 0, ())
     network.load_state_dict(networks.sample(draws))
     members = [torch.where(data.y_train == c)[0] for c in range(data.classes)]
     rows = [row[torch.randperm(len(row), generator=draws)[:8]] for row in members]
@@ -115,6 +115,22 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
     torch.testing.assert_close(
         gradient, torch.autograd.grad(expected, leaf)[0], atol=1e-5, rtol=1e-3
     )
+
+
+def test_without_augmentation_the_networks_have_none(data: ImageData) -> None:
+    assert ImprovedMatcher(data, replace(TINY, augment="none"), 0)._networks.strategy == ()
+    assert ImprovedMatcher(data, TINY, 0)._networks.strategy == default_strategy(data.hflip)
+
+
+def test_networks_that_do_not_fit_into_memory_are_an_error(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("condense.system.memory.available_memory", lambda: 20_000_000)
+    wide = Network(width=128)
+    few = replace(TINY, network=wide, iterations=5, net_num=1000)
+    with pytest.raises(UserError, match="net-num 1000 is too large: keeping 20 copies needs"):
+        ImprovedMatcher(data, few, 0)
+    ImprovedMatcher(data, replace(few, net_num=1), 0)
 
 
 def test_without_cross_entropy_the_loss_is_that_of_dm(data: ImageData) -> None:

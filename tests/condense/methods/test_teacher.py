@@ -127,5 +127,5 @@ def test_a_teacher_that_diverges_is_one_line(monkeypatch: pytest.MonkeyPatch) ->
     )
     with pytest.raises(UserError, match="the teacher diverged"):
         condense(blobs(shape=(3, 8, 8)), "random", ipc=2, **SOFT)
-    with pytest.raises(UserError, match="temperature must be above 0"):
+    with pytest.raises(UserError, match=r"temperature must be at least 0\.01"):
         condense(blobs(), "random", temperature=0.0)
