@@ -78,8 +78,9 @@ def _accuracies(baseline: dict[str, Any] | None) -> str:
     return as_cell(baseline["accuracies"]) if baseline else ""
 
 
-def table(rows: Iterable[Row]) -> str:
+def table(rows: Iterable[Row], preset: str = "cpu") -> str:
     """Accuracy of the set and of the baselines; the gain is over herded images."""
+    rows = [row for row in rows if row["preset"] == preset]
 
     def cells(row: Row) -> list[str]:
         ours, herding, random = (
@@ -101,7 +102,7 @@ def run(argv: list[str]) -> None:
         case = {"images": folder.name, **{name: getattr(settings, name) for name in KEY[1:]}}
         one = partial(measure, folder=folder, runs=settings.runs)
         measure_missing(path, [case], KEY, one)
-    print(table(read_rows(path)))
+    print(table(read_rows(path), settings.preset))
 
 
 if __name__ == "__main__":

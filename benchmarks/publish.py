@@ -40,7 +40,9 @@ def publish(run: Path, zoo: Path = HERE) -> bool:
     """
     made = CondensedSet.load(run / CONDENSED)
     about = made.provenance
-    if not method_named(str(about.get("method"))).synthetic:  # must not be redistributed
+    kept = about.get("settings", {}).get("short_classes") == "keep"
+    # Real images must not be redistributed; short classes keep theirs.
+    if kept or not method_named(str(about.get("method"))).synthetic:
         raise UserError(f"{run} contains real images, which must not be copied to the zoo")
     if about.get("accuracy") is None:
         raise UserError(f"the set of {run} was not evaluated: it has no accuracy")

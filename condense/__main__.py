@@ -127,7 +127,9 @@ def _run(settings: Run) -> None:
     if world_size() > data.classes:
         note(f"{world_size()} processes: with {data.classes} classes the others match nothing")
     what = f"{data.name}-{settings.method}-{settings.settings.ipc}"
-    about = {"device": str(data.device), "data": data.describe(), **hash_of_init(settings.settings)}
+    # The ranks of torchrun have GPUs of different numbers.
+    device = data.device.type
+    about = {"device": device, "data": data.describe(), **hash_of_init(settings.settings)}
     with open_run(f"{PROG} run", settings, what, **about) as folder:
         condensed, seconds, from_cache = _condensed(folder, settings, data)
         condensed.grid(folder.path / "condensed.png")
@@ -167,7 +169,7 @@ def _evaluate_set(settings: Evaluate) -> None:
     condensed.check_fits(data)
     what = f"evaluate-{settings.set.stem}"
     about = {
-        "device": str(data.device),
+        "device": data.device.type,
         "data": data.describe(),
         "set": file_sha256(path),
     }
@@ -352,7 +354,7 @@ def _tested(
     folder: RunFolder, settings: Run | Evaluate, condensed: CondensedSet, data: ImageData
 ) -> Tested:
     """The accuracy of the set and of its baselines; the seconds of the test of the set."""
-    from condense.baselines import Protocol, accuracies, selected
+    from condense.baselines import Protocol, accuracies, comparable, coreset_settings, selected
     from condense.evaluation import evaluate
     from condense.run_report import Tested
     from condense.runs.cache import Cache
@@ -365,6 +367,9 @@ def _tested(
         return folder.checkpointer(name, history=False, show=bar)
 
     baselines = selected(condensed, data, settings.compare, common.preset)
+    enough = settings.compare == "none" or comparable(
+        coreset_settings(condensed, common.preset), data
+    )
     with tests() as checkpointer:
         accuracy = evaluate(
             condensed, data, evaluation, seed=common.seed, checkpointer=checkpointer
@@ -372,7 +377,7 @@ def _tested(
         seconds = checkpointer.seconds
     cache = Cache() if common.cache else None
     protocol = Protocol(evaluation, common.seed, cache, tests)
-    return Tested(accuracy, accuracies(baselines, data, protocol), seconds)
+    return Tested(accuracy, accuracies(baselines, data, protocol), seconds, enough)
 
 
 COMMANDS = {

@@ -52,8 +52,7 @@ def selected(
 ) -> dict[str, Coreset]:
     """The baselines of a set by method, with their settings.
 
-    The method of the set itself is not among them. There are none if a class has fewer images
-    than the set has bytes for.
+    The method of the set itself is not among them. There are none if they are not `comparable`.
 
     Raises:
         UserError: the settings recorded in the set are invalid.
@@ -62,7 +61,12 @@ def selected(
     if not names:
         return {}
     settings = coreset_settings(condensed, preset_name)
-    return dict.fromkeys(names, settings) if settings.ipc <= smallest_class(data) else {}
+    return dict.fromkeys(names, settings) if comparable(settings, data) else {}
+
+
+def comparable(settings: Coreset, data: ImageData) -> bool:
+    """Whether each class has the images for these bytes, or may keep the fewer that it has."""
+    return settings.short_classes == "keep" or settings.ipc <= smallest_class(data)
 
 
 def accuracies(

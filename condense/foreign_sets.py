@@ -142,7 +142,10 @@ def _exported(content: Mapping[str, Any], path: Path) -> CondensedSet:
         lrs = content.get("distill_lrs")
         if lrs is not None:
             check_lrs(lrs, fields["labels"], len(fields["class_names"]))
-        return CondensedSet(**fields, provenance=json.loads(content["provenance"]), distill_lrs=lrs)
+        provenance = json.loads(content["provenance"])
+        if not isinstance(provenance, dict):
+            raise ValueError("provenance is not an object")
+        return CondensedSet(**fields, provenance=provenance, distill_lrs=lrs)
     except (UserError, ValueError, TypeError, AttributeError) as problem:
         raise UserError(f"{path} is not a set as it was exported: {one_line(problem)}") from problem
 

@@ -50,11 +50,13 @@ class Tested:
         accuracy: of the set; None if it was not tested.
         baselines: of random and herded images in its bytes, as far as they were tested.
         seconds: for making the set, or for testing it if it was made before.
+        comparable: False if a class has too few images for the baselines.
     """
 
     accuracy: Accuracy | None
     baselines: Mapping[str, Accuracy] = field(default_factory=dict)
     seconds: float = 0.0
+    comparable: bool = True
 
 
 def finish(
@@ -203,6 +205,8 @@ def _bars(condensed: CondensedSet, tested: Tested) -> list[Bar]:
 
 def _note(condensed: CondensedSet, tested: Tested) -> str:
     """What the baselines are, and which is missing."""
+    if not tested.comparable:
+        return "No baseline was measured: a class has fewer images than fill the bytes of the set."
     if not tested.baselines:
         return "No baseline was measured: --compare both adds random and herded images."
     gains = "; ".join(
@@ -260,7 +264,7 @@ def _next(
     evaluate += [*_as_flag("dataset", asked), *common_flags(common)]
     same, other = _as_tested(differing), _as_tested(differing, "evaluation.network.")
     commands = [[*evaluate, *same, "--num-eval 20"] if tested.accuracy else [*evaluate, *same]]
-    if "herding" not in tested.baselines:
+    if tested.comparable and "herding" not in tested.baselines:
         commands.append([*evaluate, *same, "--compare both"])
     commands.append([*evaluate, *other, f"--architecture {_another(condensed)}"])
     search = ["python -m nas.search --proxy", shlex.quote(given), *_as_flag("dataset", dataset)]

@@ -263,9 +263,9 @@ def measure(case: Row) -> Row:
     }
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Accuracy at the end, and the difference to the best real memory."""
-    lines = []
+def table(rows: Sequence[Row], preset: str = "cpu") -> str:
+    """Accuracy at the end at a preset, and the difference to the best real memory."""
+    rows, lines = [row for row in rows if row["preset"] == preset], []
     kinds = dict.fromkeys((row["stream"], row["images_per_class"], row["strategy"]) for row in rows)
     for kind in kinds:
         memories: dict[str, dict[str, Row]] = {}
@@ -312,7 +312,7 @@ def run(argv: list[str]) -> None:
 
         torch.set_num_threads(1)
         measure_missing(path, cases(settings), CASE, measure)
-    print(table(read_rows(path)))
+    print(table(read_rows(path), settings.preset))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from nas.ranking import order, resamples, spearman
 FILE = "proxies.csv"
 GROUND_TRUTH = "table6-architectures.csv"
 KIND = ("proxy", "storage", "ipc")
-CASE = (*KIND, "seed")
+CASE = (*KIND, "dataset", "preset", "seed")
 Array = npt.NDArray[np.float64]
 
 
@@ -67,19 +67,20 @@ class Proxies:
 
 def cases(settings: Proxies) -> Iterator[Row]:
     """What is measured, one seed of all kinds after the other."""
+    ours = {"dataset": settings.dataset, "preset": settings.preset}
     kinds = product(range(settings.seeds), settings.storages, settings.ipc, settings.proxies)
     for seed, storage, ipc, proxy in kinds:
-        yield {"proxy": proxy, "storage": storage, "ipc": ipc, "seed": seed}
+        yield {"proxy": proxy, "storage": storage, "ipc": ipc, **ours, "seed": seed}
 
 
 def measure(settings: Proxies, case: Row) -> Row:
     """Search with a proxy; one row."""
     name = "-".join(str(case[key]) for key in CASE)
-    flags = ["--proxy", case["proxy"], "--dataset", settings.dataset]
-    flags += ["--preset", settings.preset, "--condensing.storage", case["storage"]]
+    flags = ["--proxy", case["proxy"], "--dataset", case["dataset"]]
+    flags += ["--preset", case["preset"], "--condensing.storage", case["storage"]]
     flags += ["--condensing.ipc", str(case["ipc"])]
     flags += ["--retraining.networks", "0", "--seed", str(case["seed"])]
-    out = settings.runs / settings.preset / name
+    out = settings.runs / name
     given = [*flags, "--workers", str(settings.workers)]
     config, summary = run_to_the_end(["nas.search"], given, out, 1)
     folder = run_folder(out, given)
@@ -110,11 +111,13 @@ def ground_truth(results: Path) -> list[Row]:
     return rows
 
 
-def table(rows: Sequence[Row], results: Path = RESULTS) -> str:
+def table(rows: Sequence[Row], results: Path = RESULTS, preset: str = "cpu") -> str:
     """Mean rank correlation of each proxy over its seeds, beside random images in equal bytes."""
     accuracies = np.array([float(row["ground_truth"]) for row in ground_truth(results)])
     kinds: dict[tuple[str, ...], dict[str, Row]] = {}
     for row in rows:
+        if row["preset"] != preset:
+            continue
         kinds.setdefault(tuple(row[key] for key in KIND), {})[row["seed"]] = row
     lines = []
     for (proxy, *stored), found in kinds.items():
@@ -163,7 +166,7 @@ def run(argv: list[str]) -> None:
     path = settings.results / FILE
     if not settings.show:
         measure_missing(path, cases(settings), CASE, lambda case: measure(settings, case))
-    print(table(read_rows(path), settings.results))
+    print(table(read_rows(path), settings.results, settings.preset))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from condense.cli.ranks import launched
 from condense.cli.scripts import as_started
-from condense.errors import UserError, unknown
+from condense.errors import UserError, one_line, unknown
 from condense.runs.io import (
     FULL,
     explain,
@@ -70,6 +70,12 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
     except BrokenPipeError:  # the reader of the pipe has closed it
         _write_or_drop_output()
         sys.exit(1)
+    except RuntimeError as error:
+        if (
+            type(error).__name__ != "OutOfMemoryError"
+        ):  # torch's, for a GPU; it need not be imported
+            raise
+        _stop(2, f"{one_line(error)}: use smaller images or batches, a smaller --width or --ipc")
     except OSError as error:
         if error.errno not in FULL:
             raise

@@ -311,7 +311,7 @@ class ImageData:
         """Only these classes of both splits; labels become 0..k-1 in the given order.
 
         Raises:
-            UserError: a class is repeated or does not exist, or has no training images.
+            UserError: a class is repeated or does not exist, or none of them has training images.
         """
         numbers = as_array(list(classes), f"{self.name}: classes")
         chosen = numbers.tolist()

@@ -29,6 +29,7 @@ def a_row(proxy: str, seed: int, *accuracies: float) -> dict[str, str]:
         "proxy": proxy,
         "storage": "dct",
         "ipc": "1",
+        "preset": "cpu",
         "seed": str(seed),
         "accuracies": " ".join(map(str, accuracies)),
         "images_stored": "100",
@@ -39,6 +40,7 @@ def a_row(proxy: str, seed: int, *accuracies: float) -> dict[str, str]:
 def test_correlations_and_regret_by_hand(tmp_path: Path) -> None:
     write_ground_truth(tmp_path)
     rows = [
+        {**a_row("random", 0, 0.9, 0.9, 0.9, 0.9), "preset": "smoke"},
         a_row("random", 0, 0.2, 0.3, 0.1, 0.1),
         a_row("dm", 0, 0.2, 0.3, 0.4, 0.1),
         a_row("dm", 1, 0.2, 0.4, 0.3, 0.1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+import torch
 
 from condense import CondensedSet, Evaluation, Network, UserError, condense, evaluate, load
 from condense.baselines import Protocol, accuracies, coreset_settings, selected
@@ -62,6 +63,21 @@ def test_a_class_with_fewer_images_is_not_compared() -> None:
     made: CondensedSet = condense(data, "dm", preset="smoke", ipc=2)
     few = data.train_subset(data.y_train.argsort(stable=True)[-180:])
     assert selected(made, few, "both", "smoke") == {}
+
+
+def test_a_class_that_keeps_its_fewer_images_is_compared() -> None:
+    digits = load("digits")
+    members = digits.train_indices_by_class()
+    rows = [row[: 3 if label == 4 else None] for label, row in enumerate(members)]
+    few = digits.train_subset(torch.cat(rows))
+    made = condense(few, "dm", preset="smoke", ipc=5, short_classes="keep")
+    found = selected(made, few, "both", "smoke")
+    assert set(found) == {"random", "herding"}
+    assert condense(few, "random", found["random"]).hard_labels.bincount().tolist()[3:6] == [
+        5,
+        3,
+        5,
+    ]
 
 
 def test_invalid_settings_are_one_line() -> None:

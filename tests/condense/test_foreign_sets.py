@@ -81,7 +81,8 @@ def test_a_changed_export_is_one_line(tmp_path: Path) -> None:
     export(condense(blobs(), "random", preset="smoke"), "pt", tmp_path / "set.pt")
     content = load_pt(tmp_path / "set.pt")
     for name, value in (
-        ("labels", LABELS), ("mean", 3), ("provenance", "{"), ("provenance", 1), ("class_names", 1),
+        ("labels", LABELS), ("mean", 3), ("class_names", 1),
+        ("provenance", "{"), ("provenance", 1), ("provenance", "[]"),
         ("distill_lrs", torch.zeros(2, 2)), ("images", 1), ("distill_lrs", 1),
     ):  # fmt: skip
         torch.save({**content, name: value}, tmp_path / "set.pt")

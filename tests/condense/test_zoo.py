@@ -1,6 +1,7 @@
 """The condensed sets that come with the package, and how they get there."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,9 @@ def test_what_does_not_belong_there(
     real = condense.condense(digits, "random", ipc=2, preset="smoke")
     with pytest.raises(UserError, match="contains real images"):
         publish(run_folder(tmp_path / "real", real, accuracy=0.5), shelf)
+    kept = condense.condense(digits, "dsa", replace(SETTINGS, short_classes="keep"))
+    with pytest.raises(UserError, match="contains real images"):
+        publish(run_folder(tmp_path / "kept", kept, accuracy=0.5), shelf)
     made = condense.condense(digits, "dsa", SETTINGS)
     with pytest.raises(UserError, match="was not evaluated"):
         publish(run_folder(tmp_path / "untested", made), shelf)

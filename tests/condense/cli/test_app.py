@@ -44,7 +44,9 @@ SCRIPT = """
     def wrong(argv):
         '''Go wrong.'''
         raise {"user": UserError("one line"), "bug": ZeroDivisionError("a bug"),
-               "interrupt": KeyboardInterrupt()}[argv[0]]
+               "interrupt": KeyboardInterrupt(),
+               "memory": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory.\\nSee")
+               }[argv[0]]
 
     def show(argv):
         '''Print a lot.'''
@@ -90,6 +92,13 @@ def test_what_the_user_can_mend_is_one_line_and_2() -> None:
     done = python(SCRIPT, "rum")
     assert done.returncode == 2
     assert done.stderr == "unknown command 'rum'; known: run, wrong, show\n"
+
+
+def test_a_full_gpu_is_one_line() -> None:
+    done = python(SCRIPT, "wrong", "memory")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("CUDA out of memory")
+    assert done.stderr.endswith(": use smaller images or batches, a smaller --width or --ipc\n")
 
 
 def test_a_bug_shows_where_it_is() -> None:
