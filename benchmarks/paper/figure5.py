@@ -104,7 +104,7 @@ def joined(parts: Sequence[Tensor], chunks: int) -> list[Tensor]:
 def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
     """Condense with a method or resume from its checkpoint. Returns one row per step at k = K."""
     from condense.methods.gradient_matching import Matcher, condense_by_gradient_matching
-    from condense.methods.initialisation import blank_synthetic
+    from condense.methods.optimisation import blank_synthetic
     from condense.runs.checkpointer import FileCheckpointer
     from condense.runs.progress import Progress
 

@@ -15,7 +15,7 @@ from condense.evaluation import evaluate
 from condense.gradients.distances import Gradients
 from condense.gradients.per_class import distance_gradient, stacked_class_gradients
 from condense.methods.gradient_matching import Matcher
-from condense.methods.initialisation import real_images
+from condense.methods.real_batches import real_images
 from condense.models.build import initialise
 from condense.seeds import generator
 from condense.training.threads import map_chunks, worker_threads

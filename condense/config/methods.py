@@ -60,7 +60,9 @@ class MethodSettings:
         at_least(1, self, "ipc", "factor", "image_bytes", "teacher_steps")
         at_most(LARGEST_FACTOR, self, "factor")
         if self.storage == "dct" and self.factor > 1:
-            raise UserError("factor must be 1 with storage dct: choose image-bytes instead")
+            raise UserError("factor must be 1 with storage dct: set image-bytes or storage pixels")
+        if self.storage != "dct" and self.image_bytes is not None:
+            raise UserError(f"image-bytes needs storage dct, not {self.storage}")
         if self.short_classes == "keep" and self.labels == "soft":
             raise UserError("short-classes keep needs labels hard: soft ones need equal classes")
         at_least(LOWEST_TEMPERATURE, self, "temperature")
@@ -223,10 +225,10 @@ class ImprovedDistributionMatching(DistributionMatching):
     """Improved distribution matching (IDM): DM in trained networks, with a cross-entropy.
 
     The values are those of the authors' code for CIFAR-10 with 10 images per class (uitrbn/IDM,
-    `command.txt`). The authors store images with `--factor 2`, match averages over the channels,
-    weight the cross-entropy by the accuracy of the network, and train their networks while the
-    images are learnt, without augmentation. Here a network is trained when it is first drawn, with
-    augmentation, and is used at several ages from then on.
+    `command.txt`), but for `ce_weight`. The authors store images with `--factor 2`, and train their
+    networks while the images are learnt, without augmentation. Here a network is trained when it is
+    first drawn, with augmentation unless `augment` is none, and is used at several ages from then
+    on.
     """
 
     iterations: int = 20000
@@ -234,7 +236,9 @@ class ImprovedDistributionMatching(DistributionMatching):
     lr_img: float = 0.2
     """Value of the authors for all their data sets."""
     ce_weight: float = 0.5
-    """λ: weight of the cross-entropy of the synthetic images, in the loss of a class."""
+    """λ: weight of the cross-entropy of the synthetic images, in the loss of a class. The authors
+    multiply their 0.5 by the training accuracy of the network in per cent; such a large weight was
+    worse here."""
     net_num: int = 100
     """Networks that are trained on real images; each iteration uses one of them, at some age."""
     net_steps: int = 600

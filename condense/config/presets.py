@@ -171,6 +171,10 @@ WITHOUT_NORMS: dict[type, dict[str, dict[str, float]]] = {
         "lenet": {"lr_net": 0.01, "lr_img": 0.3},
         "alexnet": {"lr_net": 0.01, "lr_img": 0.3},
     },
+    ImprovedDistributionMatching: {
+        "mlp": {"lr_net": 0.01},
+        "fc1": {"lr_net": 0.01},
+    },
     Evaluation: {
         "mlp": {"lr": 0.01},
         "fc1": {"lr": 0.1},

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.data.image_data import ImageData
-from condense.methods.initialisation import real_images
+from condense.methods.real_batches import real_images
 from condense.training.chunking import has_batch_norm
 
 IMAGES = 16

@@ -18,7 +18,8 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.config.unrolled import DatasetDistillation, UnrolledImages
 from condense.data.image_data import ImageData
-from condense.methods.initialisation import images_like, initial_images, require_finite
+from condense.methods.initialisation import images_like, initial_images
+from condense.methods.optimisation import require_finite
 from condense.methods.selection import require_images
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import Classifier, build, initialise

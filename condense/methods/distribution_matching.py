@@ -15,7 +15,8 @@ from condense.augment.params import chosen_strategy, sample_params
 from condense.condensed_set import CondensedSet
 from condense.config.methods import DistributionMatching
 from condense.data.image_data import ImageData
-from condense.methods.initialisation import augmented, learning_rate, match_images, real_rows
+from condense.methods.optimisation import learning_rate, optimise_images
+from condense.methods.real_batches import augmented, real_rows
 from condense.methods.selection import require_images
 from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.models.build import build, initialise
@@ -133,7 +134,7 @@ def match_distributions(
         return float(loss)
 
     with worker_threads(data.device):
-        return match_images(data, settings, seed, checkpointer, step)
+        return optimise_images(data, settings, seed, checkpointer, step)
 
 
 def mean_embeddings(

@@ -30,14 +30,9 @@ from condense.gradients.per_class import (
     stacked_class_gradients,
 )
 from condense.methods.batch_norm import calibrate
-from condense.methods.initialisation import (
-    augmented,
-    initial_images,
-    learning_rate,
-    match_images,
-    real_rows,
-    synthetic_images,
-)
+from condense.methods.initialisation import initial_images
+from condense.methods.optimisation import learning_rate, optimise_images, synthetic_images
+from condense.methods.real_batches import augmented, real_rows
 from condense.methods.selection import require_images
 from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.models.build import build, initialise
@@ -81,7 +76,7 @@ def condense_by_gradient_matching(
     """
     matcher = Matcher(data, settings, seed)
     with worker_threads(data.device):
-        return match_images(data, settings, seed, checkpointer, matcher.outer_iteration)
+        return optimise_images(data, settings, seed, checkpointer, matcher.outer_iteration)
 
 
 class Matcher:

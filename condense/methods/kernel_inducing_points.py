@@ -18,8 +18,9 @@ from condense.condensed_set import CondensedSet
 from condense.config.kernel import KernelInducingPoints
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.initialisation import learning_rate, match_images, real_rows
 from condense.methods.learnt_labels import make_probabilities
+from condense.methods.optimisation import learning_rate, optimise_images
+from condense.methods.real_batches import real_rows
 from condense.methods.selection import require_images
 from condense.methods.synthetic import SyntheticImages, match_sampled, optimizer_of
 from condense.models.tangent_kernel import KEPT, tangent_kernel
@@ -75,7 +76,7 @@ def condense_by_kernel_inducing_points(
         return float(loss)
 
     with worker_threads(data.device):
-        made = match_images(data, settings, seed, checkpointer, step, labels, figure="loss")
+        made = optimise_images(data, settings, seed, checkpointer, step, labels, figure="loss")
     if not settings.learn_labels:
         return made
     return replace(made, labels=labels.values.detach().flatten(0, 1).cpu())

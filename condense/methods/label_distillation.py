@@ -21,8 +21,8 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.config.unrolled import LabelDistillation
 from condense.data.image_data import ImageData
-from condense.methods.initialisation import require_finite
 from condense.methods.learnt_labels import make_probabilities
+from condense.methods.optimisation import require_finite
 from condense.methods.selection import coreset_size, select_randomly, set_of_rows
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import build, initialise

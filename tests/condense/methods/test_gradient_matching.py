@@ -14,7 +14,7 @@ from condense.config.network import Network
 from condense.errors import UserError
 from condense.gradients.distances import EPSILON
 from condense.methods.gradient_matching import Matcher
-from condense.methods.initialisation import learning_rate
+from condense.methods.optimisation import learning_rate
 from condense.methods.registry import METHODS
 from condense.models.build import build, initialise
 from condense.runs.cache import Cache
@@ -323,7 +323,7 @@ def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch)
         "outer_iteration",
         lambda self, synthetic, k: float(synthetic.planes[0].data.fill_(torch.inf)[0, 0, 0, 0, 0]),
     )
-    monkeypatch.setattr("condense.methods.initialisation.require_finite", lambda *_: None)
+    monkeypatch.setattr("condense.methods.optimisation.require_finite", lambda *_: None)
     with pytest.raises(UserError, match="diverged: the images are not finite"):
         condense(data, "dsa", TINY, cache=Cache(tmp_path))
     assert all(".partial" in path.name for path in tmp_path.glob("*.safetensors"))

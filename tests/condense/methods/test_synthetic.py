@@ -7,7 +7,7 @@ from condense.api import condense
 from condense.config.methods import DistributionMatching, GradientMatching
 from condense.config.network import Network
 from condense.errors import UserError
-from condense.methods.initialisation import match_images, synthetic_images
+from condense.methods.optimisation import optimise_images, synthetic_images
 from condense.methods.synthetic import SyntheticImages, match_sampled
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -78,7 +78,7 @@ def test_coefficients_that_diverge_in_the_last_step_are_one_line() -> None:
         return 0.0
 
     with pytest.raises(UserError, match="diverged at iteration 1"):
-        match_images(blobs(shape=(3, 16, 16)), settings, 0, Checkpointer(), diverge)
+        optimise_images(blobs(shape=(3, 16, 16)), settings, 0, Checkpointer(), diverge)
 
 
 @pytest.mark.parametrize(("storage", "factor"), STORAGES)
