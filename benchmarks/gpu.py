@@ -120,7 +120,8 @@ def run_part(folder: Path, arguments: str, seconds: float) -> tuple[dict[str, An
         itself.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", *arguments.replace("OUT", str(folder)).split()]
+    given = [word.replace("OUT", str(folder), 1) for word in arguments.split()]
+    command = [sys.executable, "-m", *given]
     began, complete = time.monotonic(), True
     with (folder / "log.txt").open("w+", encoding="utf-8") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -171,7 +172,8 @@ def measure(settings: Gpu, report: Callable[[str], None] = print) -> None:
     write_json(out / "device.json", device_of(settings.device))
     for name, arguments in commands(settings):
         left = deadline - time.monotonic()
-        if (out / f"{name}.json").exists() or left <= 0:
+        done = (out / f"{name}.json").exists() or (out / name / "run" / SUMMARY).exists()
+        if done or left <= 0:
             continue
         report(measure_part(out, name, arguments, SHARE * left))
     same = identical(out)

@@ -100,6 +100,22 @@ def test_a_part_that_ignores_the_signal_is_killed(
     assert (found["code"], complete) == (-signal.SIGKILL, False)
 
 
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    found, complete = run_part(tmp_path / "OUT of here", "compileall -q -l OUT", 600)
+    assert (found["code"], complete, found["said"]) == (0, True, [])
+
+
+def test_a_part_with_a_summary_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was killed before its NAME.json was written."""
+    monkeypatch.setattr(gpu, "commands", lambda settings: [("first", "no.such.module")])
+    for name in ("first", "dsa"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / name / "run" / "summary.json").write_text("{}")
+    measure(Gpu(minutes=10, device="cpu", out=tmp_path), pytest.fail)
+
+
 def test_a_part_that_takes_too_long_is_not_done(tmp_path: Path) -> None:
     """Else the next call would leave it out."""
     line = measure_part(tmp_path, "slow", SERVER, 0.1)
