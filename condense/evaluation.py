@@ -187,7 +187,7 @@ def test_accuracy(
     It is tested in evaluation mode; afterwards each of its modules is in the mode it was in.
 
     Raises:
-        UserError: there are no test images.
+        UserError: there are no test images, or the network has not one output for each.
     """
     _require_test_images(data)
     modes = [(module, module.training) for module in network.modules()]
@@ -199,6 +199,8 @@ def test_accuracy(
     finally:
         for module, training in modes:
             module.training = training
+    if predicted.shape != data.y_test.shape:
+        raise UserError(f"a network has {len(predicted)} outputs for {len(data.y_test)} images")
     return int((predicted == data.y_test).sum()) / len(data.y_test)
 
 

@@ -22,7 +22,9 @@ from condense import (
     method_named,
     preset_for,
     read_codec,
+    unknown,
 )
+from condense.config.presets import PRESETS
 from condense.methods.selection import large_classes
 from continual.buffer_arguments import BufferKwargs
 from continual.settings import check_condensing, condensing_preset, memory_method
@@ -46,7 +48,7 @@ class CondensedBuffer(RehearsalBuffer):
     The rank within a class is the herding order of the condensed images' pixels: the mean of the
     first k images is close to the mean of all. A class with fewer images than its share keeps its
     real images. An experience of one class is condensed by DM instead of gradient matching or KIP,
-    with the settings of DM's preset and the network of `settings`.
+    with the settings of DM at `preset` and the network of `settings`.
 
     Avalanche replays hard labels, so each image has the label of its class. A learnt soft label
     is stored as logits, in the place of those of `store_logits`. `samples` has it and `buffer` has
@@ -68,6 +70,7 @@ class CondensedBuffer(RehearsalBuffer):
         *,
         method: str = "dsa",
         settings: Any = None,
+        preset: str = "auto",
         checkpointers: Checkpointers | None = None,
         cache: Cache | None = None,
         **rest: Unpack[BufferKwargs],
@@ -78,15 +81,17 @@ class CondensedBuffer(RehearsalBuffer):
             max_size: as in `RehearsalBuffer`.
             method: one of `condense.METHODS`.
             settings: settings of the method; their `ipc` is replaced by the share of a class.
-                Default: `condensing_preset` with the paper preset on a GPU, else the cpu preset.
+                Default: `condensing_preset`.
+            preset: of the default settings, and of DM's for an experience of one class: paper, cpu
+                or smoke; auto: paper on a GPU, else cpu.
             checkpointers: returns the `Checkpointer` for the condensation of the given images to
                 so many of each class; without it there are no checkpoints and no progress reports.
             cache: cache of condensed sets; None: no cache.
             rest: other arguments of `RehearsalBuffer`.
 
         Raises:
-            UserError: if the method is unknown, or the settings are of another method or do not
-                suit the storage.
+            UserError: if the method or the preset is unknown, or the settings are of another
+                method or do not suit the storage.
         """
         super().__init__(max_size, **rest)
         self.method = method
@@ -96,6 +101,9 @@ class CondensedBuffer(RehearsalBuffer):
             found.check(settings)
         self.store_logits = self.store_logits and not found.soft_labels(settings)
         self.settings = check_condensing(settings, self.storage, self.factor)
+        if preset not in ("auto", *PRESETS):
+            raise unknown("preset", preset, ("auto", *PRESETS))
+        self.preset = preset
         self.checkpointers = checkpointers
         self.cache = cache
 
@@ -126,7 +134,7 @@ class CondensedBuffer(RehearsalBuffer):
 
     def _method(self, data: ImageData, classes: int) -> tuple[str, Any]:
         """Method and settings for this number of classes."""
-        preset = preset_for(data.device.type)
+        preset = preset_for(data.device.type, self.preset)
         storage, factor = self.storage, self.factor
         settings = self.settings or condensing_preset(self.method, preset, factor, storage=storage)
         if classes == 1 and method_named(self.method).several_classes:

@@ -223,7 +223,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         """Batches of new data and memory in stage 1, of memory only in stage 2."""
         config, tuning = self.config, self.stage.name == "finetune"
         sources = [] if tuning else [_samples(self.experience)]
-        sources = [source.to(self.device) for source in [*sources, *_remembered(self.memory)]]
+        sources = [source.to(self.device) for source in [*sources, *_exemplars_of(self.memory)]]
         steps = config.finetune_steps_per_epoch if tuning else config.steps_per_epoch
         batches = config.batch_size, self._draws["order"], steps
         self.dataloader: BatchLoader
@@ -320,7 +320,7 @@ def _samples(experience: Any) -> Samples:
     return samples if samples is not None else read(experience.dataset.eval())
 
 
-def _remembered(memory: ExemplarsBuffer) -> list[Samples]:
+def _exemplars_of(memory: ExemplarsBuffer) -> list[Samples]:
     if hasattr(memory, "samples"):
         samples = memory.samples  # decoded by this access
         return [] if samples is None else [samples]

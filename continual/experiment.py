@@ -153,6 +153,7 @@ class Experiment:
             **size,
             method=settings.memory,
             settings=settings.condensing,
+            preset=settings.common.preset,
             checkpointers=partial(self._condensing_checkpointer, seed),
             cache=self.cache,
             seed=seed,

@@ -17,6 +17,7 @@ from avalanche.models import DynamicModule, MultiTaskModule
 from torch import Tensor, nn
 
 from condense import Classifier, UserError, generator, initialise, unknown
+from continual.loading import input_dtype
 from continual.streams import classes_of, task_labels_of
 
 
@@ -53,6 +54,7 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
         Raises:
             UserError: if there is no head yet.
         """
+        images = images.to(input_dtype(self.features))
         features = self.features(images).flatten(1)  # first: HerdingBuffer stops here, heads or not
         if not self.heads:
             raise UserError("the network has no heads before its first experience: train it first")
@@ -69,8 +71,11 @@ class MultiHead(DynamicModule):  # type: ignore[misc]
 
     def add_head(self, outputs: int) -> None:
         """Append a head with this number of outputs."""
-        device = next(self.features.parameters()).device
-        head = nn.utils.skip_init(nn.Linear, self.dimensions, outputs, device=device)
+        like = {
+            "device": next(self.features.parameters()).device,
+            "dtype": input_dtype(self.features),
+        }
+        head = nn.utils.skip_init(nn.Linear, self.dimensions, outputs, **like)
         initialise(head, generator(self.seed, "head", len(self.heads)))
         self.heads.append(head)
 
@@ -195,10 +200,15 @@ def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
     """A network of `condense.build` with heads of this kind instead of its classifier.
 
     Raises:
-        UserError: if the kind is unknown.
+        UserError: if the kind is unknown, or the network has no `features` and `classifier`.
     """
     if kind not in HEADS:
         raise unknown("kind of head", kind, HEADS)
+    if not hasattr(network, "features") or not hasattr(network, "classifier"):
+        raise UserError(
+            f"{type(network).__name__} has no features and classifier, as networks of "
+            f"condense.build have: make a {HEADS[kind].__name__} of its features yourself"
+        )
     return HEADS[kind](network.features, network.classifier.in_features, seed)
 
 

@@ -104,8 +104,9 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     """Check that the settings fit the images, before any file is written.
 
     Raises:
-        UserError: if a class has too few images, the memory is too small for the classes, or the
-            images are too small for the network or the factor.
+        UserError: if a class has too few images, the memory is too small for the classes, a shared
+            head is for fewer classes than a task has, or the images are too small for the network
+            or the factor.
     """
     from condense import build, require_images
     from continual.tasks import small_shape
@@ -114,6 +115,12 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     if size is not None and size < least:
         raise UserError(
             f"--memory-size must be at least {least}, one image for each class and task"
+        )
+    most = max(tasks, key=lambda task: task.classes)
+    if settings.head == "domain" and most.classes > tasks[0].classes:
+        raise UserError(
+            f"--head domain has one head for the {tasks[0].classes} classes of the first task, and "
+            f"{most.name} has {most.classes}: choose --head task or --head class"
         )
     whole = settings.storage == "pixels"
     small = small_shape(tasks[0], settings.factor)

@@ -146,7 +146,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         number = self._numbers.of(exp, {group.experience for group in self.groups})
         mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
-        images_per_class = self._new_images_per_class([*groups, *mine])
+        images_per_class = self._new_images_per_class([*groups, *mine], mine)
         for task in tasks:
             chosen = self.select(agent_state, task, images_per_class)
             keys = (Group(number, task.task, label) for label in task.classes)
@@ -310,13 +310,18 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Settings of `condense` that store real images in the bytes of so many whole images."""
         return Coreset(ipc=images_per_class, storage=self.storage, factor=self.factor)
 
-    def _new_images_per_class(self, groups: Sequence[Group]) -> int:
-        """Whole images per class of a new experience, rounded up; `_keep` removes the rest."""
+    def _new_images_per_class(self, groups: Sequence[Group], mine: Sequence[Group]) -> int:
+        """Whole images per class of a new experience, rounded up; `_keep` removes the rest.
+
+        Args:
+            groups: all groups of the memory.
+            mine: those of the experience. A class that earlier experiences have too has a smaller
+                share: the largest share counts.
+        """
         if self.images_per_class is not None:
             return self.images_per_class
-        newest = groups[-1]
-        owners = {self._owner(group) for group in groups}
-        sharing = sum(self._owner(group) == self._owner(newest) for group in groups)
+        owners = Counter(map(self._owner, groups))
+        sharing = min(owners[self._owner(group)] for group in mine)
         return max(1, math.ceil(self.max_size / (len(owners) * sharing)))
 
     def _keep(self, groups: dict[Group, StoredExemplars]) -> None:
@@ -345,24 +350,25 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     def _recoded(self, groups: dict[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
         """The exemplars with smaller images, where the storage has such, before any is removed.
 
+        All groups of a codec keep one codec, which suits that with the least space for an image.
         Without the table of the storage, if as many whole images fit.
         """
         owners = Counter(map(self._owner, groups))
         whole = _whole(groups)
         users = Counter(kept.codec for kept in groups.values())
-        codecs: dict[Codec, Codec] = {}
-        found = {}
+        least: dict[Codec, tuple[int, int]] = {}
+        """For each codec the bytes of an image, and the share of the group that has only these."""
         for group, kept in groups.items():
-            codec = kept.codec
-            if codec not in codecs:
-                share = self.max_size * whole // (len(owners) * owners[self._owner(group)])
-                left = share - _table_share(codec, users)
-                smaller = codec.smaller(max(0, left) // len(kept))
-                if codec.table_bytes and left // smaller.bytes_per_image <= share // whole:
-                    smaller = pixel_codec("pixels", codec.shape, *codec.normalisation)
-                codecs[codec] = smaller
-            found[group] = kept.recoded(codecs[codec])
-        return found
+            share = self.max_size * whole // (len(owners) * owners[self._owner(group)])
+            each = max(0, share - _table_share(kept.codec, users)) // len(kept)
+            least[kept.codec] = min(least.get(kept.codec, (each, share)), (each, share))
+        codecs: dict[Codec, Codec] = {}
+        for codec, (each, share) in least.items():
+            smaller, left = codec.smaller(each), share - _table_share(codec, users)
+            if codec.table_bytes and left // smaller.bytes_per_image <= share // whole:
+                smaller = pixel_codec("pixels", codec.shape, *codec.normalisation)
+            codecs[codec] = smaller
+        return {group: kept.recoded(codecs[kept.codec]) for group, kept in groups.items()}
 
     def _owner(self, group: Group) -> int:
         return group.label if self.balance == "class" else group.experience

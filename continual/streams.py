@@ -166,7 +166,7 @@ def _as_task(
 ) -> TaskImages:
     scale, shift = (torch.tensor(values)[:, None, None] for values in (std, mean))
     pixels = samples.images * scale + shift
-    if pixels.min() < -0.01 or pixels.max() > 1.01:
+    if not (pixels.min() >= -0.01 and pixels.max() <= 1.01):  # NaN is outside
         raise UserError(
             "the experience's images are not in the range from 0 to 1: give the buffer the mean "
             "and std that they are normalised with"

@@ -64,8 +64,7 @@ class Database(RDBStorage):
             )
         file = self.engine.url.database
         # SQLite does not lock the rows that it reads, so two workers could take the same trial.
-        on_file = sqlite and file and file != ":memory:"
-        self._lock = FileLock(f"{file}.lock", poll_interval=0.01) if on_file else None
+        self._lock = FileLock(f"{file}.lock", poll_interval=0.01) if sqlite else None
 
     def exclusive(self) -> AbstractContextManager[object]:
         """A file lock for an SQLite file; database servers lock the rows themselves."""

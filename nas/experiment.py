@@ -89,8 +89,9 @@ class Experiment:
         space = space_named(settings.space)
         if space.fingerprint != space_sha256:
             raise UserError(
-                f"{settings.space} is another space in every process: its names or its `build` "
-                "depend on draws without a seed, or on the order of a set"
+                f"{settings.space} is another space in a worker: its file was changed while the "
+                "search runs, or its names or its `build` depend on draws without a seed, or on "
+                "the order of a set"
             )
         settings = dataclasses.replace(
             settings, common=dataclasses.replace(settings.common, quiet=True)

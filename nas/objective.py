@@ -92,10 +92,12 @@ def train_architecture(
         watch: called with the first network's test accuracy at `RUNGS`; may stop the training.
 
     Raises:
-        UserError: `training` is of another class.
+        UserError: `training` is of another class, or has no networks.
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
     require_class("training", training, Training)
+    if training.networks < 1:
+        raise UserError("networks must be at least 1, to train an architecture")
     _import_optimizers()
     began = time.perf_counter()
     parameters, steps = 0, [0]
@@ -112,7 +114,7 @@ def train_architecture(
             # Networks of a user-defined function may draw while they are trained, as dropout does.
             with _global_draws(derive(seed, "training", *stream), data.device):
                 _train(network, proxy, data, training, draws, steps, watch if not number else None)
-                accuracies.append(test_accuracy(network, data))
+                accuracies.append(_tested(network, data))
     except _StopHereError:
         pruned = True
     except _WatchError as failed:
@@ -127,6 +129,21 @@ def train_architecture(
     score = _mean(accuracies, len(data.y_test)) if complete else None
     seconds = time.perf_counter() - began
     return TrialResult(parameters, score, steps[0], seconds, pruned, reason)
+
+
+def _tested(network: nn.Module, data: ImageData) -> float:
+    """The test accuracy.
+
+    Raises:
+        UserError: an output is NaN, which has no class.
+    """
+
+    def check(module: nn.Module, images: Any, outputs: Tensor) -> None:
+        if bool(outputs.isnan().any()):
+            raise UserError("its outputs for the test images are NaN")
+
+    with network.register_forward_hook(check):
+        return test_accuracy(network, data)
 
 
 @functools.cache

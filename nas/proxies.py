@@ -89,11 +89,13 @@ def make_proxy(
         seed: of the random subset, if `training.images` is set.
 
     Raises:
-        UserError: `training` is of another class.
+        UserError: `training` is of another class, or a proxy with a condensed set lacks it.
     """
     require_class("training", training, Training)
     if name == "parameters":
         return Proxy()
+    if condensed is None and name not in UNCONDENSED:
+        raise UserError(f"the proxy {name} needs its condensed set: give that of `proxy_set`")
     if condensed is not None:
         images = condensed.normalised(data).to(data.device)
         return Proxy(images, condensed.targets.to(data.device), None, len(images))

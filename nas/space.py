@@ -64,7 +64,7 @@ class Space:
 
     Raises:
         UserError: the space is empty, two names are equal or one is a memory address, or `build` is
-            missing.
+            missing or no function.
     """
 
     architectures: Sequence[Any]
@@ -75,6 +75,10 @@ class Space:
         object.__setattr__(self, "architectures", tuple(self.architectures))
         if not self.architectures:
             raise UserError("a space needs at least one architecture")
+        if self.build is not None and not callable(self.build):
+            raise UserError(f"build must be a function, not {self.build!r}")
+        if not isinstance(self.version, str | None):
+            raise UserError(f"version must be a text, not {self.version!r}")
         twice = [name for name, times in Counter(self.names).items() if times > 1]
         if twice:
             raise UserError(

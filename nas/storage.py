@@ -17,7 +17,7 @@ from condense.distribution import install_extra
 from nas.chained_journal import ChainedJournal
 from nas.database import Database, Missing
 from nas.retrying import Retrying, StorageFailedError, is_temporary
-from nas.urls import HIDDEN, what_it_says, without_secrets
+from nas.urls import HIDDEN, in_memory, what_it_says, without_secrets
 
 JOURNAL = "study.log"
 TRIES = 5
@@ -94,6 +94,11 @@ def database_storage(url: str, patience: float = 0.0) -> Database:
     """
     if HIDDEN in url:
         raise UserError(f"give --storage again: the run folder contains only {url}")
+    if in_memory(url):
+        raise UserError(
+            f"the storage {url} is in the memory of one process: give it a file, such as "
+            "sqlite:///study.db"
+        )
     for attempt in range(TRIES):
         try:
             return _open_database(url, patience)

@@ -27,6 +27,15 @@ def absolute(url: str) -> str:
     return parsed.set(database=str(Path(file).absolute())).render_as_string(hide_password=False)
 
 
+def in_memory(url: str) -> bool:
+    """Whether this is an SQLite database without a file, which every process has for itself."""
+    parsed = _parsed(url)
+    if parsed is None or parsed.get_backend_name() != "sqlite":
+        return False
+    file = parsed.database or ":memory:"
+    return ":memory:" in file or "mode=memory" in url
+
+
 def without_secrets(url: str) -> str:
     """A URL that may be shown and saved.
 

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from condense.runs.checkpoint import Checkpoint, alike
 
-REMEMBERED: dict[type[Optimizer], dict[str, bool]] = {
+STATE: dict[type[Optimizer], dict[str, bool]] = {
     torch.optim.SGD: {"momentum_buffer": True},
     torch.optim.Adam: {"step": False, "exp_avg": True, "exp_avg_sq": True},
 }
@@ -19,10 +19,10 @@ def state_of(name: str, part: nn.Module | Optimizer) -> dict[str, Tensor]:
     """The complete state of `part`, with names that begin with `name`."""
     if isinstance(part, nn.Module):
         return {f"{name}.{key}": tensor for key, tensor in part.state_dict().items()}
-    remembered: dict[int, dict[str, Tensor]] = part.state_dict()["state"]
+    states: dict[int, dict[str, Tensor]] = part.state_dict()["state"]
     return {
         f"{name}.{index}.{key}": tensor
-        for index, state in remembered.items()
+        for index, state in states.items()
         for key, tensor in state.items()
     }
 
@@ -54,8 +54,8 @@ def _states(optimizer: Optimizer, own: dict[str, Tensor]) -> dict[int, dict[str,
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     states = {}
     for index, parameter in enumerate(parameters):
-        state = {key: own[f"{index}.{key}"] for key in REMEMBERED[type(optimizer)]}
-        for key, shaped in REMEMBERED[type(optimizer)].items():
+        state = {key: own[f"{index}.{key}"] for key in STATE[type(optimizer)]}
+        for key, shaped in STATE[type(optimizer)].items():
             alike(key, state[key], parameter if shaped else parameter.new_empty(()))
         states[index] = state
     return states

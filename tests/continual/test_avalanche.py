@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from condense import UserError, build, generator, method_named
 from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, make_benchmark
 from continual.exemplars import read
-from tests.helpers.buffers import BUFFERS
+from tests.helpers.buffers import BUFFERS, agent
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
@@ -182,6 +182,24 @@ def test_labels_that_are_tensors(task_labels: bool) -> None:
     plugin = ReplayPlugin(20, storage_policy=memory)
     strategy_with(Naive, None, plugins=[plugin]).train(stream)
     assert len(memory.buffer) == 20
+
+
+@pytest.mark.parametrize("old", [0, 5])
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_a_new_class_beside_one_that_comes_again_has_its_share(kind: str, old: int) -> None:
+    """Whatever the order of their labels."""
+
+    def dataset(classes: list[int]) -> AvalancheDataset:
+        images = Images(classes, "train")
+        return AvalancheDataset(
+            [images], data_attributes=[DataAttribute(images.targets, "targets")]
+        )
+
+    parts = [dataset(some) for some in ([old], [old], [old], [0, 5])]
+    memory = BUFFERS[kind](12)
+    for experience in benchmark_from_datasets(train=parts).train_stream:
+        memory.post_adapt(agent(), experience)
+    assert memory.samples.labels.bincount().tolist() == [6, 0, 0, 0, 0, 6]
 
 
 def with_index(classes: list[int], task_labels: bool, in_items: bool) -> AvalancheDataset:

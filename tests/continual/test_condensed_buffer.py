@@ -121,8 +121,11 @@ def test_without_a_large_class_all_real_images_are_kept(storage: Any) -> None:
     torch.testing.assert_close(buffer.samples.pixels(), data.x_train / 255, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("preset", ["cpu", "smoke"])
 @pytest.mark.parametrize("method", ["dsa", "kip"])
-def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(method: str) -> None:
+def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(
+    method: str, preset: str
+) -> None:
     data = tasks()[0]
     alone = replace(
         data.train_subset(data.train_indices_by_class()[4]),
@@ -132,11 +135,16 @@ def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(method: st
         y_test=data.y_test[:0],
     )
     own = method_named(method).preset("smoke", network=SETTINGS.network)
-    buffer = CondensedBuffer(images_per_class=2, method=method, settings=own)
+    buffer = CondensedBuffer(images_per_class=2, method=method, settings=own, preset=preset)
     buffer.post_adapt(agent(), make_benchmark([alone]).train_stream[0])
-    settings = condensing_preset("dm", "cpu")
+    settings = condensing_preset("dm", preset)
     expected = condense(alone, "dm", replace(settings, ipc=2, network=SETTINGS.network))
     assert_same_images(buffer.samples.pixels(), expected.images)
+
+
+def test_an_unknown_preset_is_said_at_once() -> None:
+    with pytest.raises(UserError, match="unknown preset 'big'; known: auto, paper, cpu, smoke"):
+        CondensedBuffer(10, preset="big")
 
 
 def test_learnt_labels_take_the_place_of_logits() -> None:

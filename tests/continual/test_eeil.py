@@ -356,6 +356,14 @@ def test_noise_and_optimiser_are_those_asked_for(monkeypatch: pytest.MonkeyPatch
         ]
 
 
+@pytest.mark.parametrize("head", ["domain", "task", "class"])
+def test_a_network_in_double_precision(head: str) -> None:
+    strategy = tiny_eeil(head, memory=RandomBuffer(images_per_class=2, store_logits=True))
+    strategy.model.double()
+    strategy.train(make_benchmark(tasks(), head).train_stream[:2])
+    assert {weight.dtype for weight in strategy.model.parameters()} == {torch.float64}
+
+
 def test_a_diverging_training_is_one_line() -> None:
     strategy = tiny_eeil(config=replace(TINY_EEIL, lr=1e30), seed=3)
     with pytest.raises(UserError, match="diverged in task 1, seed 3: use a lower --lr"):

@@ -234,6 +234,17 @@ def test_the_proposed_memory_is_the_largest_that_fits(flag: str, more: list[str]
         fits(largest + 1)
 
 
+def test_a_shared_head_for_too_few_classes_is_said_before_any_training() -> None:
+    parts = [tasks()[0].with_classes(labels) for labels in ([0, 1], [2, 3, 4])]
+    flags = ["--preset", "smoke", "--memory", "random", "--images-per-class", "1"]
+    for head in ("task", "class"):
+        check_fits(parse(defaults, [*flags, "--head", head], PROG), parts)
+    with pytest.raises(
+        UserError, match=r"2 classes of the first task, and .* has 3: choose --head"
+    ):
+        check_fits(parse(defaults, [*flags, "--head", "domain"], PROG), parts)
+
+
 def test_no_number_is_proposed_if_none_fits() -> None:
     flags = ["--preset", "smoke", "--memory", "random", "--factor", "4", "--images-per-class", "1"]
     settings = parse(defaults, flags, PROG).on(StreamSpec(()))

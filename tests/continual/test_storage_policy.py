@@ -106,6 +106,24 @@ def test_an_experience_has_its_share_however_many_classes_it_has() -> None:
         assert counts(buffer) == expected
 
 
+@pytest.mark.parametrize("first_count", [2, 12])
+def test_all_classes_of_a_task_have_smaller_images_whichever_comes_first(first_count: int) -> None:
+    data = tasks()[0].with_classes([0, 1])
+    rows = [
+        row[:count]
+        for row, count in zip(data.train_indices_by_class(), (first_count, 12), strict=True)
+    ]
+    stream = [
+        data.train_subset(torch.cat(rows)),
+        *[tasks()[n].with_classes([2, 3]) for n in (1, 2)],
+    ]
+    buffer = RandomBuffer(6, storage="dct")
+    for experience in make_benchmark(stream, "class").train_stream:
+        buffer.post_adapt(agent(), experience)
+    mine, other = (kept for group, kept in buffer.groups.items() if group.experience == 0)
+    assert (len(mine), len(other)) == (first_count, 12)
+
+
 @pytest.mark.parametrize("kind", ["random", "herding"])
 def test_a_factor_stores_more_and_smaller_images_in_the_same_bytes(kind: str) -> None:
     whole, parts = (BUFFERS[kind](10, factor=side) for side in (1, 2))
@@ -286,6 +304,9 @@ def test_other_peoples_experiences_need_their_normalisation() -> None:
     knows.post_adapt(agent(), stranger)
     ours.post_adapt(agent(), experience)
     assert torch.equal(knows.samples.images, ours.samples.images)
+    unknown = {**about, "mean": (torch.nan,) * 3}
+    with pytest.raises(UserError, match="images are not in the range from 0 to 1"):
+        RandomBuffer(images_per_class=2, **unknown).post_adapt(agent(), stranger)
     with pytest.raises(UserError, match="mean has 1 numbers, the images have 3 channels"):
         RandomBuffer(30, mean=(0.5,)).post_adapt(agent(), stranger)
 

@@ -332,6 +332,12 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
         shared.adaptation(stream[1])
 
 
+def test_a_network_without_features_is_one_line() -> None:
+    network = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match=r"Linear has no features .* make a ClassHeads of its"):
+        with_heads("class", network)
+
+
 def test_class_heads_take_classes_in_any_order() -> None:
     growing = tiny_eeil("class").model.train()
     images = torch.randn(2, 3, 16, 16, generator=generator(0))

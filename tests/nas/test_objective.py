@@ -83,6 +83,37 @@ def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
     assert "\n" not in found.reason
 
 
+@pytest.mark.parametrize(
+    ("broken", "reason"),
+    [
+        (lambda logits: logits[:1], "a network has 1 outputs for "),
+        (lambda logits: logits * torch.nan, "its outputs for the test images are NaN"),
+    ],
+)
+def test_outputs_that_are_broken_in_tests_alone_have_no_score(
+    data: ImageData, broken: Any, reason: str
+) -> None:
+    class Broken(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            logits = super().forward(images.flatten(1))
+            return logits if self.training else broken(logits)
+
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    space = Space(["broken"], build=lambda n, shape, classes: Broken(64, classes))
+    found = train_architecture(space, 0, proxy, data, BRIEF, 0)
+    assert found.score is None
+    assert found.reason is not None
+    assert found.reason.startswith(reason)
+
+
+def test_what_cannot_be_trained_is_said(data: ImageData) -> None:
+    with pytest.raises(UserError, match="the proxy dmm needs its condensed set"):
+        make_proxy("dmm", data, None, BRIEF, 0)
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    with pytest.raises(UserError, match="networks must be at least 1"):
+        train_architecture(SPACE, 0, proxy, data, replace(BRIEF, networks=0), 0)
+
+
 class Masked(nn.Module):
     """A buffer that is not finite, as an attention mask, and a state that is no tensor."""
 

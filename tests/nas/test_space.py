@@ -355,6 +355,10 @@ def test_spaces_that_make_no_sense() -> None:
         Space([Network(), Network()])
     with pytest.raises(UserError, match="function `build`"):
         Space(["resnet"])
+    with pytest.raises(UserError, match="build must be a function, not 'build'"):
+        Space(["resnet"], build="build")
+    with pytest.raises(UserError, match="version must be a text, not 2"):
+        Space(["resnet"], build=print, version=2)
     for value in (object(), (1, print, lambda: 0)):
         with pytest.raises(UserError, match=r"another one in every process: give .* a __str__"):
             Space([value], build=print)

@@ -180,6 +180,13 @@ def test_storages_that_cannot_be_used(tmp_path: Path) -> None:
         assert len(str(caught.value)) < 500
 
 
+def test_a_database_in_memory_is_refused() -> None:
+    """Each worker would have its own, and wait for the others for ever."""
+    for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"):
+        with pytest.raises(UserError, match="is in the memory of one process: give it a file"):
+            database_storage(url)
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

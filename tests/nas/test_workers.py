@@ -189,5 +189,5 @@ def test_the_deadline_waits_for_a_result() -> None:
 def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
     """Else its workers would find nothing to do, for ever."""
     settings = defaults("smoke", "random")
-    with pytest.raises(UserError, match="convnets is another space in every process"):
+    with pytest.raises(UserError, match="convnets is another space in a worker"):
         Experiment.in_worker(settings, tmp_path, datetime.now(), Plan([0]), "another hash")
