@@ -127,10 +127,12 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
                 Avalanche strategy.
 
         Raises:
-            UserError: `er_ace` with other heads than `ClassHeads`, or settings of another class.
+            UserError: `er_ace` with other heads than `ClassHeads`, or an argument of another class.
         """
         self.config = config or EEILConfig()
         require_class("config", self.config, EEILConfig)
+        require_class("model", model, MultiHead)
+        require_class("memory", memory, ExemplarsBuffer)
         if self.config.er_ace and not isinstance(model, ClassHeads):
             raise UserError("er_ace needs a network with heads of kind class (ClassHeads)")
         self.memory = memory

@@ -25,7 +25,7 @@ from nas.study import SharedStudy
 
 POLL_SECONDS = 2.0
 DEATHS_IN_A_ROW = 20
-"""The search stops if more workers than this die without a result in between."""
+"""The search stops if more workers than this end, killed or idle, without a result in between."""
 
 
 def work(
@@ -94,7 +94,7 @@ def work_together(
             crew.hire(0 if over else study.waiting())
             crew.wait(POLL_SECONDS)
             on_result()
-            crew.dismiss(lambda: len(study.known()))
+            crew.dismiss(lambda: len(study.known()), 0 if over else study.waiting())
     finally:
         crew.close()
 
@@ -125,7 +125,7 @@ class Crew:
             for number in range(self._count)
         ]
         self.working: dict[int, BaseProcess] = {}
-        self._died, self._done = 0, 0
+        self._ended, self._done = 0, 0
 
     def hire(self, waiting: int) -> None:
         """Start workers, so that there is one for every waiting trial, but not more than agreed."""
@@ -145,30 +145,42 @@ class Crew:
         else:
             time.sleep(seconds)
 
-    def dismiss(self, done: Callable[[], int]) -> None:
+    def dismiss(self, done: Callable[[], int], waiting: int) -> None:
         """Forget the workers that have ended.
 
         Args:
             done: the number of results so far.
+            waiting: the number of trials that wait for a worker.
 
         Raises:
-            UserError: workers are killed again and again, or one raised a `UserError`.
+            UserError: workers are killed again and again, or find no trial although some wait, or
+                one raised a `UserError`.
         """
+        idle = False
         for number, worker in list(self.working.items()):
             if worker.is_alive():
                 continue
             del self.working[number]
             if worker.exitcode:
                 _require_killed(worker)
-                self._count_death(done())
+                self._count_end(done(), killed=True)
+            idle = idle or not worker.exitcode
+        if idle and waiting:  # once: a trial may be enqueued again as all workers end
+            self._count_end(done(), killed=False)
 
-    def _count_death(self, done: int) -> None:
-        self._died, self._done = (1, done) if done > self._done else (self._died + 1, self._done)
-        if self._died > DEATHS_IN_A_ROW:
+    def _count_end(self, done: int, *, killed: bool) -> None:
+        self._ended, self._done = (1, done) if done > self._done else (self._ended + 1, self._done)
+        if self._ended <= DEATHS_IN_A_ROW:
+            return
+        if not killed:
             raise UserError(
-                "workers are killed repeatedly: use fewer of them, "
-                f"with --resume {self._folder} --workers {max(1, self._count // 2)}"
+                "workers find no trial in the storage, although some wait: were the images changed "
+                f"while the search runs? Resume it with --resume {self._folder}"
             )
+        raise UserError(
+            "workers are killed repeatedly: use fewer of them, "
+            f"with --resume {self._folder} --workers {max(1, self._count // 2)}"
+        )
 
     def close(self) -> None:
         """End all workers."""

@@ -55,6 +55,13 @@ def test_shared_labels_are_never_old_or_new(head: str) -> None:
         tiny_eeil(head, config=replace(TINY_EEIL, er_ace=True))
 
 
+def test_arguments_of_another_class_are_refused() -> None:
+    with pytest.raises(UserError, match="model must be a MultiHead, not a Linear"):
+        tiny_eeil(model=nn.Linear(2, 2))
+    with pytest.raises(UserError, match="memory must be an ExemplarsBuffer, not a NoneType"):
+        tiny_eeil(memory=None)
+
+
 def test_settings_of_another_class_are_refused() -> None:
     with pytest.raises(UserError, match="config must be an EEILConfig, not a ContinualConfig"):
         tiny_eeil(config=ContinualConfig())

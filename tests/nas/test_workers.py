@@ -170,11 +170,24 @@ def test_workers_share_the_threads(crew: Crew) -> None:
 
 def test_deaths_count_until_there_is_a_result(crew: Crew) -> None:
     for done in range(1, 3 * DEATHS_IN_A_ROW):
-        crew._count_death(done)
+        crew._count_end(done, killed=True)
     for _ in range(DEATHS_IN_A_ROW - 1):
-        crew._count_death(done)
+        crew._count_end(done, killed=True)
     with pytest.raises(UserError, match=r"killed repeatedly: .* --resume run --workers 1"):
-        crew._count_death(done)
+        crew._count_end(done, killed=True)
+
+
+def test_workers_that_find_no_trial_are_not_hired_for_ever(crew: Crew) -> None:
+    ended: Any = SimpleNamespace(is_alive=lambda: False, exitcode=0)
+    for _ in range(3 * DEATHS_IN_A_ROW):
+        crew.working = {0: ended}
+        crew.dismiss(lambda: 5, 0)  # nothing waits: they have done all
+    for _ in range(DEATHS_IN_A_ROW):
+        crew.working = {0: ended, 1: ended, 2: ended}
+        crew.dismiss(lambda: 6, 2)
+    crew.working = {0: ended}
+    with pytest.raises(UserError, match=r"find no trial in the storage, although .* --resume run"):
+        crew.dismiss(lambda: 6, 2)
 
 
 def test_the_deadline_waits_for_a_result() -> None:
