@@ -264,7 +264,8 @@ def _zoo_row(condensed: CondensedSet) -> tuple[str, ...]:
 
     about = condensed.provenance
     tests = about["evaluation"]
-    augmented = "without augmentation" if tests["augment"] == "none" else "with augmentation"
+    kinds = {"none": "no augmentation", "dc": "augmentation of DC's authors"}
+    augmented = kinds.get(tests["augment"], "DSA's augmentation")
     tested = f"{tests['num_eval']} networks, {augmented}"
     accuracy = per_cent(about["accuracy"], about["accuracy_std"])
     size = per_class(condensed), f"{condensed.bytes / 1000:.0f} kB"

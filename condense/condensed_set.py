@@ -33,6 +33,7 @@ from condense.set_fields import (
 )
 from condense.storage.stored import StoredImages
 from condense.system.plain_torch import plain_torch
+from condense.validation import require_class
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +149,8 @@ class CondensedSet:
                 that of these images.
             std: as `mean`.
             class_names: default: 0, 1, ….
-            normalised: whether images are normalised; None: if they leave the range from 0 to 1.
+            normalised: whether images are normalised; None: if they leave the range from 0 to 1,
+                and, with `mean`, their mean is nearer to 0 than to it.
             provenance: where they come from.
 
         >>> import torch
@@ -158,11 +160,13 @@ class CondensedSet:
         (('0', '1'), 2)
 
         Raises:
-            UserError: images and labels do not fit each other, or images are normalised and `mean`
-                and `std` are missing.
+            UserError: images and labels do not fit each other, images are normalised and `mean` and
+                `std` are missing, or `provenance` is no mapping.
         """
+        about = {} if provenance is None else provenance
+        require_class("provenance", about, Mapping)
         fields = fields_of_tensors(images, labels, mean, std, class_names, normalised)
-        return cls(**ordered_by_class(fields), provenance=dict(provenance or {}))
+        return cls(**ordered_by_class(fields), provenance=dict(about))
 
     @classmethod
     @plain_torch()
@@ -333,6 +337,10 @@ class CondensedSet:
             raise UserError(f"{path} is not a condensed set: {one_line(error)}") from error
 
 
+LARGE = 64
+"""Pixels to which the images of a grid are enlarged, if there is space."""
+
+
 def _picture(
     condensed: CondensedSet, gap: int = 2, longest: int = 1600, widest: int = 2000
 ) -> Image.Image:
@@ -355,7 +363,8 @@ def _picture(
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]
     picture = as_picture(canvas)
-    factor = max(1, min(4, longest // max(picture.size)))
+    most = max(4, LARGE // max(height, width))
+    factor = max(1, min(most, longest // max(picture.size)))
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )

@@ -81,14 +81,15 @@ def finish(
     folder.write_summary({**_summary(folder, condensed, tested), **more})
     for name in ("checkpoint", "evaluation", *(f"evaluation-{name}" for name in tested.baselines)):
         folder.remove_checkpoint(name)
-    folder.say(result(condensed, tested))
+    folder.say(result(condensed, tested, cached=bool(more.get("from_cache"))))
     print(list_files(folder.path))
 
 
-def result(condensed: CondensedSet, tested: Tested) -> str:
-    """The result as text."""
+def result(condensed: CondensedSet, tested: Tested, *, cached: bool = False) -> str:
+    """The result as text; `cached`: whether the set was made before."""
     accuracy = tested.accuracy or "not tested"
-    lines = [f"{_title(condensed)}: {accuracy} in {tested.seconds:.0f} s"]
+    time = "from the cache or the zoo" if cached else f"in {tested.seconds:.0f} s"
+    lines = [f"{_title(condensed)}: {accuracy} {time}"]
     for name, baseline in tested.baselines.items():
         lines.append(f"{_named(name)} in the same bytes: {baseline}; {_gain(tested, baseline)}")
     return "\n".join(lines)
@@ -112,11 +113,14 @@ def _named(baseline: str) -> str:
     return f"{'herded' if baseline == 'herding' else baseline} images"
 
 
-def _gain(tested: Tested, baseline: Accuracy) -> str:
-    """The improvement over a baseline, as text."""
+def _gain(tested: Tested, baseline: Accuracy, name: str = "") -> str:
+    """The improvement over a baseline, as text; with its name, if it is given."""
     assert tested.accuracy is not None
-    points = 100 * (tested.accuracy.mean - baseline.mean)
-    return f"the set is {abs(points):.1f} points {'better' if points >= 0 else 'worse'}"
+    points = round(100 * (tested.accuracy.mean - baseline.mean), 1)
+    if not points:
+        return f"the set is level{name and f' with {name}'}"
+    better = "better" if points > 0 else "worse"
+    return f"the set is {abs(points):.1f} points {better}{name and f' than {name}'}"
 
 
 def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict[str, Any]:
@@ -210,8 +214,7 @@ def _note(condensed: CondensedSet, tested: Tested) -> str:
     if not tested.baselines:
         return "No baseline was measured: --compare both adds random and herded images."
     gains = "; ".join(
-        f"{_gain(tested, baseline)} than {_named(name)}"
-        for name, baseline in tested.baselines.items()
+        _gain(tested, baseline, _named(name)) for name, baseline in tested.baselines.items()
     )
     missing = "" if "herding" in tested.baselines else " --compare both adds herded images."
     shared = "bytes, storage and training" if condensed.distill_lrs is None else "bytes"

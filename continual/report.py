@@ -77,7 +77,7 @@ def plot_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
     axes.set_xticks(range(len(tasks)), tasks)
     axes.set_yticks(range(len(tasks)), [f"T{stage + 1}" for stage in range(len(tasks))])
     axes.set_xlabel("tested on")
-    axes.set_ylabel("after stage")
+    axes.set_ylabel("after task")
     for stage, row in enumerate(matrix):
         for task, value in enumerate(row):
             if value is not None:

@@ -110,7 +110,7 @@ def _bars(summary: dict[str, Any], figure: str, data: Sequence[dict[str, Any]]) 
     chance = sum(chances) / len(chances)
     return [
         Bar("after the last task", final, figure, main=True),
-        Bar("without forgetting", at_once, per_cent(at_once)),
+        Bar("right after each task", at_once, per_cent(at_once)),
         Bar("guessing", chance, per_cent(chance)),
     ]
 
@@ -131,7 +131,7 @@ def _matrix(names: Sequence[str], matrix: Matrix) -> list[Block]:
         ]
         for stage, row in enumerate(matrix)
     ]
-    text = Text("Test accuracy on each task (columns) after each stage of training (rows).")
+    text = Text("Test accuracy on each task (columns) after the training on each task (rows).")
     return [text, Table(rows, ["after", *names])]
 
 

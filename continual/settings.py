@@ -25,7 +25,7 @@ from condense import (
 )
 from condense.cli.common import Common
 from condense.config.network import LEAST_DEPTH
-from condense.methods.registry import WHOLE
+from condense.methods.registry import AUTO, WHOLE
 from condense.validation import LOWEST_TEMPERATURE
 
 
@@ -204,6 +204,8 @@ def memory_method(name: str) -> Method:
     """
     if name == WHOLE:
         raise UserError("whole keeps all training images, a memory some: choose another --memory")
+    if name == AUTO:
+        raise UserError("auto chooses the method of a set, not of a memory: choose a --memory")
     return method_named(name)
 
 

@@ -95,9 +95,7 @@ def train_architecture(
         UserError: `training` is of another class, or has no networks.
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
-    require_class("training", training, Training)
-    if training.networks < 1:
-        raise UserError("networks must be at least 1, to train an architecture")
+    _check(training)
     _import_optimizers()
     began = time.perf_counter()
     parameters, steps = 0, [0]
@@ -129,6 +127,12 @@ def train_architecture(
     score = _mean(accuracies, len(data.y_test)) if complete else None
     seconds = time.perf_counter() - began
     return TrialResult(parameters, score, steps[0], seconds, pruned, reason)
+
+
+def _check(training: Training) -> None:
+    require_class("training", training, Training)
+    if training.networks < 1:
+        raise UserError("networks must be at least 1, to train an architecture")
 
 
 def _tested(network: nn.Module, data: ImageData) -> float:

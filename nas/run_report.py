@@ -76,13 +76,14 @@ def write_report(
     """
     proxy, accuracy = label(summary["proxy"]), summary["best_accuracy"]
     sections = [Section("Agreement with the ground truth", _agreement(summary))]
+    known = ground_truth is not None
+    against = "accuracy on the whole set" if known else "number of parameters"
+    best = "ground truth" if known else "score"
     pictures = [
         Picture(
-            folder.path / "scatter.png", "Every architecture: score on the proxy, and accuracy."
+            folder.path / "scatter.png", f"Every architecture: score on the proxy, and {against}."
         ),
-        Picture(
-            folder.path / "ranking.png", "The best architecture among the first k of the ranking."
-        ),
+        Picture(folder.path / "ranking.png", f"The best {best} among the first k of the ranking."),
     ]
     sections += [Section("Scores", pictures), Section("The best by the proxy", [_best(table)])]
     if (folder.path / CONDENSED).is_file():
@@ -160,7 +161,7 @@ def _best(table: Architectures) -> Table:
         return [str(place), row.architecture, score, whole, f"{row.parameters:,}"]
 
     rows = [cells(place, row) for place, row in enumerate(report.ranked(table)[:BEST], 1)]
-    return Table(rows, ["rank", "architecture", "score", "whole set", "parameters"])
+    return Table(rows, ["rank", "architecture", "score", "ground truth", "parameters"])
 
 
 def _next(

@@ -33,6 +33,7 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,6 +43,7 @@ from condense.cli.scripts import as_started
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
+from condense.methods.registry import METHODS
 from condense.runs.io import (
     check_text,
     is_file,
@@ -121,7 +123,9 @@ def read_flags(
             raise
     message, near = _unboxed(said.getvalue())
     if message.startswith("Unrecognized options"):
-        near = [*_without_groups(argv, _flags_in_help(parsed)), *near]
+        known = _flags_in_help(parsed)
+        near = [*_without_groups(argv, known), *near]
+        message += _of_other_methods(argv, known)
     meant = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
     raise UserError(f"{message}{meant}")
 
@@ -185,6 +189,22 @@ def _without_groups(argv: Sequence[str], known: Collection[str]) -> list[str]:
                 found.append(name)
                 break
     return found
+
+
+def _of_other_methods(argv: Sequence[str], known: Collection[str]) -> str:
+    """Which methods have an unknown flag, in words, if the flags depend on --method."""
+    if "--method" not in known:
+        return ""
+    for argument in argv:
+        name = argument.partition("=")[0].replace("_", "-")
+        owners = [
+            method
+            for method, about in METHODS.items()
+            if any(name == f"--{field.name.replace('_', '-')}" for field in fields(about.settings))
+        ]
+        if owners and name not in known:
+            return f"; {name} is a setting of {', '.join(owners)}: give --method"
+    return ""
 
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:

@@ -63,7 +63,8 @@ def load(
         return data if hflip else data.without_hflip()
     path = user_path(name, "the data set")
     if not (path.exists() or path.suffix == ".npz" or path.name != name):
-        raise unknown("data set", name, DATASETS)
+        missing = unknown("data set", name, DATASETS)
+        raise UserError(f"{missing}; and there is no file or folder of this name")
     return ImageData.from_folder(
         path, size=size, fit=fit, hflip=hflip, cache=cache, progress=progress
     )

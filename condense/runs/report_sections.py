@@ -27,10 +27,13 @@ def settings_section(
         without: settings that do not change the result.
     """
     preset = config["settings"]["common"]["preset"]
-    rows = [(flag(name), shown(before), shown(after)) for name, before, after in differing]
+    rows = [
+        (flag(name), _shown_of(name, before), _shown_of(name, after))
+        for name, before, after in differing
+    ]
     everything = Table(
         [
-            (flag(name), shown(value))
+            (flag(name), _shown_of(name, value))
             for name, value in _flat(config["settings"])
             if name not in without
         ],
@@ -90,6 +93,11 @@ def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
             values = [_as_argument(each) for each in (value if several else [value])]
             flags.append(" ".join([f"--{flag(name)}", *values]))
     return flags
+
+
+def _shown_of(name: str, value: object) -> str:
+    """A setting as text; no operations of augmentation stand for the default ones."""
+    return "default" if name.endswith("dsa_strategy") and not value else shown(value)
 
 
 def shown(value: object) -> str:

@@ -32,6 +32,7 @@ from condense.runs.io import (
     writing,
 )
 from condense.runs.paths import user_path
+from condense.runs.report_sections import flag
 from condense.runs.run_log import RUN_LOG, LoggedProgress, RunLog
 from condense.runs.tensorboard import TENSORBOARD, TensorBoard
 
@@ -289,9 +290,9 @@ def _check_nothing_foreign(path: Path) -> None:
 
 def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
     kept = read_json(path / CONFIG)
-    for key in provenance():
-        kept.pop(key, None)
-    differing = _differences(kept, config)
+    apart = {*provenance(), "overrides"}  # these follow from the settings
+    before, after = ({key: one[key] for key in one if key not in apart} for one in (kept, config))
+    differing = _differences(before, after)
     if differing:
         return UserError(
             f"{path} contains a run with other settings: {_in_words(differing)}; "
@@ -309,7 +310,7 @@ def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     """A line for each entry of the nested mappings that differs: `name old → new`."""
     if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return [] if old == new else [f"{name} {_short(old)} → {_short(new)}"]
+        return [] if old == new else [f"{_flag(name)} {_short(old)} → {_short(new)}"]
     return [
         line
         for key in dict.fromkeys([*old, *new])
@@ -317,6 +318,13 @@ def _differences(old: Any, new: Any, name: str = "") -> list[str]:
             old.get(key, "unset"), new.get(key, "unset"), f"{name}.{key}" if name else key
         )
     ]
+
+
+def _flag(name: str) -> str:
+    """An entry of config.json; a setting as a flag is written."""
+    if not name.startswith("settings."):
+        return name
+    return f"--{flag(name.removeprefix('settings.').removeprefix('common.'))}"
 
 
 def _in_words(differing: list[str]) -> str:

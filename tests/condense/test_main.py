@@ -245,6 +245,11 @@ def test_nothing_is_condensed_twice(command, tmp_path):
     ("arguments", "message"),
     [
         (("run", "--dataset", "digit"), "unknown data set 'digit'; known: digits"),
+        (("run", "--dataset", "digit"), "; and there is no file or folder of this name"),
+        (
+            ("run", "--dataset", "digits", "--lr_img", "0.1"),
+            "--lr-img is a setting of dsa, dc, dm, idm, kip: give --method",
+        ),
         (("run", "--dataset", "digits", "--method", "das"), "unknown method 'das'; known: dsa"),
         (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
         (("run", "--dataset", "digits", "--ipc", "5000"), "fewer than 5000"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from condense import __main__, condense, load, zoo
+from condense import Accuracy, __main__, condense, load, run_report, zoo
 from nas import search
 from tests.helpers.command_lines import parse
 from tests.helpers.folders import write_photos
@@ -38,6 +39,24 @@ def searched(page: Path, out: str) -> None:
     assert Path(out, "summary.json").is_file()
 
 
+@pytest.mark.parametrize(
+    ("random", "words"),
+    [(0.5, "the set is 2.5 points better"), (0.5249, "the set is level"),
+     (0.75, "the set is 22.5 points worse")],
+)  # fmt: skip
+def test_the_result_in_words(random: float, words: str) -> None:
+    made = condense(load("digits"), "random", preset="smoke", ipc=1)
+    tested = run_report.Tested(Accuracy((0.5, 0.55)), {"random": Accuracy((random,))}, 3.2)
+    first, second = run_report.result(made, tested).splitlines()
+    assert first.endswith("52.5 ± 3.5 % (n = 2) in 3 s")
+    assert second.endswith(f"; {words}")
+    assert (
+        run_report.result(made, tested, cached=True)
+        .splitlines()[0]
+        .endswith("from the cache or the zoo")
+    )
+
+
 def test_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its images, and the evaluation, are those of the run."""
     images = ("--dataset", "digits", "--size", "12", "--fit", "resize")
@@ -48,6 +67,7 @@ def test_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path("report.html")
     more, both, other = parsed(page, "python -m condense evaluate ", monkeypatch)
     assert (more.evaluation.num_eval, both.compare) == (20, "both")
+    assert re.search(r"evaluation\.dsa-strategy</th>\s*<td[^>]*>default<", page.read_text())
     assert other.evaluation.network.architecture == "resnet18"
     for settings in (more, both):
         assert settings.evaluation.network.width == 8

@@ -123,7 +123,7 @@ def test_what_a_run_leaves(head: str, tmp_path: Path, capsys: pytest.CaptureFixt
     printed = capsys.readouterr().out
     assert "T3 (+ turned)" in printed
     assert printed.splitlines()[-1] == f"  {tmp_path / 'again' / 'report.html'}"
-    check_page(tmp_path / "run" / "report.html", "Accuracy matrix", "without forgetting")
+    check_page(tmp_path / "run" / "report.html", "Accuracy matrix", "right after each task")
     assert f"{tmp_path / 'run' / 'stages.png'}" in printed
 
 
@@ -206,6 +206,7 @@ def test_averages_and_forgetting_by_hand() -> None:
         ),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
+        (["--memory", "auto"], "auto chooses the method of a set"),
         (["--er-ace", "--head", "task"], "--er-ace is only for --head class, not for --head task"),
         (["--er-ace"], "--er-ace is only for --head class, not for --head domain"),
     ],

@@ -65,7 +65,7 @@ def test_one_run_is_not_written_over_another(tmp_path: Path) -> None:
         RunFolder.create(tmp_path / "run", other)
     assert f"continue with --resume {tmp_path / 'run'}" in str(same.value)
     assert "other settings" not in str(same.value)
-    assert "settings.ipc 1 → 10, settings.network.width 32 → 128;" in str(different.value)
+    assert "other settings: --ipc 1 → 10, --network.width 32 → 128;" in str(different.value)
     assert "--out" in str(different.value)
     assert (tmp_path / "run" / "config.json").read_bytes() == before
     RunFolder.open(tmp_path / "run").close()  # and the lock is free again
