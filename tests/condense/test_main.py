@@ -248,7 +248,7 @@ def test_nothing_is_condensed_twice(command, tmp_path):
         (("run", "--dataset", "digit"), "; and there is no file or folder of this name"),
         (
             ("run", "--dataset", "digits", "--lr_img", "0.1"),
-            "--lr-img is a setting of dsa, dc, dm, idm, kip: give --method",
+            "--lr-img is a setting of dsa, dc, dm, idm, kip, dd, gtn: give --method",
         ),
         (("run", "--dataset", "digits", "--method", "das"), "unknown method 'das'; known: dsa"),
         (("run", "--dataset", "nowhere/x.npz"), "x.npz"),
