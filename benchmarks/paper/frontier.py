@@ -63,6 +63,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "DSA, DCT, 150 iterations at 0.05": ("dsa", {**DCT, "iterations": 150, "lr_img": 0.05}),
     "DM, DCT": ("dm", DCT),
     "IDM, DCT": ("idm", DCT),
+    "IDM, DCT, networks of 600 steps": ("idm", {**DCT, "net_steps": 600}),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
