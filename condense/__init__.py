@@ -5,7 +5,7 @@
 >>> small = condense.condense(data, "dsa", preset="smoke", ipc=1)
 >>> small.images.shape
 torch.Size([10, 1, 8, 8])
->>> accuracy = condense.evaluate(small, data, condense.preset(condense.Evaluation, "smoke"))
+>>> accuracy = condense.evaluate(small, data, preset="smoke")
 >>> len(accuracy.values)
 2
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from condense.augment import dc
 from condense.augment.params import augment_batches, chosen_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
-from condense.config.presets import preset, preset_for
+from condense.config.presets import preset as preset_of
+from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import sha256
 from condense.data.loading import as_image_data
@@ -84,8 +86,10 @@ def evaluate(
     data: ImageData | str | Path,
     settings: Evaluation | None = None,
     *,
+    preset: str = "auto",
     seed: int = 0,
     checkpointer: Checkpointer | None = None,
+    **changes: Any,
 ) -> Accuracy:
     """Train new networks on `condensed` and test each on the test split of `data`.
 
@@ -95,17 +99,19 @@ def evaluate(
     Args:
         condensed: the training set.
         data: gives the test split, or what `load` takes; networks are trained on its device.
-        settings: default: the paper preset on a GPU, else the cpu preset.
+        settings: of the training and the test, instead of `preset` and `changes`.
+        preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: weights, order and augmentation of a network depend on the seed and its index.
         checkpointer: receives progress and checkpoints; an interrupted evaluation resumes from it
             and gives bit-identical results.
+        changes: single settings on top of the preset: `num_eval=5, steps=2500`.
 
-    >>> from condense import Evaluation, condense, evaluate, load, preset
+    >>> from condense import condense, evaluate, load
     >>> data = load("digits")
     >>> small = condense(data, "random", ipc=2)
-    >>> accuracy = evaluate(small, data, preset(Evaluation, "smoke"))
+    >>> accuracy = evaluate(small, data, preset="smoke", num_eval=3)
     >>> len(accuracy.values), 0 < accuracy.mean < 1
-    (2, True)
+    (3, True)
 
     Raises:
         UserError: the set does not fit `data`, there are no test images, or an argument is invalid.
@@ -113,7 +119,10 @@ def evaluate(
     require_class("condensed", condensed, CondensedSet)
     data = as_image_data(data)
     _require_test_images(data)
-    settings = settings or preset(Evaluation, preset_for(data.device.type))
+    if settings is not None and changes:
+        raise UserError("give `settings` or single settings by name, not both")
+    if settings is None:
+        settings = preset_of(Evaluation, preset_for(data.device.type, preset), **changes)
     require_class("settings", settings, Evaluation)
     at_least(1, settings, "num_eval")
     condensed.check_fits(data)

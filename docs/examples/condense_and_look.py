@@ -9,6 +9,5 @@ print(small)
 small.grid("digits.png")  # one row per class
 small.save("digits.safetensors")
 
-settings = condense.preset(condense.Evaluation, "smoke", epoch_eval_train=None, steps=200, lr=0.05)
-accuracy = condense.evaluate(small, data, settings)
+accuracy = condense.evaluate(small, data, preset="smoke", epoch_eval_train=None, steps=200, lr=0.05)
 print(f"test accuracy: {accuracy}")

@@ -13,6 +13,5 @@ data = condense.ImageData.from_arrays(pixels, labels, name="brightness")
 print(f"{len(data.x_train)} training and {len(data.x_test)} test images of {data.class_names}")
 
 small = condense.condense(data, "dm", preset="smoke", ipc=2)
-settings = condense.preset(condense.Evaluation, "smoke", epoch_eval_train=None, steps=200, lr=0.05)
-accuracy = condense.evaluate(small, data, settings)
+accuracy = condense.evaluate(small, data, preset="smoke", epoch_eval_train=None, steps=200, lr=0.05)
 print(f"{small}\ntest accuracy: {accuracy}")

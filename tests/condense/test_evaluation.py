@@ -8,6 +8,7 @@ from condense.api import condense
 from condense.config.evaluation import Evaluation
 from condense.config.methods import Coreset
 from condense.config.network import Network
+from condense.config.presets import preset
 from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate, schedule_of
 from condense.models.build import build
@@ -117,6 +118,18 @@ def test_arguments_of_another_class_are_refused(data):
         evaluate(small, data, Coreset())
     with pytest.raises(UserError, match="condensed must be a CondensedSet, not an ImageData"):
         evaluate(data, small)
+
+
+def test_settings_by_name_are_those_of_the_preset_with_changes(data):
+    small = condense(data, "random", ipc=1, preset="smoke")
+    given = preset(Evaluation, "smoke", num_eval=1, lr=0.02)
+    assert evaluate(small, data, given) == evaluate(
+        small, data, preset="smoke", num_eval=1, lr=0.02
+    )
+    with pytest.raises(UserError, match="give `settings` or single settings by name, not both"):
+        evaluate(small, data, given, num_eval=2)
+    with pytest.raises(UserError, match="unknown setting 'networks'"):
+        evaluate(small, data, networks=2)
 
 
 def test_data_by_name():
