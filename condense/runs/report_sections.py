@@ -55,8 +55,9 @@ def provenance_section(config: Mapping[str, Any]) -> Section:
     data = config["data"]
     for each in data if isinstance(data, list) else [data]:
         size = "×".join(map(str, each["shape"]))
-        counts = f"{each['train']} training and {each['test']} test images of {each['classes']}"
-        rows.append((f"images: {each['name']}", f"{counts} classes, {size}"))
+        counts = f"{each['train']} training and {each['test']} test images"
+        classes = f"{each['classes']} class{'' if each['classes'] == 1 else 'es'}"
+        rows.append((f"images: {each['name']}", f"{counts} of {classes}, {size}"))
         rows.append(("their SHA-256", each["sha256"]))
     return Section("Provenance", [Table(rows)])
 
