@@ -71,11 +71,10 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
         _write_or_drop_output()
         sys.exit(1)
     except RuntimeError as error:
-        if (
-            type(error).__name__ != "OutOfMemoryError"
-        ):  # torch's, for a GPU; it need not be imported
+        advice = _advice(error)
+        if advice is None:
             raise
-        _stop(2, f"{one_line(error)}: use smaller images or batches, a smaller --width or --ipc")
+        _stop(2, f"{one_line(error)}: {advice}")
     except OSError as error:
         if error.errno not in FULL:
             raise
@@ -84,6 +83,15 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
             _stop(2, "standard output is full: free some space, or send it to another file")
         _stop(2, str(explain(error, error.filename)))
     sys.exit(0)
+
+
+def _advice(error: RuntimeError) -> str | None:
+    """What a user can do about an error of PyTorch on a GPU; None about other errors."""
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported
+        return "use smaller images or batches, a smaller --width or --ipc"
+    if "does not have a deterministic implementation" in str(error):
+        return "choose another network, or leave out --deterministic"
+    return None
 
 
 def _write_or_drop_output() -> None:

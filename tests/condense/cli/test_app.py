@@ -45,7 +45,8 @@ SCRIPT = """
         '''Go wrong.'''
         raise {"user": UserError("one line"), "bug": ZeroDivisionError("a bug"),
                "interrupt": KeyboardInterrupt(),
-               "memory": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory.\\nSee")
+               "memory": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory.\\nSee"),
+               "draws": RuntimeError("max does not have a deterministic implementation, but you")
                }[argv[0]]
 
     def show(argv):
@@ -94,11 +95,14 @@ def test_what_the_user_can_mend_is_one_line_and_2() -> None:
     assert done.stderr == "unknown command 'rum'; known: run, wrong, show\n"
 
 
-def test_a_full_gpu_is_one_line() -> None:
+def test_errors_of_a_gpu_are_one_line() -> None:
     done = python(SCRIPT, "wrong", "memory")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("CUDA out of memory")
     assert done.stderr.endswith(": use smaller images or batches, a smaller --width or --ipc\n")
+    done = python(SCRIPT, "wrong", "draws")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.endswith(": choose another network, or leave out --deterministic\n")
 
 
 def test_a_bug_shows_where_it_is() -> None:
