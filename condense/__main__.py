@@ -355,7 +355,7 @@ def _tested(
     folder: RunFolder, settings: Run | Evaluate, condensed: CondensedSet, data: ImageData
 ) -> Tested:
     """The accuracy of the set and of its baselines; the seconds of the test of the set."""
-    from condense.baselines import Protocol, accuracies, comparable, coreset_settings, selected
+    from condense.baselines import Protocol, accuracies, asked, selected
     from condense.evaluation import evaluate
     from condense.run_report import Tested
     from condense.runs.cache import Cache
@@ -368,9 +368,7 @@ def _tested(
         return folder.checkpointer(name, history=False, show=bar)
 
     baselines = selected(condensed, data, settings.compare, common.preset)
-    enough = settings.compare == "none" or comparable(
-        coreset_settings(condensed, common.preset), data
-    )
+    enough = bool(baselines) or not asked(condensed, settings.compare)
     with tests() as checkpointer:
         accuracy = evaluate(
             condensed, data, evaluation, seed=common.seed, checkpointer=checkpointer

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from condense.condensed_set import CondensedSet
-from condense.config.presets import preset_for
+from condense.config.presets import given_or_preset, preset_for
 from condense.data.image_data import ImageData
 from condense.data.loading import as_image_data
 from condense.distribution import version
@@ -61,10 +61,8 @@ def condense(
     """
     data = as_image_data(data, cache)
     entry = method_named(method)
-    if settings is not None and changes:
-        raise UserError("give `settings` or single settings by name, not both")
-    if settings is None:
-        settings = entry.preset(preset_for(data.device.type, preset), **changes)
+    of_preset = partial(entry.preset, preset_for(data.device.type, preset))
+    settings = given_or_preset(settings, of_preset, changes)
     entry.check(settings)
     if method in CHOOSERS:
         method, settings = entry.implementation()(data, settings)

@@ -52,21 +52,22 @@ def selected(
 ) -> dict[str, Coreset]:
     """The baselines of a set by method, with their settings.
 
-    The method of the set itself is not among them. There are none if they are not `comparable`.
+    There are none if a class has fewer images than the set has bytes for and may not keep these.
 
     Raises:
         UserError: the settings recorded in the set are invalid.
     """
-    names = [name for name in BASELINES[compare] if name != condensed.provenance.get("method")]
+    names = asked(condensed, compare)
     if not names:
         return {}
     settings = coreset_settings(condensed, preset_name)
-    return dict.fromkeys(names, settings) if comparable(settings, data) else {}
+    enough = settings.short_classes == "keep" or settings.ipc <= smallest_class(data)
+    return dict.fromkeys(names, settings) if enough else {}
 
 
-def comparable(settings: Coreset, data: ImageData) -> bool:
-    """Whether each class has the images for these bytes, or may keep the fewer that it has."""
-    return settings.short_classes == "keep" or settings.ipc <= smallest_class(data)
+def asked(condensed: CondensedSet, compare: Compare) -> list[str]:
+    """The names of the baselines that are asked for, without the method of the set itself."""
+    return [name for name in BASELINES[compare] if name != condensed.provenance.get("method")]
 
 
 def accuracies(

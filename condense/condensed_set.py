@@ -337,14 +337,10 @@ class CondensedSet:
             raise UserError(f"{path} is not a condensed set: {one_line(error)}") from error
 
 
-LARGE = 64
-"""Pixels to which the images of a grid are enlarged, if there is space."""
-
-
 def _picture(
-    condensed: CondensedSet, gap: int = 2, longest: int = 1600, widest: int = 2000
+    condensed: CondensedSet, gap: int = 2, large: int = 64, longest: int = 1600, widest: int = 2000
 ) -> Image.Image:
-    """The images in a grid, enlarged by an integer factor so that small images are visible.
+    """The images in a grid, enlarged by an integer factor; small images to `large` pixels.
 
     Of a class with many images it has those that fit into `widest` pixels, at least 10.
     """
@@ -363,7 +359,7 @@ def _picture(
         top, left = gap + row * (height + gap), gap + column * (width + gap)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]
     picture = as_picture(canvas)
-    most = max(4, LARGE // max(height, width))
+    most = max(4, large // max(height, width))
     factor = max(1, min(most, longest // max(picture.size)))
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST

@@ -20,8 +20,8 @@ from condense.augment import dc
 from condense.augment.params import augment_batches, chosen_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
+from condense.config.presets import given_or_preset, preset_for
 from condense.config.presets import preset as preset_of
-from condense.config.presets import preset_for
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import sha256
 from condense.data.loading import as_image_data
@@ -119,10 +119,8 @@ def evaluate(
     require_class("condensed", condensed, CondensedSet)
     data = as_image_data(data)
     _require_test_images(data)
-    if settings is not None and changes:
-        raise UserError("give `settings` or single settings by name, not both")
-    if settings is None:
-        settings = preset_of(Evaluation, preset_for(data.device.type, preset), **changes)
+    of_preset = partial(preset_of, Evaluation, preset_for(data.device.type, preset))
+    settings = given_or_preset(settings, of_preset, changes)
     require_class("settings", settings, Evaluation)
     at_least(1, settings, "num_eval")
     condensed.check_fits(data)

@@ -8,7 +8,6 @@ images and labels (IDC), and dictionaries of them. Nothing is unpickled but tens
 from __future__ import annotations
 
 import codecs
-import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from condense.config.methods import SET_SUFFIXES
 from condense.errors import UserError, one_line
 from condense.runs.io import is_file
 from condense.set_checks import check_lrs
-from condense.set_fields import as_floats, fields_of_tensors, looks_normalised
+from condense.set_fields import as_floats, fields_of_tensors, looks_normalised, provenance_of
 from condense.system.memory import check_memory
 from condense.system.notes import note
 
@@ -142,9 +141,7 @@ def _exported(content: Mapping[str, Any], path: Path) -> CondensedSet:
         lrs = content.get("distill_lrs")
         if lrs is not None:
             check_lrs(lrs, fields["labels"], len(fields["class_names"]))
-        provenance = json.loads(content["provenance"])
-        if not isinstance(provenance, dict):
-            raise ValueError("provenance is not an object")
+        provenance = provenance_of(content["provenance"])
         return CondensedSet(**fields, provenance=provenance, distill_lrs=lrs)
     except (UserError, ValueError, TypeError, AttributeError) as problem:
         raise UserError(f"{path} is not a set as it was exported: {one_line(problem)}") from problem

@@ -80,15 +80,11 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     labels = tensors["labels"]
     names = tuple(json.loads(metadata["class_names"]))
     mean, std = (tuple(map(float, json.loads(metadata[key]))) for key in ("mean", "std"))
-    provenance = json.loads(metadata["provenance"])
+    provenance = provenance_of(metadata["provenance"])
     stored = _stored(tensors, metadata)
     images = tensors["images"] if stored is None else stored.decode(mean, std)
     lrs = tensors.get("distill_lrs")
     check_fields(images, labels, mean, std, names, lrs)
-    if not is_text(json.dumps(provenance, ensure_ascii=False)):
-        raise ValueError("provenance is not valid Unicode")
-    if not isinstance(provenance, dict):
-        raise ValueError("provenance is not an object")
     if metadata["normalised"] not in ("true", "false"):
         raise ValueError("normalised is neither true nor false")
     if metadata["normalised"] == "true":
@@ -103,6 +99,20 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
         "distill_lrs": lrs,
         "stored": stored,
     }
+
+
+def provenance_of(text: str) -> dict[str, Any]:
+    """The provenance in a file, as JSON.
+
+    Raises:
+        ValueError, TypeError: it is no object, or not valid Unicode.
+    """
+    provenance = json.loads(text)
+    if not is_text(json.dumps(provenance, ensure_ascii=False)):
+        raise ValueError("provenance is not valid Unicode")
+    if not isinstance(provenance, dict):
+        raise ValueError("provenance is not an object")
+    return provenance
 
 
 def plain_provenance(provenance: Mapping[str, Any]) -> dict[str, Any]:

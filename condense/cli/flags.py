@@ -33,7 +33,6 @@ import io
 import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -195,14 +194,14 @@ def _of_other_methods(argv: Sequence[str], known: Collection[str]) -> str:
     """Which methods have an unknown flag, in words, if the flags depend on --method."""
     if "--method" not in known:
         return ""
+    settings = {
+        method: {field.name for field in dataclasses.fields(about.settings)}
+        for method, about in METHODS.items()
+    }
     for argument in argv:
         name = argument.partition("=")[0].replace("_", "-")
-        owners = [
-            method
-            for method, about in METHODS.items()
-            if any(name == f"--{field.name.replace('_', '-')}" for field in fields(about.settings))
-        ]
-        if owners and name not in known:
+        owners = [method for method, names in settings.items() if _parameter(name[2:]) in names]
+        if owners and name.startswith("--") and name not in known:
             return f"; {name} is a setting of {', '.join(owners)}: give --method"
     return ""
 

@@ -6,6 +6,7 @@ Like the settings, this module does not import torch.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from condense.config.evaluation import Evaluation
@@ -20,7 +21,7 @@ from condense.config.methods import (
 )
 from condense.config.network import Network
 from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
-from condense.errors import unknown
+from condense.errors import UserError, unknown
 
 _CPU_NETWORK = Network(width=32)
 _SMOKE_NETWORK = Network(width=8)
@@ -209,6 +210,21 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     if name == "cpu" and changes.get("storage", "dct") == "dct":
         chosen = {**chosen, **THROUGH_DCT.get(settings, {}), **changes}
     return settings(**chosen)
+
+
+def given_or_preset(
+    settings: SettingsT | None, of_preset: Callable[..., SettingsT], changes: Mapping[str, Any]
+) -> SettingsT:
+    """`settings`, or without them those of a preset with `changes`; for calls from Python.
+
+    Raises:
+        UserError: both settings and changes are given.
+    """
+    if settings is None:
+        return of_preset(**changes)
+    if changes:
+        raise UserError("give `settings` or single settings by name, not both")
+    return settings
 
 
 def _lrs_without_norms(lrs: dict[str, dict[str, float]], network: Network) -> dict[str, float]:

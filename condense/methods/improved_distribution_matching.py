@@ -55,7 +55,7 @@ class ImprovedMatcher(DistributionMatcher):
 
     def __init__(self, data: ImageData, settings: ImprovedDistributionMatching, seed: int) -> None:
         super().__init__(data, settings)
-        strategy = self.strategy if settings.augment == "siamese" else ()
+        strategy = self.strategy if self._siamese else ()
         self._networks = TrainedNetworks(data, settings, seed, strategy)
         self._ce_weight = settings.ce_weight
 

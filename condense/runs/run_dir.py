@@ -291,7 +291,7 @@ def _check_nothing_foreign(path: Path) -> None:
 def _already_there(path: Path, config: Mapping[str, Any]) -> UserError:
     kept = read_json(path / CONFIG)
     apart = {*provenance(), "overrides"}  # these follow from the settings
-    before, after = ({key: one[key] for key in one if key not in apart} for one in (kept, config))
+    before, after = ({k: v for k, v in one.items() if k not in apart} for one in (kept, config))
     differing = _differences(before, after)
     if differing:
         return UserError(
