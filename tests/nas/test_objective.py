@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,17 +9,14 @@ from torch import Tensor, nn
 
 import nas.experiment
 import nas.objective
-from condense import CondensedSet, Evaluation, ImageData, Network, UserError, condense, load
+from condense import Evaluation, ImageData, Network, UserError
 from nas import (
     Space,
     Training,
     TrialResult,
     make_proxy,
-    proxy_set,
-    search,
 )
 from nas.cost import PER_NETWORK, cost
-from nas.experiment import Experiment
 from nas.objective import (
     count_parameters,
     schedule_of,
@@ -29,7 +24,6 @@ from nas.objective import (
     train_architecture,
     with_test_images,
 )
-from tests.helpers.images import blobs
 from tests.helpers.tiny_space import SPACE
 
 BRIEF = Training(epochs=40, batch_size=30, augment=False)
@@ -275,42 +269,6 @@ def test_another_seed_has_other_weights_and_other_images(data: ImageData) -> Non
     assert not torch.equal(first[1], first[2]), "each network has its own"
 
 
-def test_a_set_is_normalised_as_the_images_of_the_search(data: ImageData) -> None:
-    made = condense(data, "random", ipc=2)
-    other = replace(made, mean=(0.1,), std=(0.9,))
-    proxy = make_proxy("set", data, other, BRIEF, 0)
-    assert proxy.images is not None
-    torch.testing.assert_close(proxy.images, made.normalised(data))
-
-
-def test_proxies(data: ImageData, tmp_path: Path) -> None:
-    some = make_proxy("whole", data, None, Training(images=7, epochs=1), 0)
-    assert some.images is not None
-    assert len(some.images) == some.stored == 7
-    brief = make_proxy("early-stopping", data, None, Training(steps=3, batch_size=5), 0)
-    assert brief.images is not None
-    assert (len(brief.images), brief.stored) == (60, 15)
-    assert make_proxy("parameters", data, None, BRIEF, 0).images is None
-    assert proxy_set("whole", data, None, 0) is None
-    made = condense(data, "random", ipc=2)
-    made.save(tmp_path / "set.safetensors")
-    found = proxy_set(str(tmp_path / "set.safetensors"), data, None, 0)
-    assert isinstance(found, CondensedSet)
-    proxy = make_proxy("set", data, found, BRIEF, 0)
-    assert proxy.images is not None
-    assert torch.allclose(proxy.images, made.normalised(data))
-    with pytest.raises(UserError, match="for the classes"):
-        proxy_set(str(tmp_path / "set.safetensors"), blobs(classes=4), None, 0)
-    with pytest.raises(
-        UserError, match="are 8×8, those of the search are 16×16: give --image-size"
-    ):
-        proxy_set(str(tmp_path / "set.safetensors"), data.squared(16, "crop"), None, 0)
-    unranked = train_architecture(
-        SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0
-    )
-    assert unranked.score == unranked.parameters > 0
-
-
 def test_a_proxy_and_the_ground_truth_have_different_random_streams(data: ImageData) -> None:
     """Early stopping is no prefix of the ground truth's own training."""
     names = ("whole", "early-stopping", "early-stopping")
@@ -368,51 +326,9 @@ def test_counting_takes_no_memory(data: ImageData, monkeypatch: pytest.MonkeyPat
     assert count_parameters(space, 0, data) > 1.5 * 10**9
 
 
-def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
-    hard = condense(data, "random", ipc=4)
-    turned = torch.eye(3)[(hard.labels + 1) % 3]
-    proxy = make_proxy("set", data, replace(hard, labels=turned), BRIEF, 0)
-    assert proxy.labels is not None
-    assert torch.equal(proxy.labels, turned)
-    training = Training(epochs=40, batch_size=6, lr=0.05)
-    misled = train_architecture(SPACE, 0, proxy, data, training, 0).score
-    taught = train_architecture(
-        SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0
-    ).score
-    assert misled is not None
-    assert taught is not None
-    assert misled + 0.3 < taught
-
-
 def test_test_images_are_the_same_for_all(data: ImageData) -> None:
     one, other = with_test_images(data, 9), with_test_images(data, 9)
     assert len(one.x_test) == 9
     assert torch.equal(one.x_test, other.x_test)
     assert with_test_images(data, None) is data
     assert with_test_images(data, 1000) is data
-
-
-def test_search_and_retraining_have_settings_of_their_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Any] = []
-    monkeypatch.setattr(nas.experiment, "train_architecture", lambda *given: asked.append(given))
-    made = search.defaults("smoke", "early-stopping")
-    settings = replace(
-        made,
-        common=replace(made.common, seed=7),
-        training=replace(made.training, test_images=30),
-        retraining=replace(made.retraining, test_images=40),
-    )
-    experiment = Experiment(settings, load("digits"), SPACE, tmp_path)
-    study: Any = SimpleNamespace(index=lambda trial: 1)
-    trial: Any = None
-    experiment.train(study, trial)
-    experiment.retrain(0)
-    assert [
-        (index, proxy.draws, len(shown.x_test), training, seed)
-        for _, index, proxy, shown, training, seed, _ in asked
-    ] == [
-        (1, "proxy", 30, settings.training, 7),
-        (0, "architecture", 40, settings.retraining, 7),
-    ]

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import nas.experiment
+from condense import load
+from nas import search
+from nas.experiment import Experiment
+from tests.helpers.tiny_space import SPACE
+
+
+def test_search_and_retraining_have_settings_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(nas.experiment, "train_architecture", lambda *given: asked.append(given))
+    made = search.defaults("smoke", "early-stopping")
+    settings = replace(
+        made,
+        common=replace(made.common, seed=7),
+        training=replace(made.training, test_images=30),
+        retraining=replace(made.retraining, test_images=40),
+    )
+    experiment = Experiment(settings, load("digits"), SPACE, tmp_path)
+    study: Any = SimpleNamespace(index=lambda trial: 1)
+    trial: Any = None
+    experiment.train(study, trial)
+    experiment.retrain(0)
+    assert [
+        (index, proxy.draws, len(shown.x_test), training, seed)
+        for _, index, proxy, shown, training, seed, _ in asked
+    ] == [
+        (1, "proxy", 30, settings.training, 7),
+        (0, "architecture", 40, settings.retraining, 7),
+    ]
