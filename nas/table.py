@@ -95,14 +95,15 @@ class Table:
 
     def write(self, path: Path) -> None:
         """Write the table as a CSV file."""
-        factors = list(self.rows[0].factors) if self.rows else []
-        factors = [name for name in factors if name not in (*_FIRST, *_LAST)]
+        columns = {name: _column(name) for name in self.rows[0].factors} if self.rows else {}
+        if all(row.factors.get("architecture") == row.architecture for row in self.rows):
+            columns.pop("architecture", None)
         about = {name: getattr(self, name) for name in _ABOUT}
         with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [*_FIRST, *factors, *_LAST], lineterminator="\n")
+            writer = csv.DictWriter(file, [*_FIRST, *columns.values(), *_LAST], lineterminator="\n")
             writer.writeheader()
             for row in self.rows:
-                cells = {name: row.factors[name] for name in factors}
+                cells = {column: row.factors[name] for name, column in columns.items()}
                 own = {name: getattr(row, name) for name in (*_FIRST, *_LAST) if name not in about}
                 own["seconds"] = round(row.seconds, 3)
                 writer.writerow({**cells, **own, **about})
@@ -232,6 +233,11 @@ class GroundTruth:
                 "--proxy whole and the same --dataset"
             )
         return cls.of(table)
+
+
+def _column(factor: str) -> str:
+    """The column of a factor, which must not have the name of a column of every table."""
+    return f"{factor} (factor)" if factor in (*_FIRST, *_LAST) else factor
 
 
 def _row(record: Mapping[str, str]) -> Row:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -70,6 +70,28 @@ def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
         assert read.rows[0] == Row(
             **{**vars(written.rows[0]), "factors": {"width": "8", "depth": "1"}}
         )
+
+
+def test_factors_called_as_a_column_of_every_table_are_kept(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Net:
+        steps: int
+        architecture: str
+
+    space = Space([Net(1, "a"), Net(2, "b")], lambda *_: nn.Identity(), "1")
+    done = {index: TrialResult(10, 0.5, 20, 1.25) for index in range(2)}
+    Table(rows_of(space, done), "whole", "blobs", "abc").write(tmp_path / "architectures.csv")
+    rows = Table.read(tmp_path).rows
+    assert [row.steps for row in rows] == [20, 20]
+    assert [row.architecture for row in rows] == list(space.names)
+    assert rows[1].factors == {"steps (factor)": "2", "architecture (factor)": "b"}
+
+
+def test_a_name_is_written_once(tmp_path: Path) -> None:
+    space = Space(["a", "b"], lambda *_: nn.Identity(), "1")
+    rows = rows_of(space, {0: TrialResult(10, 0.5, 20, 1.25)})
+    Table(rows, "whole", "blobs", "abc").write(tmp_path / "architectures.csv")
+    assert Table.read(tmp_path).rows[0].factors == {}
 
 
 def test_tables_of_older_runs_are_read(tmp_path: Path) -> None:
