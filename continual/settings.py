@@ -24,6 +24,7 @@ from condense import (
     unknown,
 )
 from condense.cli.common import Common
+from condense.config.methods import ImprovedDistributionMatching
 from condense.config.network import LEAST_DEPTH
 from condense.methods.registry import AUTO, WHOLE
 from condense.validation import LOWEST_TEMPERATURE
@@ -145,9 +146,13 @@ BALANCED_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64)
 SPLIT_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64, er_ace=True)
 """The same for streams whose tasks are parts of one dataset."""
 
-FEW_ITERATIONS: Mapping[str, Any] = {"iterations": 10}
-"""Gradient matching through another storage than pixels, in the cpu preset: hundreds of images
-initialised by herding gain little from more iterations (docs/results.md)."""
+SHORTER: Mapping[type, Mapping[str, Any]] = {
+    GradientMatching: {"iterations": 10},
+    ImprovedDistributionMatching: {"net_num": 5, "net_steps": 200},
+}
+"""Changes of the cpu preset for a memory, by the settings' class. Gradient matching, but for the
+storage pixels: hundreds of images initialised by herding gain little from more iterations
+(docs/results.md). IDM: its networks are trained anew for each task, which has few classes."""
 
 TWO_CLASS_LRS: Mapping[str, Any] = {"lr_img": 0.2, "lr_net": 0.05}
 """Gradient matching of two classes, in the cpu preset. A network soon separates two classes. Their
@@ -180,12 +185,11 @@ def condensing_preset(
         storage: of the buffer.
     """
     method = memory_method(memory)
+    shorter = SHORTER.get(method.settings, {}) if preset == "cpu" else {}
     if storage != "pixels":
-        few = method.settings is GradientMatching and preset == "cpu"
-        changes = FEW_ITERATIONS if few else {}
-        return method.preset(preset, storage=storage, factor=factor, **changes)
+        return method.preset(preset, storage=storage, factor=factor, **shorter)
     if method.settings is not GradientMatching:
-        return method.preset(preset, storage="float32")
+        return method.preset(preset, storage="float32", **shorter)
     lrs: dict[str, Any] = {}
     if preset == "cpu":
         lrs = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}

@@ -60,8 +60,8 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         DistributionMatching: _LEARNT_IMAGES,
         ImprovedDistributionMatching: {
             **_LEARNT_IMAGES,
-            "net_num": 5,
-            "net_steps": 200,
+            "net_num": 3,
+            "net_steps": 1000,
             "lr_net": 0.05,
             "batch_train": 128,
         },
