@@ -10,12 +10,15 @@ from condense.methods.registry import METHODS
 from condense.methods.selection import large_classes
 from condense.storage.capacity import images_per_class
 
-FEW = 200
-"""Images per class up to which images are learnt, coloured ones by IDM, grey ones by DM.
+FEW = {"idm": 600, "dm": 200}
+"""Images per class up to which they are learnt: coloured ones by IDM, grey ones by DM.
 
 On held-out images of CIFAR-10 IDM was better than DM and herding with 52 and 159 images per class,
-and not better than herding with 537. On FashionMNIST it was worse than both with 110, on MNIST
-level with DM with 75. On SVHN it was better than both even with 232 (docs/results.md)."""
+and better than herding with 537. On FashionMNIST it was worse than both with 110, on MNIST level
+with DM with 75. On SVHN it was better than both with 232 (docs/results.md)."""
+
+MOST = 6000
+"""Images in all up to which they are learnt: so many take ten minutes of a core with IDM."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
@@ -32,7 +35,9 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     if settings.short_classes == "keep" and large:  # the others keep their real images
         data = data.with_classes(large)
     learnt = "dm" if data.shape[0] == 1 else "idm"
-    name = learnt if images_per_class(data, settings) <= FEW else "herding"
+    count = images_per_class(data, settings)
+    few = count <= FEW[learnt] and count * data.classes <= MOST
+    name = learnt if few else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)
 

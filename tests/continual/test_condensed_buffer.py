@@ -98,6 +98,14 @@ def test_without_settings_it_has_those_of_its_factor(
     assert asked == [replace(expected, ipc=factor**2)]
 
 
+@pytest.mark.parametrize("storage", ["pixels", "dct"])
+def test_a_memory_trains_the_networks_of_idm_briefly(storage: Any) -> None:
+    for preset, trained in [("cpu", (5, 200)), ("paper", (100, 600))]:
+        found = condensing_preset("idm", preset, storage=storage)
+        assert (found.net_num, found.net_steps) == trained
+    assert condensing_preset("dsa", "cpu", storage="dct").iterations == 10
+
+
 def test_a_class_with_too_few_images_keeps_them_and_the_others_are_condensed() -> None:
     data = few(tasks()[0], class_3=1, class_7=3)
     buffer = CondensedBuffer(images_per_class=4, settings=SETTINGS)

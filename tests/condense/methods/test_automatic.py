@@ -15,13 +15,21 @@ from tests.helpers.methods import same_sets
 
 
 @pytest.mark.parametrize(
-    ("few", "channels", "method"),
-    [(3, 3, "idm"), (3, 1, "dm"), (2, 3, "herding"), (2, 1, "herding")],
+    ("idm", "dm", "most", "channels", "method"),
+    [
+        (3, 2, 9, 3, "idm"),
+        (2, 3, 9, 3, "herding"),
+        (2, 3, 9, 1, "dm"),
+        (3, 2, 9, 1, "herding"),
+        (3, 3, 8, 3, "herding"),
+    ],
 )
-def test_images_are_learnt_up_to_some_per_class(
-    few: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
+def test_few_images_are_learnt(
+    idm: int, dm: int, most: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(automatic, "FEW", few)
+    """Three of each of three classes."""
+    monkeypatch.setattr(automatic, "FEW", {"idm": idm, "dm": dm})
+    monkeypatch.setattr(automatic, "MOST", most)
     settings = method_named("auto").preset("smoke", ipc=3, storage="float32", labels="soft")
     name, chosen = few_or_many(blobs(shape=(channels, 8, 8)), settings)
     assert name == method
@@ -32,7 +40,7 @@ def test_images_are_learnt_up_to_some_per_class(
 
 
 def test_a_set_is_that_of_the_chosen_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automatic, "FEW", 0)  # herding, which takes less time
+    monkeypatch.setattr(automatic, "MOST", 0)  # herding, which takes less time
     made = condense(blobs(), "auto", preset="smoke", ipc=2)
     settings = few_or_many(blobs(), method_named("auto").preset("smoke", ipc=2))[1]
     assert made.provenance["method"] == "herding"
