@@ -119,7 +119,7 @@ def _condense(
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
     if settings.labels == "soft":
-        made = with_soft_labels(made, data, settings, seed, cache)
+        made = with_soft_labels(made, data, settings, seed, cache, checkpointer)
     about = {
         "fingerprint": data.fingerprint(),
         "method": method,

@@ -48,8 +48,10 @@ def condense_by_dataset_distillation(
     """
     require_images(data, settings.ipc)
     distiller, before = Distiller(data, settings, seed), checkpointer.restore()
-    # A resumed run does not need the initial images.
-    images = images_like(data, settings) if before else initial_images(data, settings, seed)
+    if before:  # the initial images are not needed
+        images = images_like(data, settings)
+    else:
+        images = initial_images(data, settings, seed, checkpointer)
     learnt = {"images": images.requires_grad_()}
     return distil(distiller, learnt, lambda: images, learning_rate, checkpointer, before)
 

@@ -47,16 +47,24 @@ def condense_by_improved_distribution_matching(
         UserError: a setting is invalid, or a class has too few images.
     """
     require_images(data, settings.ipc)
-    return match_distributions(ImprovedMatcher(data, settings, seed), seed, checkpointer)
+    matcher = ImprovedMatcher(data, settings, seed, checkpointer)
+    return match_distributions(matcher, seed, checkpointer)
 
 
 class ImprovedMatcher(DistributionMatcher):
     """Matches images in networks at several ages of their training, with a cross-entropy."""
 
-    def __init__(self, data: ImageData, settings: ImprovedDistributionMatching, seed: int) -> None:
+    def __init__(
+        self,
+        data: ImageData,
+        settings: ImprovedDistributionMatching,
+        seed: int,
+        checkpointer: Checkpointer | None = None,
+    ) -> None:
         super().__init__(data, settings)
         strategy = self.strategy if self._siamese else ()
-        self._networks = TrainedNetworks(data, settings, seed, strategy)
+        show = checkpointer or Checkpointer()
+        self._networks = TrainedNetworks(data, settings, seed, strategy, show)
         self._ce_weight = settings.ce_weight
 
     def set_weights(self, draws: torch.Generator) -> None:
@@ -80,6 +88,7 @@ class TrainedNetworks:
         settings: the networks and their training.
         seed: each network has its own random stream, derived from it.
         strategy: augmentation of the training, may be empty.
+        checkpointer: receives the progress of the training.
 
     Raises:
         UserError: the weights do not fit into memory.
@@ -91,8 +100,10 @@ class TrainedNetworks:
         settings: ImprovedDistributionMatching,
         seed: int,
         strategy: tuple[str, ...],
+        checkpointer: Checkpointer,
     ) -> None:
         self.data, self.settings, self.seed, self.strategy = data, settings, seed, strategy
+        self._checkpointer = checkpointer
         network = build(settings.network, data.shape, data.classes, device="meta")
         size = sum(tensor.nbytes for tensor in network.state_dict().values())
         count = min(settings.net_num, settings.iterations) * len(AGES)
@@ -127,7 +138,10 @@ class TrainedNetworks:
         ages = [round(fraction * settings.net_steps) for fraction in AGES]
         kept: list[Weights] = []
 
+        what = f"training network {len(self._trained) + 1} of {settings.net_num}"
+
         def keep(done: int) -> None:
+            self._checkpointer.prepare(what, settings.net_steps, done)
             weights = network.state_dict()
             for _ in range(ages.count(done)):
                 kept.append({name: tensor.to("cpu", copy=True) for name, tensor in weights.items()})

@@ -12,16 +12,23 @@ from condense.config.methods import Coreset, LearnedImages, MethodSettings
 from condense.data.image_data import ImageData
 from condense.foreign_sets import load_set
 from condense.methods.selection import herd, require_images, select_randomly, smallest_class
+from condense.runs.checkpointer import Checkpointer
 from condense.runs.paths import user_path
 from condense.seeds import generator
 from condense.storage.capacity import images_per_class
 from condense.system.memory import check_memory
 
 
-def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tensor:
+def initial_images(
+    data: ImageData,
+    settings: LearnedImages,
+    seed: int,
+    checkpointer: Checkpointer | None = None,
+) -> Tensor:
     """The initial synthetic images, [classes, n, c, h, w], normalised.
 
-    n is `images_per_class`. Images of a class with fewer real images are repeated.
+    n is `images_per_class`. Images of a class with fewer real images are repeated. The checkpointer
+    receives the progress of preparations.
 
     Raises:
         UserError: a class has fewer than `settings.ipc` images to initialise from, the set to
@@ -41,7 +48,7 @@ def initial_images(data: ImageData, settings: LearnedImages, seed: int) -> Tenso
     if settings.init == "herding":
         shared = {item.name: getattr(settings, item.name) for item in fields(MethodSettings)}
         like = Coreset(**shared, steps=settings.herding_steps)
-        rows = herd(data, like, distinct, seed)
+        rows = herd(data, like, distinct, seed, checkpointer)
     else:
         rows = select_randomly(data, distinct, seed)
     rows = rows[:, torch.arange(count, device=rows.device) % distinct]

@@ -106,7 +106,8 @@ def optimise_images(
             learnt.restore(before)
     else:
         start = 0
-        images = synthetic_images(data, settings, initial_images(data, settings, seed))
+        initial = initial_images(data, settings, seed, checkpointer)
+        images = synthetic_images(data, settings, initial)
     for k in range(start, iterations):
         distance = step(images, k)
         require_finite(distance, k)

@@ -36,7 +36,8 @@ def herding_coreset(
     data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> CondensedSet:
     """Images whose mean feature is closest to the mean of their class (Chen et al. 2010)."""
-    return set_of_rows(data, herd(data, settings, coreset_size(data, settings), seed), settings)
+    count = coreset_size(data, settings)
+    return set_of_rows(data, herd(data, settings, count, seed, checkpointer), settings)
 
 
 def coreset_size(data: ImageData, settings: MethodSettings) -> int:
@@ -57,18 +58,25 @@ def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
     return torch.stack([row[torch.randperm(len(row), generator=draws)[:count]] for row in rows])
 
 
-def herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
+def herd(
+    data: ImageData,
+    settings: Coreset,
+    count: int,
+    seed: int,
+    checkpointer: Checkpointer | None = None,
+) -> Tensor:
     """Rows of the training split, [classes, count], in the order selected by herding.
 
-    The mean feature of the images as they are stored approaches that of the real images.
+    The mean feature of the images as they are stored approaches that of the real images. The
+    checkpointer receives the progress of the training of the feature network.
     """
     require_images(data, count)
     with worker_threads(data.device):
-        return _herd(data, settings, count, seed)
+        network = feature_network(data, settings, seed, checkpointer or Checkpointer())
+        return _herd(data, settings, count, network)
 
 
-def _herd(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
-    network = feature_network(data, settings, seed)
+def _herd(data: ImageData, settings: Coreset, count: int, network: Classifier) -> Tensor:
     codec = None if settings.lossless else codec_of(data, settings)
     chunk_size = max_forward_batch(max_training_batch(network, data.shape, data.device))
 
@@ -125,14 +133,17 @@ def greedy_herding(features: Tensor, count: int, mean: Tensor | None = None) -> 
     return chosen
 
 
-def feature_network(data: ImageData, settings: Coreset, seed: int) -> Classifier:
+def feature_network(
+    data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
+) -> Classifier:
     """A network trained on the whole training split, as feature extractor."""
     draws = generator(seed, "features")
     network = build(settings.network, data.shape, data.classes, draws, device=data.device)
     schedule = Schedule(
         settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
     )
-    train_on_split(network, data, schedule, draws)
+    report = partial(checkpointer.prepare, "training the network of herding", settings.steps)
+    train_on_split(network, data, schedule, draws, before_step=report)
     network.eval()
     return network
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.models.build import Classifier, build
 from condense.runs.cache import Cache, cache_key
+from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import read_tensors, write_tensors
 from condense.seeds import generator
 from condense.training.chunking import max_forward_batch, max_training_batch
@@ -31,6 +33,7 @@ def with_soft_labels(
     settings: MethodSettings,
     seed: int,
     cache: Cache | None,
+    checkpointer: Checkpointer,
 ) -> CondensedSet:
     """The same images, ordered by class, with the soft labels of a teacher.
 
@@ -40,11 +43,12 @@ def with_soft_labels(
         settings: of the method.
         seed: for the teacher's weights, the order of images and augmentation.
         cache: keeps the teacher of each dataset.
+        checkpointer: receives the progress of the training of the teacher.
 
     Raises:
         UserError: the training of the teacher diverges.
     """
-    teacher = teacher_for(data, settings.teacher, seed, cache).to(data.device)
+    teacher = teacher_for(data, settings.teacher, seed, cache, checkpointer).to(data.device)
     logits = teacher_logits(teacher, condensed.normalised(data).to(data.device), data)
     if not bool(logits.isfinite().all()):
         raise UserError("the training of the teacher diverged: choose another network")
@@ -66,11 +70,15 @@ def teacher_logits(teacher: Classifier, images: Tensor, data: ImageData) -> Tens
 
 
 def teacher_for(
-    data: ImageData, settings: Teacher, seed: int, cache: Cache | None = None
+    data: ImageData,
+    settings: Teacher,
+    seed: int,
+    cache: Cache | None,
+    checkpointer: Checkpointer,
 ) -> Classifier:
     """The teacher of a dataset, from the cache if it is there; on the CPU."""
     if cache is None:
-        return train_teacher(data, settings, seed)
+        return train_teacher(data, settings, seed, checkpointer)
 
     def load(path: Path) -> Classifier:
         network = build(settings.network, data.shape, data.classes)
@@ -84,12 +92,14 @@ def teacher_for(
     return Cache(cache.root).obtain(
         cache_key(data.fingerprint(), "teacher", settings, seed),
         load=load,
-        make=lambda _: train_teacher(data, settings, seed),
+        make=lambda _: train_teacher(data, settings, seed, checkpointer),
         save=lambda network, path: write_tensors(path, network.state_dict(), {}),
     )
 
 
-def train_teacher(data: ImageData, settings: Teacher, seed: int) -> Classifier:
+def train_teacher(
+    data: ImageData, settings: Teacher, seed: int, checkpointer: Checkpointer
+) -> Classifier:
     """A network trained on the whole training split; on the CPU, in evaluation mode."""
     draws = generator(seed, "teacher")
     network = build(settings.network, data.shape, data.classes, draws, device=data.device)
@@ -101,6 +111,8 @@ def train_teacher(data: ImageData, settings: Teacher, seed: int) -> Classifier:
         weight_decay=settings.weight_decay,
         cosine=True,
     )
+    strategy = default_strategy(data.hflip)
+    report = partial(checkpointer.prepare, "training the teacher", settings.steps)
     with worker_threads(data.device):
-        train_on_split(network, data, schedule, draws, default_strategy(data.hflip))
+        train_on_split(network, data, schedule, draws, strategy, before_step=report)
     return network.cpu().eval()

@@ -46,6 +46,10 @@ class Checkpointer(Closing):
     def report(self, done: int, total: int, **figures: float) -> None:
         """Report that `done` of `total` steps are completed, and the current metrics."""
 
+    def prepare(self, what: str, total: int, done: int) -> None:
+        """Report that `done` of `total` steps of a preparation are completed: of the training of a
+        network, for example. Its last report is before the last step."""
+
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Offer a picture of the images after `done` of `total` steps; few are drawn."""
 
@@ -66,6 +70,11 @@ class Listeners(Checkpointer):
         """Pass the report on."""
         for listener in self._listeners:
             listener.report(done, total, **figures)
+
+    def prepare(self, what: str, total: int, done: int) -> None:
+        """Pass the report on."""
+        for listener in self._listeners:
+            listener.prepare(what, total, done)
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Pass the picture on."""
@@ -165,6 +174,10 @@ class FileCheckpointer(Checkpointer):
         if self._history is not None:
             self._history.append(done, figures)
         self._show.report(done, total, **figures)
+
+    def prepare(self, what: str, total: int, done: int) -> None:
+        """Pass the report on."""
+        self._show.prepare(what, total, done)
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Pass the picture on."""

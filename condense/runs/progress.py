@@ -13,44 +13,62 @@ from condense.runs.checkpointer import Checkpointer
 class Progress(Checkpointer):
     """A progress bar on stderr with rate, remaining time and metrics; it saves no checkpoints.
 
-    If `done` decreases, as at the start of another computation, the bar is reset.
+    If `done` decreases, as at the start of another computation, the bar is reset. A preparation has
+    a bar of its own, which is removed at its end.
     """
 
     def __init__(self, description: str = "", *, quiet: bool = False) -> None:
         self.description = description
         self._quiet = quiet
         self._bar: tqdm[NoReturn] | None = None
+        self._preparation: tqdm[NoReturn] | None = None
 
     def report(self, done: int, total: int, **figures: float) -> None:
         """Update the bar."""
         if self._quiet:
             return
-        bar = self._bar or self._start(done, total)
+        self._close_preparation()
+        bar = self._bar = self._bar or _bar(self.description, done, total)
         if done < bar.n or total != bar.total:
             bar.reset(total)
         if figures:
             bar.set_postfix(figures, refresh=False)
         bar.update(done - bar.n)
 
+    def prepare(self, what: str, total: int, done: int) -> None:
+        """Update the bar of the preparation."""
+        if self._quiet:
+            return
+        if done == 0:
+            self._close_preparation()
+        bar = self._preparation = self._preparation or _bar(what, done, total, leave=False)
+        bar.update(done - bar.n)
+
     def close(self) -> None:
-        """Close the bar."""
+        """Close the bars."""
+        self._close_preparation()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _start(self, done: int, total: int) -> tqdm[NoReturn]:
-        from tqdm import tqdm
+    def _close_preparation(self) -> None:
+        if self._preparation is not None:
+            self._preparation.close()
+            self._preparation = None
 
-        # In a log file every update is a line, so updates are rare there.
-        pause = 0.2 if sys.stderr.isatty() else 30.0
-        bar: tqdm[NoReturn] = tqdm(
-            desc=self.description or None,
-            total=total,
-            initial=done,  # steps of an earlier process do not count for the rate
-            mininterval=pause,
-            maxinterval=max(10.0, pause),
-            dynamic_ncols=True,
-            leave=None,  # an outer bar stays on the screen, a nested bar is removed
-        )
-        self._bar = bar
-        return bar
+
+def _bar(description: str, done: int, total: int, leave: bool | None = None) -> tqdm[NoReturn]:
+    """A bar. `leave`: whether it stays on the screen; None: unless it is inside another bar."""
+    from tqdm import tqdm
+
+    # In a log file every update is a line, so updates are rare there.
+    pause = 0.2 if sys.stderr.isatty() else 30.0
+    return tqdm(
+        desc=description or None,
+        total=total,
+        initial=done,  # steps of an earlier process do not count for the rate
+        mininterval=pause,
+        maxinterval=max(10.0, pause),
+        dynamic_ncols=True,
+        leave=leave,
+    )

@@ -34,7 +34,8 @@ class RunLog:
 
 
 class LoggedProgress(Checkpointer):
-    """Writes reports to the log: the first, the last, and one every `EVERY_SECONDS`."""
+    """Writes reports to the log: the first, the last, one every `EVERY_SECONDS`, and the first of
+    each preparation."""
 
     def __init__(self, log: RunLog, name: str) -> None:
         self._log, self._name = log, name
@@ -42,8 +43,15 @@ class LoggedProgress(Checkpointer):
 
     def report(self, done: int, total: int, **figures: float) -> None:
         """Write a line, unless the last one is recent."""
+        known = "".join(f", {name} {value:.6g}" for name, value in figures.items())
+        self._write(f"{self._name}: {done} of {total}{known}", done == total)
+
+    def prepare(self, what: str, total: int, done: int) -> None:
+        """Write a line, unless the last one is recent."""
+        self._write(f"{self._name}, {what}: {done} of {total}", done == 0)
+
+    def _write(self, text: str, always: bool) -> None:
         now = time.monotonic()
-        if self._written is None or done == total or now - self._written >= EVERY_SECONDS:
-            known = "".join(f", {name} {value:.6g}" for name, value in figures.items())
-            self._log.write(f"{self._name}: {done} of {total}{known}")
+        if self._written is None or always or now - self._written >= EVERY_SECONDS:
+            self._log.write(text)
             self._written = now

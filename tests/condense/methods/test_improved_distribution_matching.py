@@ -22,6 +22,7 @@ from condense.methods.improved_distribution_matching import (
 )
 from condense.methods.initialisation import initial_images
 from condense.models.build import build
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import assert_resumes, same_sets, score
@@ -40,7 +41,7 @@ TINY = ImprovedDistributionMatching(
 
 
 def networks_of(data: ImageData, settings: ImprovedDistributionMatching) -> TrainedNetworks:
-    return TrainedNetworks(data, settings, 0, default_strategy(data.hflip))
+    return TrainedNetworks(data, settings, 0, default_strategy(data.hflip), Checkpointer())
 
 
 def test_networks_are_trained_as_a_loop_written_out(data: ImageData) -> None:
@@ -81,6 +82,23 @@ def test_every_network_and_age_is_drawn_and_a_network_is_trained_once(
     assert sorted(trained) == [0, 1]
 
 
+def test_the_training_of_each_network_is_reported(data: ImageData) -> None:
+    reports: dict[tuple[str, int], list[int]] = {}
+
+    class Listening(Checkpointer):
+        def prepare(self, what: str, total: int, done: int) -> None:
+            reports.setdefault((what, total), []).append(done)
+
+    settings = replace(TINY, net_num=1, init="herding", herding_steps=2)
+    settings = replace(settings, labels="soft", teacher_steps=3)
+    condense(data, "idm", settings, checkpointer=Listening())
+    assert reports == {
+        ("training the network of herding", 2): [0, 1],
+        ("training network 1 of 1", 4): [0, 1, 2, 3, 4],
+        ("training the teacher", 3): [0, 1, 2],
+    }
+
+
 def test_few_steps_have_as_many_ages(data: ImageData) -> None:
     networks = networks_of(data, replace(TINY, net_num=1, net_steps=1))
     first, last = networks.weights(0, 0), networks.weights(0, 3)
@@ -98,7 +116,7 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
 
     draws = generator(0, "step")
     network = build(settings.network, data.shape, data.classes)
-    networks = TrainedNetworks(data, settings, 0, ())
+    networks = TrainedNetworks(data, settings, 0, (), Checkpointer())
     network.load_state_dict(networks.sample(draws))
     members = [torch.where(data.y_train == c)[0] for c in range(data.classes)]
     rows = [row[torch.randperm(len(row), generator=draws)[:8]] for row in members]

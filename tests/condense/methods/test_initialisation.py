@@ -94,7 +94,7 @@ def test_the_network_for_herding_is_trained_for_the_steps_asked_for(
 ) -> None:
     asked = []
 
-    def herded(data: ImageData, settings: Coreset, count: int, seed: int) -> Tensor:
+    def herded(data: ImageData, settings: Coreset, count: int, seed: int, _: Any) -> Tensor:
         asked.append((settings.steps, settings.network))
         return select_randomly(data, count, seed)
 

@@ -17,6 +17,7 @@ from condense.methods.selection import (
     select_randomly,
 )
 from condense.models.build import build
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from condense.storage.capacity import codec_of
 from tests.helpers.images import blobs
@@ -90,7 +91,7 @@ def test_the_network_of_the_features_is_trained_by_sgd_with_momentum(data):
         logits = network(data.normalise(data.x_train[rows]))
         cross_entropy(logits, data.y_train[rows]).backward()
         sgd.step()
-    found = feature_network(data, replace(SMALL, steps=6), seed=3)
+    found = feature_network(data, replace(SMALL, steps=6), 3, Checkpointer())
     assert not any(module.training for module in found.modules())
     for ours, theirs in zip(found.parameters(), network.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-5)

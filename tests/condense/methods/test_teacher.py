@@ -18,6 +18,7 @@ from condense.evaluation import evaluate
 from condense.methods.teacher import teacher_for, teacher_logits, train_teacher
 from condense.models.build import build
 from condense.runs.cache import Cache
+from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import QUICK, same_sets
@@ -30,7 +31,7 @@ def test_labels_are_the_probabilities_of_the_teacher() -> None:
     """Averaged over an image and its mirror image, divided by the temperature."""
     data = blobs(shape=(3, 8, 8))
     small = condense(data, "random", ipc=2, **SOFT)
-    teacher = train_teacher(data, TEACHER, seed=0)
+    teacher = train_teacher(data, TEACHER, 0, Checkpointer())
     images = small.normalised()
     with torch.no_grad():
         logits = (teacher(images) + teacher(images.flip(3))) / 2
@@ -59,14 +60,14 @@ def test_a_teacher_is_trained_as_its_settings_say(hflip: bool) -> None:
         F.cross_entropy(network(images), data.y_train[chosen]).backward()
         sgd.step()
         scheduler.step()
-    found = train_teacher(data, settings, seed=3)
+    found = train_teacher(data, settings, 3, Checkpointer())
     assert not found.training
     torch.testing.assert_close(found.state_dict(), network.state_dict(), atol=1e-5, rtol=1e-4)
 
 
 def test_digits_are_seen_once() -> None:
     data = load("digits")
-    teacher = train_teacher(data, TEACHER, seed=0)
+    teacher = train_teacher(data, TEACHER, 0, Checkpointer())
     images = data.normalise(data.x_train[:20])
     with torch.no_grad():
         torch.testing.assert_close(teacher_logits(teacher, images, data), teacher(images))
@@ -91,14 +92,14 @@ def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("condense.methods.teacher.train_teacher", train)
     for seed in (0, 0, 1):
-        teacher_for(data, TEACHER, seed, cache)
+        teacher_for(data, TEACHER, seed, cache, Checkpointer())
     assert len(trained) == 2
-    plain = train_teacher(data, TEACHER, 0).state_dict()
-    for name, tensor in teacher_for(data, TEACHER, 0, cache).state_dict().items():
+    plain = train_teacher(data, TEACHER, 0, Checkpointer()).state_dict()
+    for name, tensor in teacher_for(data, TEACHER, 0, cache, Checkpointer()).state_dict().items():
         assert torch.equal(tensor, plain[name])
     assert cache.hits == 0  # hits are those of sets
     for other, changed in ((replace(TEACHER, lr=0.1), data), (TEACHER, blobs(seed=1))):
-        teacher_for(changed, other, 0, cache)
+        teacher_for(changed, other, 0, cache, Checkpointer())
     assert len(trained) == 4
 
 
@@ -106,10 +107,10 @@ def test_a_damaged_teacher_is_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, cache = blobs(), Cache(tmp_path)
-    teacher_for(data, TEACHER, 0, cache)
+    teacher_for(data, TEACHER, 0, cache, Checkpointer())
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(b"nothing")
-    teacher_for(data, TEACHER, 0, cache)
+    teacher_for(data, TEACHER, 0, cache, Checkpointer())
     assert "is made a" in capsys.readouterr().err or path.stat().st_size > 100
 
 

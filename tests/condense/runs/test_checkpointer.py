@@ -156,8 +156,29 @@ def test_the_bar_shows_progress_and_figures(capsys: pytest.CaptureFixture[str]) 
     assert "1/2" in shown
 
 
+def test_preparations_have_bars_of_their_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    history = tmp_path / "history.csv"
+    path = tmp_path / "c.safetensors"
+    with FileCheckpointer(path, history=history, show=Progress("condensing")) as both:
+        both.prepare("training network 1", 2, 0)
+        both.prepare("training network 1", 2, 1)
+        both.report(1, 2, distance=0.5)
+        both.prepare("training network 2", 4, 0)
+        both.report(2, 2, distance=0.25)
+    shown = capsys.readouterr().err
+    assert [shown.index(f"training network {number}: ") for number in (1, 2)] == sorted(
+        shown.index(f"training network {number}: ") for number in (1, 2)
+    )
+    assert "0/4" in shown
+    assert "condensing: " in shown
+    assert len(history.read_text().splitlines()) == 3, "preparations are no steps"
+
+
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("condensing", quiet=True) as bar:
+        bar.prepare("training a network", 2, 0)
         bar.report(1, 4, distance=12.5)
     assert capsys.readouterr().err == ""
 
