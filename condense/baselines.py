@@ -20,7 +20,7 @@ from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
 from condense.methods.selection import smallest_class
 from condense.runs.cache import Cache
-from condense.runs.checkpointer import Checkpointer
+from condense.runs.checkpointer import Checkpointer, Listeners
 
 BASELINES: dict[Compare, tuple[str, ...]] = {
     "none": (),
@@ -76,8 +76,15 @@ def accuracies(
     """The accuracy of each baseline, tested as the set."""
     found = {}
     for name, settings in baselines.items():
-        baseline = condense(data, name, settings, seed=protocol.seed, cache=protocol.cache)
         with protocol.checkpointer(name) as checkpointer:
+            baseline = condense(
+                data,
+                name,
+                settings,
+                seed=protocol.seed,
+                cache=protocol.cache,
+                checkpointer=Listeners(checkpointer),  # the checkpoints are those of the test
+            )
             found[name] = evaluate(
                 baseline,
                 data,

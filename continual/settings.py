@@ -146,13 +146,13 @@ BALANCED_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64)
 SPLIT_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64, er_ace=True)
 """The same for streams whose tasks are parts of one dataset."""
 
-SHORTER: Mapping[type, Mapping[str, Any]] = {
+MEMORY_CHANGES: Mapping[type, Mapping[str, Any]] = {
     GradientMatching: {"iterations": 10},
     ImprovedDistributionMatching: {"net_num": 5, "net_steps": 200},
 }
 """Changes of the cpu preset for a memory, by the settings' class. Gradient matching, but for the
 storage pixels: hundreds of images initialised by herding gain little from more iterations
-(docs/results.md). IDM: its networks are trained anew for each task, which has few classes."""
+(docs/results.md). IDM: its networks are trained anew for each task; longer was not measured."""
 
 TWO_CLASS_LRS: Mapping[str, Any] = {"lr_img": 0.2, "lr_net": 0.05}
 """Gradient matching of two classes, in the cpu preset. A network soon separates two classes. Their
@@ -175,7 +175,8 @@ def condensing_preset(
     With storage pixels the method returns float32 images of the stored size. With a factor above 1,
     gradients are then matched in a ConvNet with one block less for each halving of the images. With
     all blocks, the last feature maps have too little spatial resolution, and the condensed images
-    are worse exemplars (docs/results.md). With another storage the method learns through it.
+    are worse exemplars (docs/results.md). With another storage the method learns through it. The
+    cpu preset has `MEMORY_CHANGES`.
 
     Args:
         memory: name of the method.
@@ -185,11 +186,11 @@ def condensing_preset(
         storage: of the buffer.
     """
     method = memory_method(memory)
-    shorter = SHORTER.get(method.settings, {}) if preset == "cpu" else {}
+    changes = MEMORY_CHANGES.get(method.settings, {}) if preset == "cpu" else {}
     if storage != "pixels":
-        return method.preset(preset, storage=storage, factor=factor, **shorter)
+        return method.preset(preset, storage=storage, factor=factor, **changes)
     if method.settings is not GradientMatching:
-        return method.preset(preset, storage="float32", **shorter)
+        return method.preset(preset, storage="float32", **changes)
     lrs: dict[str, Any] = {}
     if preset == "cpu":
         lrs = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}

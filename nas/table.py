@@ -55,6 +55,7 @@ class Row:
 
 def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True) -> list[Row]:
     """The rows of finished architectures, by index; `trained`: whether scores are accuracies."""
+    factors = {name: column for name, column in space.factors.items() if column != space.names}
     rows = []
     for index, result in sorted(done.items()):
         complete = result.score is not None
@@ -62,7 +63,7 @@ def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True)
             Row(
                 index=index,
                 architecture=space.names[index],
-                factors={name: column[index] for name, column in space.factors.items()},
+                factors={name: column[index] for name, column in factors.items()},
                 parameters=result.parameters,
                 status="complete" if complete else "pruned" if result.pruned else "failed",
                 reason=result.reason or "",
@@ -96,8 +97,6 @@ class Table:
     def write(self, path: Path) -> None:
         """Write the table as a CSV file."""
         columns = {name: _column(name) for name in self.rows[0].factors} if self.rows else {}
-        if all(row.factors.get("architecture") == row.architecture for row in self.rows):
-            columns.pop("architecture", None)
         about = {name: getattr(self, name) for name in _ABOUT}
         with atomic_write(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, [*_FIRST, *columns.values(), *_LAST], lineterminator="\n")

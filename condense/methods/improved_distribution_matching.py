@@ -137,11 +137,11 @@ class TrainedNetworks:
         )
         ages = [round(fraction * settings.net_steps) for fraction in AGES]
         kept: list[Weights] = []
-
-        what = f"training network {len(self._trained) + 1} of {settings.net_num}"
+        count = min(settings.net_num, settings.iterations)
+        stage = f"training network {len(self._trained) + 1} of {count}"
 
         def keep(done: int) -> None:
-            self._checkpointer.prepare(what, settings.net_steps, done)
+            self._checkpointer.stage(stage, settings.net_steps, done)
             weights = network.state_dict()
             for _ in range(ages.count(done)):
                 kept.append({name: tensor.to("cpu", copy=True) for name, tensor in weights.items()})

@@ -28,7 +28,7 @@ def initial_images(
     """The initial synthetic images, [classes, n, c, h, w], normalised.
 
     n is `images_per_class`. Images of a class with fewer real images are repeated. The checkpointer
-    receives the progress of preparations.
+    receives the progress of the training of the network of herding.
 
     Raises:
         UserError: a class has fewer than `settings.ipc` images to initialise from, the set to

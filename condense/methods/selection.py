@@ -142,8 +142,9 @@ def feature_network(
     schedule = Schedule(
         settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
     )
-    report = partial(checkpointer.prepare, "training the network of herding", settings.steps)
+    report = partial(checkpointer.stage, "training the network of herding", settings.steps)
     train_on_split(network, data, schedule, draws, before_step=report)
+    report(settings.steps)
     network.eval()
     return network
 

@@ -112,7 +112,8 @@ def train_teacher(
         cosine=True,
     )
     strategy = default_strategy(data.hflip)
-    report = partial(checkpointer.prepare, "training the teacher", settings.steps)
+    report = partial(checkpointer.stage, "training the teacher", settings.steps)
     with worker_threads(data.device):
         train_on_split(network, data, schedule, draws, strategy, before_step=report)
+    report(settings.steps)
     return network.cpu().eval()

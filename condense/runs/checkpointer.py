@@ -3,6 +3,7 @@
 A computation receives a `Checkpointer` and calls it at every step::
 
     checkpoint = checkpointer.restore()            # the last checkpoint, or None
+    checkpointer.stage("training a network", 10, 0)  # where something else takes long
     for step in range(start, total):
         ...
         checkpointer.report(step + 1, total, loss=loss)
@@ -46,9 +47,10 @@ class Checkpointer(Closing):
     def report(self, done: int, total: int, **figures: float) -> None:
         """Report that `done` of `total` steps are completed, and the current metrics."""
 
-    def prepare(self, what: str, total: int, done: int) -> None:
-        """Report that `done` of `total` steps of a preparation are completed: of the training of a
-        network, for example. Its last report is before the last step."""
+    def stage(self, name: str, total: int, done: int) -> None:
+        """Report that `done` of `total` steps of a stage are completed, such as the training of a
+        network. A stage begins with 0 and ends with `total`; it has no history and no checkpoints.
+        """
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Offer a picture of the images after `done` of `total` steps; few are drawn."""
@@ -71,10 +73,10 @@ class Listeners(Checkpointer):
         for listener in self._listeners:
             listener.report(done, total, **figures)
 
-    def prepare(self, what: str, total: int, done: int) -> None:
+    def stage(self, name: str, total: int, done: int) -> None:
         """Pass the report on."""
         for listener in self._listeners:
-            listener.prepare(what, total, done)
+            listener.stage(name, total, done)
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Pass the picture on."""
@@ -175,9 +177,9 @@ class FileCheckpointer(Checkpointer):
             self._history.append(done, figures)
         self._show.report(done, total, **figures)
 
-    def prepare(self, what: str, total: int, done: int) -> None:
+    def stage(self, name: str, total: int, done: int) -> None:
         """Pass the report on."""
-        self._show.prepare(what, total, done)
+        self._show.stage(name, total, done)
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
         """Pass the picture on."""

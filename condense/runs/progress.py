@@ -13,21 +13,21 @@ from condense.runs.checkpointer import Checkpointer
 class Progress(Checkpointer):
     """A progress bar on stderr with rate, remaining time and metrics; it saves no checkpoints.
 
-    If `done` decreases, as at the start of another computation, the bar is reset. A preparation has
-    a bar of its own, which is removed at its end.
+    If `done` decreases, as at the start of another computation, the bar is reset. A stage has a
+    bar of its own, which is removed at its end.
     """
 
     def __init__(self, description: str = "", *, quiet: bool = False) -> None:
         self.description = description
         self._quiet = quiet
         self._bar: tqdm[NoReturn] | None = None
-        self._preparation: tqdm[NoReturn] | None = None
+        self._stage: tqdm[NoReturn] | None = None
 
     def report(self, done: int, total: int, **figures: float) -> None:
         """Update the bar."""
         if self._quiet:
             return
-        self._close_preparation()
+        self._close_stage()
         bar = self._bar = self._bar or _bar(self.description, done, total)
         if done < bar.n or total != bar.total:
             bar.reset(total)
@@ -35,26 +35,28 @@ class Progress(Checkpointer):
             bar.set_postfix(figures, refresh=False)
         bar.update(done - bar.n)
 
-    def prepare(self, what: str, total: int, done: int) -> None:
-        """Update the bar of the preparation."""
+    def stage(self, name: str, total: int, done: int) -> None:
+        """Update the bar of the stage."""
         if self._quiet:
             return
         if done == 0:
-            self._close_preparation()
-        bar = self._preparation = self._preparation or _bar(what, done, total, leave=False)
+            self._close_stage()
+        bar = self._stage = self._stage or _bar(name, done, total, leave=False)
         bar.update(done - bar.n)
+        if done == total:
+            self._close_stage()
 
     def close(self) -> None:
         """Close the bars."""
-        self._close_preparation()
+        self._close_stage()
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
-    def _close_preparation(self) -> None:
-        if self._preparation is not None:
-            self._preparation.close()
-            self._preparation = None
+    def _close_stage(self) -> None:
+        if self._stage is not None:
+            self._stage.close()
+            self._stage = None
 
 
 def _bar(description: str, done: int, total: int, leave: bool | None = None) -> tqdm[NoReturn]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -34,24 +35,27 @@ class RunLog:
 
 
 class LoggedProgress(Checkpointer):
-    """Writes reports to the log: the first, the last, one every `EVERY_SECONDS`, and the first of
-    each preparation."""
+    """Writes reports to the log: the first and the last, also of a stage, and one every
+    `EVERY_SECONDS`."""
 
     def __init__(self, log: RunLog, name: str) -> None:
         self._log, self._name = log, name
-        self._written: float | None = None
+        self._reported = False
+        self._written = -math.inf
 
     def report(self, done: int, total: int, **figures: float) -> None:
         """Write a line, unless the last one is recent."""
         known = "".join(f", {name} {value:.6g}" for name, value in figures.items())
-        self._write(f"{self._name}: {done} of {total}{known}", done == total)
+        always = not self._reported or done == total
+        self._write(f"{self._name}: {done} of {total}{known}", always=always)
+        self._reported = True
 
-    def prepare(self, what: str, total: int, done: int) -> None:
+    def stage(self, name: str, total: int, done: int) -> None:
         """Write a line, unless the last one is recent."""
-        self._write(f"{self._name}, {what}: {done} of {total}", done == 0)
+        self._write(f"{self._name}, {name}: {done} of {total}", always=done in (0, total))
 
-    def _write(self, text: str, always: bool) -> None:
+    def _write(self, text: str, *, always: bool) -> None:
         now = time.monotonic()
-        if self._written is None or always or now - self._written >= EVERY_SECONDS:
+        if always or now - self._written >= EVERY_SECONDS:
             self._log.write(text)
             self._written = now

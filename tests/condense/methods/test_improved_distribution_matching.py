@@ -86,16 +86,16 @@ def test_the_training_of_each_network_is_reported(data: ImageData) -> None:
     reports: dict[tuple[str, int], list[int]] = {}
 
     class Listening(Checkpointer):
-        def prepare(self, what: str, total: int, done: int) -> None:
-            reports.setdefault((what, total), []).append(done)
+        def stage(self, name: str, total: int, done: int) -> None:
+            reports.setdefault((name, total), []).append(done)
 
     settings = replace(TINY, net_num=1, init="herding", herding_steps=2)
     settings = replace(settings, labels="soft", teacher_steps=3)
     condense(data, "idm", settings, checkpointer=Listening())
     assert reports == {
-        ("training the network of herding", 2): [0, 1],
+        ("training the network of herding", 2): [0, 1, 2],
         ("training network 1 of 1", 4): [0, 1, 2, 3, 4],
-        ("training the teacher", 3): [0, 1, 2],
+        ("training the teacher", 3): [0, 1, 2, 3],
     }
 
 

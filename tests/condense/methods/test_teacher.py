@@ -103,15 +103,13 @@ def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(trained) == 4
 
 
-def test_a_damaged_teacher_is_trained_again(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_teacher_is_trained_again(tmp_path: Path) -> None:
     data, cache = blobs(), Cache(tmp_path)
     teacher_for(data, TEACHER, 0, cache, Checkpointer())
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(b"nothing")
     teacher_for(data, TEACHER, 0, cache, Checkpointer())
-    assert "is made a" in capsys.readouterr().err or path.stat().st_size > 100
+    assert path.stat().st_size > 100
 
 
 def test_a_trained_teacher_knows_the_classes() -> None:

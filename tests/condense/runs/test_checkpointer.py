@@ -156,29 +156,28 @@ def test_the_bar_shows_progress_and_figures(capsys: pytest.CaptureFixture[str]) 
     assert "1/2" in shown
 
 
-def test_preparations_have_bars_of_their_own(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    history = tmp_path / "history.csv"
-    path = tmp_path / "c.safetensors"
-    with FileCheckpointer(path, history=history, show=Progress("condensing")) as both:
-        both.prepare("training network 1", 2, 0)
-        both.prepare("training network 1", 2, 1)
+def test_stages_have_bars_of_their_own(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    history, bar = tmp_path / "history.csv", Progress("condensing")
+    with FileCheckpointer(tmp_path / "c.safetensors", history=history, show=bar) as both:
+        for done in range(3):
+            both.stage("training network 1", 2, done)
+        first = capsys.readouterr().err
+        assert "training network 1: " in first
+        assert first.endswith("\r"), "removed at its end"
         both.report(1, 2, distance=0.5)
-        both.prepare("training network 2", 4, 0)
+        both.stage("training network 2", 4, 0)
         both.report(2, 2, distance=0.25)
+        both.stage("training a teacher", 4, 0)
     shown = capsys.readouterr().err
-    assert [shown.index(f"training network {number}: ") for number in (1, 2)] == sorted(
-        shown.index(f"training network {number}: ") for number in (1, 2)
-    )
-    assert "0/4" in shown
-    assert "condensing: " in shown
-    assert len(history.read_text().splitlines()) == 3, "preparations are no steps"
+    places = [shown.index(text) for text in ("condensing: ", "training network 2: ", "teacher: ")]
+    assert places == sorted(places)
+    assert shown.rstrip().endswith("distance=0.25]"), "an interrupted stage is removed too"
+    assert len(history.read_text().splitlines()) == 3, "stages are no steps"
 
 
 def test_quiet_shows_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("condensing", quiet=True) as bar:
-        bar.prepare("training a network", 2, 0)
+        bar.stage("training a network", 2, 0)
         bar.report(1, 4, distance=12.5)
     assert capsys.readouterr().err == ""
 

@@ -49,9 +49,15 @@ def test_all_reports_after_a_pause(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert lines(tmp_path) == ["test: 1 of 9", "test: 2 of 9", "test: 3 of 9"]
 
 
-def test_each_preparation_begins_with_a_line(tmp_path: Path) -> None:
+def test_stages_begin_and_end_with_a_line_and_the_first_report_is_one(tmp_path: Path) -> None:
     steps = run_log.LoggedProgress(run_log.RunLog(tmp_path / "run.log"), "test")
-    for what in ("training network 1", "training network 2"):
-        for step in range(3):
-            steps.prepare(what, 3, step)
-    assert lines(tmp_path) == [f"test, training network {n}: 0 of 3" for n in (1, 2)]
+    for name in ("training network 1", "training network 2"):
+        for step in range(4):
+            steps.stage(name, 3, step)
+        for step in range(1, 4):
+            steps.report(step, 9)
+    expected = [
+        *("training network 1: 0 of 3", "training network 1: 3 of 3", "1 of 9"),
+        *("training network 2: 0 of 3", "training network 2: 3 of 3"),
+    ]
+    assert [line.removeprefix("test").lstrip(",: ") for line in lines(tmp_path)] == expected
