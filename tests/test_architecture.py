@@ -1,4 +1,4 @@
-"""The layers of the packages, and words that are no names here."""
+"""The layers of the packages, short files and functions, and the map of the files."""
 
 from __future__ import annotations
 
@@ -148,3 +148,10 @@ def test_functions_have_few_parameters(package: str) -> None:
             if len(names) > MAX_PARAMETERS:
                 many.append(f"{path}: {function.name} has {len(names)} parameters")
     assert many == []
+
+
+@pytest.mark.parametrize("package", ["condense", "continual", "nas"])
+def test_every_file_is_in_the_map(package: str) -> None:
+    described = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    files = sorted((ROOT / package).rglob("[!_]*.py"))
+    assert not [path for path in files if f"{path.name} " not in described]

@@ -15,21 +15,21 @@ from tests.helpers.methods import same_sets
 
 
 @pytest.mark.parametrize(
-    ("idm", "dm", "most", "channels", "method"),
+    ("most", "pixels", "channels", "method"),
     [
-        (3, 2, 9, 3, "idm"),
-        (2, 3, 9, 3, "herding"),
-        (2, 3, 9, 1, "dm"),
-        (3, 2, 9, 1, "herding"),
-        (3, 3, 8, 3, "herding"),
+        (3, 3 * 3 * 64, 3, "idm"),
+        (3, 3 * 3 * 64, 1, "dm"),
+        (2, 3 * 3 * 64, 3, "herding"),
+        (2, 3 * 3 * 64, 1, "herding"),
+        (3, 3 * 3 * 64 - 1, 3, "herding"),
     ],
 )
-def test_few_images_are_learnt(
-    idm: int, dm: int, most: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
+def test_few_images_are_synthetic(
+    most: int, pixels: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three of each of three classes."""
-    monkeypatch.setattr(automatic, "FEW", {"idm": idm, "dm": dm})
-    monkeypatch.setattr(automatic, "MOST", most)
+    """Three images of 8×8 of each of three classes."""
+    monkeypatch.setattr(automatic, "MAX_PER_CLASS", most)
+    monkeypatch.setattr(automatic, "MAX_PIXELS", pixels)
     settings = method_named("auto").preset("smoke", ipc=3, storage="float32", labels="soft")
     name, chosen = few_or_many(blobs(shape=(channels, 8, 8)), settings)
     assert name == method
@@ -40,7 +40,7 @@ def test_few_images_are_learnt(
 
 
 def test_a_set_is_that_of_the_chosen_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automatic, "MOST", 0)  # herding, which takes less time
+    monkeypatch.setattr(automatic, "MAX_PER_CLASS", 0)  # herding, which takes less time
     made = condense(blobs(), "auto", preset="smoke", ipc=2)
     settings = few_or_many(blobs(), method_named("auto").preset("smoke", ipc=2))[1]
     assert made.provenance["method"] == "herding"
