@@ -33,8 +33,11 @@ PUBLISHED: dict[str, dict[int, float]] = {
 Zhao & Bilen 2021; Kim et al. 2022 (factor 2); Zhou et al. 2022 and Wang et al. 2025 (soft labels,
 whose bytes are not counted here); Cazenavette et al. 2022.
 """
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442")
-"""Of Okabe & Ito, distinguishable by the colour-blind."""
+COLOURS = (
+    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#f0e442"),
+    "#999999",
+)
+"""Of Okabe & Ito, distinguishable by the colour-blind, and grey."""
 
 
 @dataclass(frozen=True)
