@@ -79,7 +79,7 @@ def test_the_table_of_held_out_images() -> None:
         {**row, "tested_on": "test", "recipe": "random, DCT", "accuracies": "1"},
     ]
     last = frontier.held_out_table(rows).splitlines()[-1]
-    assert last == "| cifar10 | 1 | 50 |  | 41.0 ± 1.4 | 48.0 |  |"
+    assert last == "| cifar10 | 1 | 50 |  | 41.0 ± 1.4 | 48.0 |  |  |"
 
 
 def test_all_training_images_have_no_size_and_are_not_drawn(
