@@ -97,7 +97,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         axes.set_xscale("log")
         axes.grid(alpha=0.3)
     size.set_xlim(20, 3000)
-    _legend(time, colours)
+    _legend(size, colours)
     save(figure, path, {"points": [vars(point) for point in found], "published": PUBLISHED})
 
 
