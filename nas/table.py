@@ -55,7 +55,9 @@ class Row:
 
 def rows_of(space: Space, done: Mapping[int, TrialResult], trained: bool = True) -> list[Row]:
     """The rows of finished architectures, by index; `trained`: whether scores are accuracies."""
-    factors = {name: column for name, column in space.factors.items() if column != space.names}
+    factors = dict(space.factors)
+    if factors.get("architecture") == space.names:  # it has that column already
+        del factors["architecture"]
     rows = []
     for index, result in sorted(done.items()):
         complete = result.score is not None

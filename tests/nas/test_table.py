@@ -87,6 +87,20 @@ def test_factors_called_as_a_column_of_every_table_are_kept(tmp_path: Path) -> N
     assert rows[1].factors == {"steps (factor)": "2", "architecture (factor)": "b"}
 
 
+def test_a_factor_that_is_the_name_of_its_architecture_is_kept(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Net:
+        kind: str
+
+        def __str__(self) -> str:
+            return self.kind
+
+    space = Space([Net("a"), Net("b")], lambda *_: nn.Identity(), "1")
+    rows = rows_of(space, {0: TrialResult(10, 0.5, 20, 1.25)})
+    Table(rows, "whole", "blobs", "abc").write(tmp_path / "architectures.csv")
+    assert Table.read(tmp_path).rows[0].factors == {"kind": "a"}
+
+
 def test_a_name_is_written_once(tmp_path: Path) -> None:
     space = Space(["a", "b"], lambda *_: nn.Identity(), "1")
     rows = rows_of(space, {0: TrialResult(10, 0.5, 20, 1.25)})
