@@ -59,12 +59,11 @@ class ImprovedMatcher(DistributionMatcher):
         data: ImageData,
         settings: ImprovedDistributionMatching,
         seed: int,
-        checkpointer: Checkpointer | None = None,
+        checkpointer: Checkpointer,
     ) -> None:
         super().__init__(data, settings)
         strategy = self.strategy if self._siamese else ()
-        show = checkpointer or Checkpointer()
-        self._networks = TrainedNetworks(data, settings, seed, strategy, show)
+        self._networks = TrainedNetworks(data, settings, seed, strategy, checkpointer)
         self._ce_weight = settings.ce_weight
 
     def set_weights(self, draws: torch.Generator) -> None:
@@ -106,7 +105,8 @@ class TrainedNetworks:
         self._checkpointer = checkpointer
         network = build(settings.network, data.shape, data.classes, device="meta")
         size = sum(tensor.nbytes for tensor in network.state_dict().values())
-        count = min(settings.net_num, settings.iterations) * len(AGES)
+        self._count = min(settings.net_num, settings.iterations)
+        count = self._count * len(AGES)
         what = f"net-num {settings.net_num} is too large: keeping {count} copies"
         check_memory(size * count, what)
         self._trained: dict[int, list[Weights]] = {}
@@ -137,8 +137,7 @@ class TrainedNetworks:
         )
         ages = [round(fraction * settings.net_steps) for fraction in AGES]
         kept: list[Weights] = []
-        count = min(settings.net_num, settings.iterations)
-        stage = f"training network {len(self._trained) + 1} of {count}"
+        stage = f"training network {len(self._trained) + 1} of {self._count}"
 
         def keep(done: int) -> None:
             self._checkpointer.stage(stage, settings.net_steps, done)
@@ -146,6 +145,5 @@ class TrainedNetworks:
             for _ in range(ages.count(done)):
                 kept.append({name: tensor.to("cpu", copy=True) for name, tensor in weights.items()})
 
-        train_on_split(network, data, schedule, draws, self.strategy, before_step=keep)
-        keep(settings.net_steps)
+        train_on_split(network, data, schedule, draws, self.strategy, report=keep)
         return kept

@@ -143,8 +143,7 @@ def feature_network(
         settings.steps, batch_size=128, lr=0.01, momentum=0.9, weight_decay=5e-4, milestones=(0.5,)
     )
     report = partial(checkpointer.stage, "training the network of herding", settings.steps)
-    train_on_split(network, data, schedule, draws, before_step=report)
-    report(settings.steps)
+    train_on_split(network, data, schedule, draws, report=report)
     network.eval()
     return network
 

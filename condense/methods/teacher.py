@@ -114,6 +114,5 @@ def train_teacher(
     strategy = default_strategy(data.hflip)
     report = partial(checkpointer.stage, "training the teacher", settings.steps)
     with worker_threads(data.device):
-        train_on_split(network, data, schedule, draws, strategy, before_step=report)
-    report(settings.steps)
+        train_on_split(network, data, schedule, draws, strategy, report=report)
     return network.cpu().eval()

@@ -21,7 +21,7 @@ def train_on_split(
     schedule: Schedule,
     draws: torch.Generator,
     strategy: tuple[str, ...] = (),
-    before_step: Callable[[int], None] | None = None,
+    report: Callable[[int], None] | None = None,
 ) -> None:
     """Train `network` in place, on its device.
 
@@ -31,7 +31,7 @@ def train_on_split(
         schedule: steps, batch size and learning rate.
         draws: for the order of the images and augmentation.
         strategy: the operations, one of which is sampled for each batch; empty: no augmentation.
-        before_step: as in `train`.
+        report: called with the number of completed steps, from 0 to `schedule.steps`.
     """
 
     def transform(images: Tensor) -> Tensor:
@@ -47,6 +47,8 @@ def train_on_split(
         schedule,
         draws,
         transform=transform,
-        before_step=before_step,
+        before_step=report,
         step=step,
     )
+    if report is not None:
+        report(schedule.steps)

@@ -12,13 +12,11 @@ from nas.objective import train_architecture
 from tests.helpers.images import blobs
 from tests.helpers.tiny_space import SPACE
 
-BRIEF = Training(epochs=40, batch_size=30, augment=False)
-
 
 def test_a_set_is_normalised_as_the_images_of_the_search(data: ImageData) -> None:
     made = condense(data, "random", ipc=2)
     other = replace(made, mean=(0.1,), std=(0.9,))
-    proxy = make_proxy("set", data, other, BRIEF, 0)
+    proxy = make_proxy("set", data, other, Training(), 0)
     assert proxy.images is not None
     torch.testing.assert_close(proxy.images, made.normalised(data))
 
@@ -30,13 +28,13 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     brief = make_proxy("early-stopping", data, None, Training(steps=3, batch_size=5), 0)
     assert brief.images is not None
     assert (len(brief.images), brief.stored) == (60, 15)
-    assert make_proxy("parameters", data, None, BRIEF, 0).images is None
+    assert make_proxy("parameters", data, None, Training(), 0).images is None
     assert proxy_set("whole", data, None, 0) is None
     made = condense(data, "random", ipc=2)
     made.save(tmp_path / "set.safetensors")
     found = proxy_set(str(tmp_path / "set.safetensors"), data, None, 0)
     assert isinstance(found, CondensedSet)
-    proxy = make_proxy("set", data, found, BRIEF, 0)
+    proxy = make_proxy("set", data, found, Training(), 0)
     assert proxy.images is not None
     assert torch.allclose(proxy.images, made.normalised(data))
     with pytest.raises(UserError, match="for the classes"):
@@ -46,7 +44,7 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     ):
         proxy_set(str(tmp_path / "set.safetensors"), data.squared(16, "crop"), None, 0)
     unranked = train_architecture(
-        SPACE, 0, make_proxy("parameters", data, None, BRIEF, 0), data, BRIEF, 0
+        SPACE, 0, make_proxy("parameters", data, None, Training(), 0), data, Training(), 0
     )
     assert unranked.score == unranked.parameters > 0
 
@@ -54,13 +52,13 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
 def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
     hard = condense(data, "random", ipc=4)
     turned = torch.eye(3)[(hard.labels + 1) % 3]
-    proxy = make_proxy("set", data, replace(hard, labels=turned), BRIEF, 0)
+    proxy = make_proxy("set", data, replace(hard, labels=turned), Training(), 0)
     assert proxy.labels is not None
     assert torch.equal(proxy.labels, turned)
     training = Training(epochs=40, batch_size=6, lr=0.05)
     misled = train_architecture(SPACE, 0, proxy, data, training, 0).score
     taught = train_architecture(
-        SPACE, 0, make_proxy("set", data, hard, BRIEF, 0), data, training, 0
+        SPACE, 0, make_proxy("set", data, hard, Training(), 0), data, training, 0
     ).score
     assert misled is not None
     assert taught is not None

@@ -110,7 +110,7 @@ def test_few_steps_have_as_many_ages(data: ImageData) -> None:
 @pytest.mark.parametrize("norm", ["instance", "batch"])
 def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) -> None:
     settings = replace(TINY, network=Network(width=4, norm=norm), augment="none")
-    matcher = ImprovedMatcher(data, settings, 0)
+    matcher = ImprovedMatcher(data, settings, 0, Checkpointer())
     images = initial_images(data, settings, 0)
     gradient, loss = matcher.match(images, generator(0, "step"))
 
@@ -136,8 +136,13 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
 
 
 def test_without_augmentation_the_networks_have_none(data: ImageData) -> None:
-    assert ImprovedMatcher(data, replace(TINY, augment="none"), 0)._networks.strategy == ()
-    assert ImprovedMatcher(data, TINY, 0)._networks.strategy == default_strategy(data.hflip)
+    assert (
+        ImprovedMatcher(data, replace(TINY, augment="none"), 0, Checkpointer())._networks.strategy
+        == ()
+    )
+    assert ImprovedMatcher(data, TINY, 0, Checkpointer())._networks.strategy == default_strategy(
+        data.hflip
+    )
 
 
 def test_networks_that_do_not_fit_into_memory_are_an_error(
@@ -147,12 +152,12 @@ def test_networks_that_do_not_fit_into_memory_are_an_error(
     wide = Network(width=128)
     few = replace(TINY, network=wide, iterations=5, net_num=1000)
     with pytest.raises(UserError, match="net-num 1000 is too large: keeping 20 copies needs"):
-        ImprovedMatcher(data, few, 0)
-    ImprovedMatcher(data, replace(few, net_num=1), 0)
+        ImprovedMatcher(data, few, 0, Checkpointer())
+    ImprovedMatcher(data, replace(few, net_num=1), 0, Checkpointer())
 
 
 def test_without_cross_entropy_the_loss_is_that_of_dm(data: ImageData) -> None:
-    matcher = ImprovedMatcher(data, replace(TINY, ce_weight=0.0), 0)
+    matcher = ImprovedMatcher(data, replace(TINY, ce_weight=0.0), 0, Checkpointer())
     target, embedded = torch.randn(data.classes, 3), torch.randn(data.classes, 5, 3)
     matcher.network.classifier = torch.nn.Linear(3, data.classes)
     whole = matcher.loss(target, embedded, slice(0, data.classes))
@@ -160,7 +165,7 @@ def test_without_cross_entropy_the_loss_is_that_of_dm(data: ImageData) -> None:
 
 
 def test_the_loss_of_some_classes_is_a_part_of_the_whole(data: ImageData) -> None:
-    matcher = ImprovedMatcher(data, TINY, 0)
+    matcher = ImprovedMatcher(data, TINY, 0, Checkpointer())
     target, embedded = torch.randn(data.classes, 3), torch.randn(data.classes, 5, 3)
     matcher.network.classifier = torch.nn.Linear(3, data.classes)
     parts = [
