@@ -127,6 +127,8 @@ def _unreachable(url: str, error: Exception) -> UserError:
         reason, mend = "its driver is not installed", install_extra(extra)
         if not url.startswith(f"{scheme}:"):
             mend += f", and give {scheme}://…"
+    elif url.startswith("sqlite"):
+        mend = "check that its folder exists and is writable"
     elif is_temporary(error):
         mend = "check that it is running, and give its whole URL with --storage"
     return UserError(f"the storage {without_secrets(url)} cannot be reached: {reason}; {mend}")

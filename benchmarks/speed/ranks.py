@@ -3,16 +3,19 @@
 Command: `python -m benchmarks.speed.ranks`.
 
 Each process has one thread. Both commands run alternately, in new processes and without the cache.
-Their sets must be the same bytes. Rows are added to `results/ranks.csv`.
+Their sets must be the same bytes. With `--reference` the reference implementation, with two
+threads, makes the same iterations in turn with them. Rows are added to `results/ranks.csv`.
 """
 
 from __future__ import annotations
 
 import shlex
 import tempfile
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.commands import machine, run_module
 from benchmarks.rows import RESULTS, Row, add_rows, spread
@@ -26,9 +29,12 @@ from condense.validation import at_least
 
 FILE = "ranks.csv"
 PROCESSES = 2
+REFERENCE = "reference"
+"""In the place of the number of processes: Algorithm 1 in plain PyTorch, in one process with
+`PROCESSES` threads."""
 CONDENSE = (
-    "condense run --method dsa --storage float32 --init real --preset cpu --evaluation.num-eval 0 "
-    "--no-cache --quiet"
+    "condense run --method dsa --storage float32 --init real --evaluation.num-eval 0 --no-cache "
+    "--quiet"
 )
 """Whole images, initialised without herding: nearly all of the time is that of outer iterations."""
 
@@ -41,6 +47,10 @@ class Ranks:
     ipc: int = 10
     width: int = 128
     iterations: int = 2
+    preset: Literal["cpu", "paper"] = "cpu"
+    """paper: outer iterations of the paper's length."""
+    reference: bool = False
+    """Measure the reference implementation too."""
     rounds: int = 3
     """Number of measurements of each command."""
 
@@ -51,7 +61,7 @@ class Ranks:
     def command(self) -> str:
         """The command, after `python -m` or `torchrun -m`."""
         chosen = f"--dataset {self.dataset} --ipc {self.ipc} --width {self.width}"
-        return f"{CONDENSE} {chosen} --iterations {self.iterations}"
+        return f"{CONDENSE} --preset {self.preset} {chosen} --iterations {self.iterations}"
 
 
 def condense(command: str, processes: int) -> tuple[float, str]:
@@ -68,22 +78,58 @@ def condense(command: str, processes: int) -> tuple[float, str]:
         return read_json(out / SUMMARY)["seconds"], file_sha256(out / CONDENSED)
 
 
+def reference_seconds(settings: Ranks) -> float:
+    """Seconds of the same iterations in the reference implementation, with `PROCESSES` threads."""
+    import torch
+
+    from benchmarks.speed.reference import outer_iteration
+    from condense.config.network import Network
+    from condense.data.loading import load
+    from condense.methods.gradient_matching import Matcher
+    from condense.methods.registry import method_named
+
+    torch.set_num_threads(PROCESSES)
+    data, network = load(settings.dataset), Network(width=settings.width)
+    sizes = {"ipc": settings.ipc, "iterations": settings.iterations}
+    chosen = method_named("dsa").preset(
+        settings.preset, storage="float32", init="real", network=network, **sizes
+    )
+    chosen = replace(chosen, network=network.for_images(data.shape))
+    images = Matcher(data, chosen, seed=0).initial_images().requires_grad_()
+    optimizer = torch.optim.SGD([images], chosen.lr_img, momentum=chosen.mom_img)
+    began = time.perf_counter()
+    for k in range(settings.iterations):
+        outer_iteration(data, chosen, images, optimizer, 0, k)
+    return time.perf_counter() - began
+
+
 def run(argv: list[str]) -> None:
     """Measure, print and save."""
     settings = read_flags(Ranks, argv, "python -m benchmarks.speed.ranks")
-    seconds: dict[int, list[float]] = {1: [], PROCESSES: []}
+    seconds: dict[str, list[float]] = {"1": [], str(PROCESSES): []}
+    if settings.reference:
+        seconds[REFERENCE] = []
     hashes = set()
     for _ in range(settings.rounds):
         for processes, values in seconds.items():
-            value, found = condense(settings.command, processes)
+            if processes == REFERENCE:
+                values.append(round(reference_seconds(settings), 1))
+                continue
+            value, found = condense(settings.command, int(processes))
             values.append(value)
             hashes.add(found)
     if len(hashes) > 1:
         raise UserError("the sets of one and of two processes differ")
     about = {"command": settings.command, "width": settings.width}
-    software = {**machine(1), "commit": provenance()["commit"]}
+    commit = provenance()["commit"]
     rows = [
-        {**about, "processes": processes, "seconds": " ".join(map(str, values)), **software}
+        {
+            **about,
+            "processes": processes,
+            "seconds": " ".join(map(str, values)),
+            **machine(PROCESSES if processes == REFERENCE else 1),
+            "commit": commit,
+        }
         for processes, values in seconds.items()
     ]
     path = RESULTS / FILE
@@ -92,20 +138,29 @@ def run(argv: list[str]) -> None:
 
 
 def table(rows: Iterable[Row]) -> str:
-    """Seconds of each command by processes, and the speedup, paired by round."""
+    """Seconds of each command by processes, and the speedups of two, paired by round."""
     commands: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
         values = [float(value) for value in row["seconds"].split()]
         commands.setdefault((row["command"], row["width"]), {})[str(row["processes"])] = values
     lines = []
-    for (_, width), seconds in commands.items():
-        single, divided = seconds["1"], seconds[str(PROCESSES)]
-        ratios = [one / two for one, two in zip(single, divided, strict=True)]
-        speedup = f"{spread(ratios, digits=2)} (n = {len(ratios)})"
-        lines.append([str(width), spread(single), spread(divided), speedup])
-    return markdown_table(
-        ["width", "1 process (s)", f"{PROCESSES} processes (s)", "speedup"], lines
-    )
+    for (command, width), seconds in commands.items():
+        divided = seconds[str(PROCESSES)]
+        preset = "paper" if "--preset paper" in command else "cpu"
+        cells = [spread(seconds.get(kind, [])) for kind in (REFERENCE, "1", str(PROCESSES))]
+        speedups = [_speedup(seconds.get(kind), divided) for kind in ("1", REFERENCE)]
+        lines.append([preset, str(width), *cells, *speedups])
+    heads = [f"reference, {PROCESSES} threads (s)", "1 process (s)", f"{PROCESSES} processes (s)"]
+    over = ["speedup over 1 process", "speedup over the reference"]
+    return markdown_table(["preset", "width", *heads, *over], lines)
+
+
+def _speedup(slow: list[float] | None, fast: list[float]) -> str:
+    """Mean ± standard deviation of the ratios of each round."""
+    if not slow:
+        return ""
+    ratios = [one / two for one, two in zip(slow, fast, strict=True)]
+    return f"{spread(ratios, digits=2)} (n = {len(ratios)})"
 
 
 if __name__ == "__main__":

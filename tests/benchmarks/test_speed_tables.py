@@ -63,11 +63,14 @@ def test_rows_with_the_same_settings_are_one_line():
 
 def test_the_speedup_of_two_processes_is_paired_by_round():
     rows = [
-        {"command": "c", "width": "8", "processes": processes, "seconds": seconds}
+        {"command": "c --preset paper", "width": "8", "processes": processes, "seconds": seconds}
         for processes, seconds in (("1", "10.0 30.0"), ("2", "5.0 20.0"))
     ]
-    shown = "| 8 | 20.0 ± 14.1 | 12.5 ± 10.6 | 1.75 ± 0.35 (n = 2) |"
-    assert ranks.table(rows).splitlines()[2] == shown
+    times = "20.0 ± 14.1 | 12.5 ± 10.6 | 1.75 ± 0.35 (n = 2)"
+    assert ranks.table(rows).splitlines()[2] == f"| paper | 8 |  | {times} |  |"
+    rows.append({**rows[0], "processes": "reference", "seconds": "20.0 60.0"})
+    both = f"| paper | 8 | 40.0 ± 28.3 | {times} | 3.50 ± 0.71 (n = 2) |"
+    assert ranks.table(rows).splitlines()[2] == both
 
 
 def test_a_busy_machine_has_a_column_for_each_condition():
@@ -76,3 +79,18 @@ def test_a_busy_machine_has_a_column_for_each_condition():
         for threads, beside, seconds in (("2", "nothing", "1.00 3.00"), ("1", "nothing", "4.00"))
     ]
     assert busy_table(rows).splitlines()[2] == "| `c` | 2.0 ± 1.4 (n = 2) | 4.0 (n = 1) |"
+
+
+def test_the_reference_makes_the_same_iterations(monkeypatch):
+    done = []
+    monkeypatch.setattr(
+        "benchmarks.speed.reference.outer_iteration",
+        lambda data, settings, images, *more: done.append((settings, images.shape, more[2])),
+    )
+    monkeypatch.setattr("torch.set_num_threads", lambda threads: None)
+    settings = ranks.Ranks("digits", ipc=2, width=4, iterations=2, preset="paper")
+    assert ranks.reference_seconds(settings) >= 0
+    (chosen, shape, _), _ = done
+    assert [k for *_, k in done] == [0, 1]
+    assert shape == (10, 2, 1, 8, 8)
+    assert (chosen.batch_real, chosen.inner_loop, chosen.network.width) == (256, None, 4)

@@ -69,7 +69,7 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
             "give --image-size 6, or a set that was made from images of that size",
         ),
         (["--ground-truth", "other.csv"], "is the ground truth of other images"),
-        (["--storage", "sqlite:///none/study.db"], "cannot be reached"),
+        (["--storage", "sqlite:///none/study.db"], "check that its folder exists and is writable"),
         (["--space", "own_space:slow"], "no space own_space:slow"),
         (["--space", "own_space:"], "unknown space 'own_space:'"),
         (["--space", "nas:Space"], "no space nas:Space"),
