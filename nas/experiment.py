@@ -24,7 +24,6 @@ from nas.objective import (
     Watch,
     schedule_of,
     train_architecture,
-    with_test_images,
 )
 from nas.proxies import Proxy, make_proxy
 from nas.schedule import Plan, planned
@@ -182,9 +181,8 @@ class Experiment:
     def _objective(
         self, index: int, proxy: Proxy, training: Training, watch: Watch | None
     ) -> TrialResult:
-        data = with_test_images(self.data, training.test_images)
         seed = self.settings.common.seed
-        return train_architecture(self.space, index, proxy, data, training, seed, watch)
+        return train_architecture(self.space, index, proxy, self.data, training, seed, watch)
 
     def _name(self) -> str:
         """The study name: the same only for searches whose results may be combined."""

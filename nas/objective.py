@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from condense import (
     ImageData,
@@ -78,8 +79,7 @@ def train_architecture(
 ) -> TrialResult:
     """Train architecture `index` of `space` on `proxy` and test it on the test split of `data`.
 
-    Errors of the architecture are not raised, but stored in the result's `reason`. Those of `watch`
-    are raised.
+    Errors of the architecture are stored in the result's `reason`; those of `watch` are raised.
 
     Args:
         space: the architectures.
@@ -97,6 +97,7 @@ def train_architecture(
     """
     _check(training)
     _import_optimizers()
+    data = with_test_images(data, training.test_images)
     began = time.perf_counter()
     parameters, steps = 0, [0]
     accuracies: list[float] = []
@@ -166,7 +167,7 @@ def count_parameters(space: Space, index: int, data: ImageData) -> int:
     value = space.architectures[index]
     with _global_draws(0, data.device):
         if space.build is not None:
-            network = space.build(value, data.shape, data.classes)
+            network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
         else:
             network = build(value, data.shape, data.classes, device="meta")
     return sum(parameter.numel() for parameter in network.parameters())
@@ -190,10 +191,21 @@ def make_network(space: Space, index: int, data: ImageData, draws: torch.Generat
     with _global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
         value = space.architectures[index]
         if space.build is not None:
-            network = space.build(value, data.shape, data.classes)
+            network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
         else:
             network = build(value, data.shape, data.classes, draws)
     return network.to(data.device)
+
+
+def with_shapes(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+    """`network`, whose lazy layers have their weights, which a first forward pass gives them."""
+    if any(is_lazy(parameter) for parameter in network.parameters()):
+        modes = {module: module.training for module in network.modules()}
+        with torch.no_grad():
+            network.eval()(torch.zeros(2, *shape))
+        for module, training in modes.items():
+            module.training = training
+    return network
 
 
 @contextmanager

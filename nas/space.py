@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MOST = 100_000
 """Largest number of architectures in a space; a longer iterable is treated as endless."""
 Scalar = str | int | float | bool
-NETWORKS = "layer norm by element"
+NETWORKS = "names of VGG-11 and ResNet-18 have the norm"
 """Part of every space's fingerprint. Change it when a name stands for a different network, so that
 no search resumes with results of the old one."""
 

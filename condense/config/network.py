@@ -62,6 +62,11 @@ class Network:
         convnet = f"w{self.width}-{self.activation}-{self.norm}-{self.pooling}"
         if self.depth:
             convnet = f"d{self.depth}-{convnet}"
-        others = {"convnet": convnet, "fc1": f"fc1-w{self.width}"}
+        norm = "" if self.norm == "instance" else f"-{self.norm}"
+        others = {
+            "convnet": convnet,
+            "fc1": f"fc1-w{self.width}",
+            **{name: f"{name}{norm}" for name in ("vgg11", "resnet18")},
+        }
         name = others.get(self.architecture, self.architecture)
         return name if self.precision == "float32" else f"{name}-{self.precision}"

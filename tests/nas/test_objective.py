@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import nas.experiment
 import nas.objective
-from condense import Evaluation, ImageData, Network, UserError
+from condense import Evaluation, ImageData, Network, UserError, generator
 from nas import (
     Space,
     Training,
@@ -332,3 +332,36 @@ def test_test_images_are_the_same_for_all(data: ImageData) -> None:
     assert torch.equal(one.x_test, other.x_test)
     assert with_test_images(data, None) is data
     assert with_test_images(data, 1000) is data
+
+
+def test_an_architecture_is_tested_on_as_many_images_as_asked(
+    data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def count(_: nn.Module, part: ImageData) -> float:
+        seen.append(len(part.x_test))
+        return 0.5
+
+    monkeypatch.setattr(nas.objective, "test_accuracy", count)
+    whole(data, replace(BRIEF, test_images=9))
+    assert seen == [9]
+
+
+def lazy(width: int, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    convolutions = nn.Sequential(nn.LazyConv2d(width, 3), nn.ReLU(), nn.Dropout(0.1))
+    return nn.Sequential(convolutions, nn.Flatten(), nn.LazyLinear(classes))
+
+
+def test_lazy_layers_have_their_weights_before_the_training(data: ImageData) -> None:
+    space = Space([4], build=lazy)
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    found = [train_architecture(space, 0, proxy, data, BRIEF, 0) for _ in range(2)]
+    assert found[0].reason is None
+    assert found[0].score == found[1].score
+    (channels, height, width), classes = data.shape, data.classes
+    convolution = 4 * (9 * channels + 1)
+    assert found[0].parameters == convolution + (4 * (height - 2) * (width - 2) + 1) * classes
+    assert cost(space, 0, data) > PER_NETWORK
+    network = nas.objective.make_network(space, 0, data, generator(0))
+    assert all(module.training for module in network.modules())

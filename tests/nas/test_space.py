@@ -241,7 +241,9 @@ def test_the_source_of_a_build_of_any_kind() -> None:
     assert len(here) == 4
     assert (
         Space([Network(depth=3)]).fingerprint
-        == sha256(b"layer norm by element\nd3-w128-relu-instance-avg").hexdigest()
+        == sha256(
+            b"names of VGG-11 and ResNet-18 have the norm\nd3-w128-relu-instance-avg"
+        ).hexdigest()
     ), "of condense.Network only the names count, as ever"
 
 

@@ -253,6 +253,14 @@ def test_a_precision_is_named_and_an_unknown_one_refused():
         build(Network(precision="half"), COLOUR, 7)
 
 
+@pytest.mark.parametrize("architecture", ["convnet", "vgg11", "resnet18"])
+def test_networks_with_another_norm_have_another_name(architecture):
+    networks = [Network(architecture=architecture, norm=norm) for norm in NORMS]
+    assert len(set(map(str, networks))) == len(networks)
+    assert str(Network(architecture="resnet18")) == "resnet18"
+    assert str(Network(architecture="vgg11", norm="batch")) == "vgg11-batch"
+
+
 def test_looked_at_without_gradients_first_a_network_is_trained_all_the_same():
     network = build(Network(width=8, depth=2), (1, 12, 12), 3, generator(0))
     images = torch.randn(2, 1, 12, 12, generator=generator(1))
