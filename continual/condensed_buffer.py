@@ -38,8 +38,8 @@ Checkpointers = Callable[[ImageData, int], AbstractContextManager[Checkpointer]]
 may come again with a smaller share."""
 
 ONE_CLASS_METHOD = "dm"
-"""For an experience of one class, instead of gradient matching or KIP: the loss of one class has no
-gradient."""
+"""For an experience of one class, instead of a method that needs several: the loss of one class has
+no gradient."""
 
 
 class CondensedBuffer(RehearsalBuffer):
@@ -47,7 +47,7 @@ class CondensedBuffer(RehearsalBuffer):
 
     The rank within a class is the herding order of the condensed images' pixels: the mean of the
     first k images is close to the mean of all. A class with fewer images than its share keeps its
-    real images. An experience of one class is condensed by DM instead of gradient matching or KIP,
+    real images. An experience of one class is condensed by DM instead of DSA, DC, KIP, DD or GTN,
     with the settings of DM at `preset` and the network of `settings`.
 
     Avalanche replays hard labels, so each image has the label of its class. A learnt soft label

@@ -18,6 +18,7 @@ from torch import Tensor
 from condense.condensed_set import CondensedSet
 from condense.config.unrolled import DatasetDistillation, UnrolledImages
 from condense.data.image_data import ImageData
+from condense.errors import UserError
 from condense.methods.initialisation import images_like, initial_images
 from condense.methods.optimisation import require_finite
 from condense.methods.selection import require_images
@@ -111,6 +112,11 @@ class Distiller:
     """The unrolled training: the loss as a function of images and learning rates."""
 
     def __init__(self, data: ImageData, settings: UnrolledImages, seed: int) -> None:
+        if data.classes == 1:
+            raise UserError(
+                f"{data.name} has one class: the cross-entropy over one class has no gradient, so "
+                "there is nothing to learn; choose --method dm, herding or random"
+            )
         self.data, self.settings, self.seed = data, settings, seed
         self.classes = torch.arange(data.classes, device=data.device)
         network = build(settings.network, data.shape, data.classes, device=data.device)

@@ -59,7 +59,7 @@ class Method:
     @property
     def several_classes(self) -> bool:
         """Whether it needs more than one class."""
-        return issubclass(self.settings, GradientMatching | KernelInducingPoints)
+        return issubclass(self.settings, GradientMatching | KernelInducingPoints | UnrolledImages)
 
     def soft_labels(self, settings: MethodSettings | None = None) -> bool:
         """Whether the labels are learnt probabilities; with `settings`, by default the paper's."""

@@ -12,6 +12,7 @@ from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.selection import large_classes, require_images, smallest_class
+from condense.storage.capacity import codec_of
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
 
@@ -44,7 +45,7 @@ def with_short_classes(
             "not fit: use another --init"
         )
     made = condense(data.with_classes(large))
-    return _joined(made, torch.tensor(large), data)
+    return _joined(made, torch.tensor(large), data, settings)
 
 
 def _may_keep(settings: MethodSettings) -> bool:
@@ -56,7 +57,9 @@ def _may_keep(settings: MethodSettings) -> bool:
     return not settings.reads_files
 
 
-def _joined(made: CondensedSet, large: torch.Tensor, data: ImageData) -> CondensedSet:
+def _joined(
+    made: CondensedSet, large: torch.Tensor, data: ImageData, settings: MethodSettings
+) -> CondensedSet:
     """The images of the set, whose classes are `large`, and the real ones of the others, stored
     alike, by class."""
     kept = ~torch.isin(data.y_train, large.to(data.device))
@@ -64,7 +67,11 @@ def _joined(made: CondensedSet, large: torch.Tensor, data: ImageData) -> Condens
     order = labels.argsort(stable=True)
     real = data.x_train[kept].cpu()
     if made.stored is None:
-        images = torch.cat([made.images, real.float() / 255])[order]
+        own = real.float() / 255
+        if not settings.lossless:  # float32 with a factor
+            codec = codec_of(data, settings)
+            own = data.denormalise(codec.decode(codec.encode(data.normalise(real))))
+        images = torch.cat([made.images, own])[order]
         return CondensedSet(images, labels[order], data.mean, data.std, data.class_names)
     codec = read_codec(made.stored.metadata, made.stored.tensors, made.mean, made.std)
     learnt, stored = codec.unpack(made.stored.tensors), codec.encode(data.normalise(real))

@@ -19,7 +19,7 @@ from condense import (
 )
 from continual import CondensedBuffer, make_benchmark
 from continual.settings import condensing_preset
-from tests.helpers.buffers import BUFFERS, SETTINGS, agent, counts
+from tests.helpers.buffers import BUFFERS, SETTINGS, agent, counts, few
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
@@ -32,13 +32,6 @@ def assert_same_images(kept: torch.Tensor, made: torch.Tensor) -> None:
     assert (furthest.argmin(1).sort().values == torch.arange(len(made))).all()
     span = max(1.0, float(made.max())) - min(0.0, float(made.min()))
     assert furthest.amin(1).max() <= 0.51 * span / 255
-
-
-def few(data: ImageData, **left: int) -> ImageData:
-    """The images without all but the first of some classes."""
-    rows = data.train_indices_by_class()
-    kept = [row[: left.get(f"class_{label}", len(row))] for label, row in enumerate(rows)]
-    return data.train_subset(torch.cat(kept))
 
 
 def test_what_is_condensed_is_what_condense_makes(tmp_path: Any) -> None:
@@ -130,7 +123,7 @@ def test_without_a_large_class_all_real_images_are_kept(storage: Any) -> None:
 
 
 @pytest.mark.parametrize("preset", ["cpu", "smoke"])
-@pytest.mark.parametrize("method", ["dsa", "kip"])
+@pytest.mark.parametrize("method", ["dsa", "kip", "dd", "gtn"])
 def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(
     method: str, preset: str
 ) -> None:

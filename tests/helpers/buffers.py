@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from condense import build, generator, method_named
+from condense import ImageData, build, generator, method_named
 from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer, with_heads
 from tests.helpers.tiny_streams import TINY_EEIL
 
@@ -27,3 +27,10 @@ def agent() -> Any:
 
 def counts(buffer: RehearsalBuffer) -> list[int]:
     return [len(kept) for kept in buffer.groups.values()]
+
+
+def few(data: ImageData, **left: int) -> ImageData:
+    """The images without all but the first of some classes."""
+    rows = data.train_indices_by_class()
+    kept = [row[: left.get(f"class_{label}", len(row))] for label, row in enumerate(rows)]
+    return data.train_subset(torch.cat(kept))

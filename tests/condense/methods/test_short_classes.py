@@ -44,6 +44,18 @@ def test_a_short_class_keeps_its_images_and_the_others_are_condensed(storage: st
     torch.testing.assert_close(made.images[made.labels != 1], alone.images, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("storage", ["float32", "pixels"])
+def test_a_short_class_is_stored_as_small_as_the_others(storage: str) -> None:
+    """Else a network could know the classes by their sharpness."""
+    data = uneven()
+    settings = {"storage": storage, "factor": 2, "preset": "smoke"}
+    made = condense(data, "random", ipc=5, short_classes="keep", **settings)
+    alone = condense(data.with_classes([1]), "random", ipc=3, **settings)
+    short = made.images[made.labels == 1]
+    nearest = (short[:, None] - alone.images[None]).abs().amax((2, 3, 4)).amin(1)
+    assert float(nearest.max()) < 1 / 255
+
+
 def test_a_class_with_just_enough_images_is_not_short() -> None:
     assert large_classes(uneven(), 3) == [0, 1, 2]
     assert large_classes(uneven(), 4) == [0, 2]
