@@ -17,6 +17,7 @@ from torch import Tensor
 from condense import UserError, augment_batch, generator
 from condense.validation import require_class
 from continual.exemplars import Samples, read
+from continual.experience_numbers import ExperienceNumbers
 from continual.heads import ClassHeads, MultiHead
 from continual.loading import EVAL_BATCH_SIZE, BatchLoader, RehearsalLoader, network_logits
 from continual.losses import (
@@ -147,14 +148,15 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         """Current epoch of the stage, from 0."""
         self._logits: list[Tensor] = []
         self._draws: dict[str, torch.Generator] = {}
-        base_kwargs.setdefault("eval_mb_size", EVAL_BATCH_SIZE)
+        self._numbers = ExperienceNumbers()
+        self._trained: list[int] = []
         super().__init__(
             model=model,
             optimizer=_optimizer(model, self.config),
             train_mb_size=self.config.batch_size,
             train_epochs=self.stage.epochs,
             plugins=[*(plugins or ()), _EEILPlugin()],
-            **base_kwargs,
+            **{"eval_mb_size": EVAL_BATCH_SIZE, **base_kwargs},
         )
         for plugin in self.plugins:
             if isinstance(plugin, PeriodicEval):
@@ -163,6 +165,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     def begin_experience(self) -> None:
         """Start stage 1 and copy the teacher, before the network is adapted."""
         config, old = self.config, len(self.model.heads)
+        self._trained.append(self._numbers.of(self.experience, self._trained))
         self.teachers = []
         if self.distill and old:
             self.teachers.append(Teacher.of(self.model, range(old)))
@@ -210,8 +213,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.stage = stage
         self.epoch = -1
         self.train_epochs = stage.epochs
-        number = int(self.experience.current_experience)
-        names = ("order", "augmentation", "noise")
+        number, names = self._trained[-1], ("order", "augmentation", "noise")
         self._draws = {name: generator(self.seed, name, number, stage.name) for name in names}
         # The noise has as many elements as the network, so it is sampled on the same device.
         noise = torch.Generator(self.device).manual_seed(self._draws["noise"].initial_seed())

@@ -141,7 +141,15 @@ class _ImageSet(Dataset[tuple[Tensor, Tensor | int]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor | int]:
         sample = self.samples[torch.tensor([index])]
         label = sample.labels[0] if self.items.tensor_labels else int(sample.labels)
-        return sample.inputs()[0].to(self.items.dtype), label
+        return _as_type(sample.inputs()[0], self.items.dtype), label
+
+
+def _as_type(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """The image in this dtype, rounded to its range if it is one of integers."""
+    if not dtype.is_floating_point:
+        limits = torch.iinfo(dtype)
+        image = image.round().clamp(limits.min, limits.max)
+    return image.to(dtype)
 
 
 def as_dataset(samples: Samples, items: ItemFormat | None = None) -> AvalancheDataset:

@@ -12,12 +12,13 @@ class ExperienceNumbers:
     """Gives each experience a number of its own, `current_experience` if possible.
 
     Two benchmarks that are trained one after another both count from 0, and so does each online
-    stream. The same experience has the same number again. A copy, also by pickle, starts without
-    knowing any experience.
+    stream. The same experience has the same number again; some of Avalanche's streams make a new
+    object at each access, with the same dataset. A copy, also by pickle, starts without knowing any
+    experience.
     """
 
     def __init__(self) -> None:
-        self._known: list[tuple[weakref.ref[Any], int]] = []
+        self._known: list[tuple[weakref.ref[Any], int, int]] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_known": []}
@@ -25,13 +26,14 @@ class ExperienceNumbers:
     def of(self, experience: Any, taken: Collection[int] = ()) -> int:
         """The number of this experience; of a new one another than those in `taken`."""
         self._known = [known for known in self._known if known[0]() is not None]
-        for reference, number in self._known:
-            if reference() is experience:
+        place = int(experience.current_experience)
+        content = getattr(experience, "dataset", experience)
+        for reference, at, number in self._known:
+            if reference() is content and at == place:  # several may have one dataset
                 return number
-        number = int(experience.current_experience)
-        used = {*taken, *(other for _, other in self._known)}
+        number, used = place, {*taken, *(other for *_, other in self._known)}
         if number in used:
             number = max(used) + 1
         with suppress(TypeError):  # an object without weak references is new each time
-            self._known.append((weakref.ref(experience), number))
+            self._known.append((weakref.ref(content), place, number))
         return number

@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Literal, NamedTuple, Unpack, get_args
+from typing import Any, Literal, Unpack, get_args
 
 import torch
 from avalanche.benchmarks.utils import AvalancheDataset
@@ -39,6 +39,7 @@ from condense import (
 from continual.buffer_arguments import ImageKwargs, check_known, checked_size, per_channel
 from continual.exemplars import ItemFormat, Samples, as_dataset
 from continual.experience_numbers import ExperienceNumbers
+from continual.groups import Group, table_bytes, table_share, whole_bytes
 from continual.loading import network_logits
 from continual.settings import Storage
 from continual.shares import Demand, divide
@@ -47,14 +48,6 @@ from continual.streams import TaskImages, images_of, items_of
 
 ITEMS = "items"
 """In a `state_dict`: the two flags of `ItemFormat`, in its dtype."""
-
-
-class Group(NamedTuple):
-    """Key of the exemplars of one class of one experience."""
-
-    experience: int
-    task: int
-    label: int
 
 
 class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
@@ -144,9 +137,13 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         tasks = images_of(exp, self.mean, self.std, self.hflip)
         items = items_of(exp)
         number = self._numbers.of(exp, {group.experience for group in self.groups})
-        mine = [Group(number, task.task, label) for task in tasks for label in task.classes]
+        mine = {
+            Group(number, task.task, label): count
+            for task in tasks
+            for label, count in zip(task.classes, task.counts, strict=True)
+        }
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
-        images_per_class = self._new_images_per_class([*groups, *mine], mine)
+        images_per_class = self._new_images_per_class(groups, mine)
         for task in tasks:
             chosen = self.select(agent_state, task, images_per_class)
             keys = (Group(number, task.task, label) for label in task.classes)
@@ -243,7 +240,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     @property
     def bytes(self) -> int:
         """Bytes of the images, the logits, and the tables of the storage."""
-        return sum(kept.bytes for kept in self.groups.values()) + _table_bytes(self.groups)
+        return sum(kept.bytes for kept in self.groups.values()) + table_bytes(self.groups)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The tensors of each group by name, and the format of items, for a checkpoint."""
@@ -303,26 +300,41 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             for name in ("label", "task")
         )
         mean, std = parts[0].codec.normalisation
-        images = torch.cat([part.pixels() for part in parts])
+        images = torch.cat([part.pixels(parts[0].codec) for part in parts])
         return Samples(images, labels, tasks, mean, std, joined_logits(parts))
 
     def coreset(self, images_per_class: int) -> Coreset:
         """Settings of `condense` that store real images in the bytes of so many whole images."""
         return Coreset(ipc=images_per_class, storage=self.storage, factor=self.factor)
 
-    def _new_images_per_class(self, groups: Sequence[Group], mine: Sequence[Group]) -> int:
+    def _new_images_per_class(
+        self, groups: Mapping[Group, StoredExemplars], mine: Mapping[Group, int]
+    ) -> int:
         """Whole images per class of a new experience, rounded up; `_keep` removes the rest.
 
         Args:
-            groups: all groups of the memory.
-            mine: those of the experience. A class that earlier experiences have too has a smaller
-                share: the largest share counts.
+            groups: the others.
+            mine: the groups of the experience, with their numbers of training images. The largest
+                share counts: a class that earlier experiences have too has a smaller one, and one
+                has what small classes leave.
         """
         if self.images_per_class is not None:
             return self.images_per_class
-        owners = Counter(map(self._owner, groups))
+        owners = Counter(map(self._owner, [*groups, *mine]))
         sharing = min(owners[self._owner(group)] for group in mine)
-        return max(1, math.ceil(self.max_size / (len(owners) * sharing)))
+        equal = math.ceil(self.max_size / (len(owners) * sharing))
+        counts = divide(self.max_size, self._demands(groups, mine))
+        return max(1, equal, *(counts[group] for group in mine))
+
+    def _demands(
+        self, groups: Mapping[Group, StoredExemplars], mine: Mapping[Group, int]
+    ) -> dict[Group, Demand]:
+        """What groups fill, in whole images: the others as they are, new ones if none is small."""
+        filled = {group: kept.whole_images for group, kept in groups.items()}
+        return {
+            group: Demand(self._owner(group), count, 1, number)
+            for number, (group, count) in enumerate({**mine, **filled}.items())
+        }
 
     def _keep(self, groups: dict[Group, StoredExemplars]) -> None:
         """Keep the best images of each group, as many as fit."""
@@ -331,6 +343,13 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             self.groups = groups
             return
         groups = self._recoded(groups)
+        counts = self._divided(groups)
+        self.groups = {
+            group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
+        }
+
+    def _divided(self, groups: dict[Group, StoredExemplars]) -> dict[Group, int]:
+        """Number of images of each group that fit."""
         users = Counter(kept.codec for kept in groups.values())
         demands = {
             group: Demand(
@@ -338,14 +357,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                 len(kept),
                 kept.codec.bytes_per_image,
                 float(torch.rand((), generator=generator(self.seed, "place", *group))),
-                _table_share(kept.codec, users),
+                table_share(kept.codec, users),
             )
             for group, kept in groups.items()
         }
-        counts = divide(self.max_size * _whole(groups), demands)
-        self.groups = {
-            group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
-        }
+        return divide(self.max_size * whole_bytes(groups), demands)
 
     def _recoded(self, groups: dict[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
         """The exemplars with smaller images, where the storage has such, before any is removed.
@@ -354,17 +370,20 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         Without the table of the storage, if as many whole images fit.
         """
         owners = Counter(map(self._owner, groups))
-        whole = _whole(groups)
-        users = Counter(kept.codec for kept in groups.values())
+        whole = whole_bytes(groups)
+        users, counts = Counter(kept.codec for kept in groups.values()), self._divided(groups)
         least: dict[Codec, tuple[int, int]] = {}
         """For each codec the bytes of an image, and the share of the group that has only these."""
         for group, kept in groups.items():
             share = self.max_size * whole // (len(owners) * owners[self._owner(group)])
-            each = max(0, share - _table_share(kept.codec, users)) // len(kept)
+            table, size = table_share(kept.codec, users), kept.codec.bytes_per_image
+            if table + counts[group] * size >= share + size:  # what small groups leave
+                share = table + counts[group] * size
+            each = max(0, share - table) // len(kept)
             least[kept.codec] = min(least.get(kept.codec, (each, share)), (each, share))
         codecs: dict[Codec, Codec] = {}
         for codec, (each, share) in least.items():
-            smaller, left = codec.smaller(each), share - _table_share(codec, users)
+            smaller, left = codec.smaller(each), share - table_share(codec, users)
             if codec.table_bytes and left // smaller.bytes_per_image <= share // whole:
                 smaller = pixel_codec("pixels", codec.shape, *codec.normalisation)
             codecs[codec] = smaller
@@ -372,22 +391,3 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
     def _owner(self, group: Group) -> int:
         return group.label if self.balance == "class" else group.experience
-
-
-def _whole(groups: Mapping[Group, StoredExemplars]) -> int:
-    """Bytes of a whole image, 8 bits per number."""
-    return math.prod(next(iter(groups.values())).codec.shape)
-
-
-def _table_share(codec: Codec, users: Mapping[Codec, int]) -> int:
-    """Bytes of the table of a codec for each of the groups that use it."""
-    return -(-codec.table_bytes // users[codec])
-
-
-def _table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:
-    """Bytes of the tables of the storage; the classes of a task share one."""
-    tables: dict[tuple[int, int], int] = {}
-    for group, kept in groups.items():
-        task = group.experience, group.task
-        tables[task] = max(tables.get(task, 0), kept.codec.table_bytes)
-    return sum(tables.values())

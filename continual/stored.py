@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -64,10 +65,20 @@ class StoredExemplars:
         """Consecutive parts of these sizes."""
         return [self[rows] for rows in torch.arange(len(self)).split(list(sizes))]
 
-    def pixels(self) -> Tensor:
-        """The images, float32 [n, c, h, w] with 0 for black and 1 for white, not clamped."""
-        images = self.codec.decode(self.codec.unpack(self.tensors))
-        return images * self.codec.std + self.codec.mean
+    def pixels(self, like: Codec | None = None) -> Tensor:
+        """The images, float32 [n, c, h, w] with 0 for black and 1 for white, not clamped.
+
+        Args:
+            like: default: the own codec. The pixels become those that its normalisation turns into
+                the same inputs of a network; other benchmarks may be normalised otherwise.
+        """
+        images, codec = self.codec.decode(self.codec.unpack(self.tensors)), like or self.codec
+        return images * codec.std + codec.mean
+
+    @property
+    def whole_images(self) -> int:
+        """The number of whole images, 8 bits per number, whose bytes these fill, rounded up."""
+        return -(-len(self) * self.codec.bytes_per_image // math.prod(self.codec.shape))
 
     @property
     def bytes(self) -> int:

@@ -12,6 +12,7 @@ from avalanche.benchmarks.scenarios.supervised import with_classes_timeline
 from avalanche.benchmarks.scenarios.task_aware import with_task_labels
 
 from condense import ImageData, UserError, unknown
+from condense.methods.selection import large_classes
 from continual.exemplars import ItemFormat, Samples, as_dataset, read
 from continual.settings import Head
 from continual.tasks import normalised_alike
@@ -121,6 +122,12 @@ class TaskImages:
     task: int
     """The task label."""
 
+    @property
+    def counts(self) -> list[int]:
+        """Number of training images of each class."""
+        found: list[int] = self.data.y_train.bincount(minlength=self.data.classes).tolist()
+        return found
+
 
 def images_of(
     experience: Any,
@@ -143,8 +150,10 @@ def images_of(
             one number per channel.
     """
     if isinstance(experience, ImageExperience):
-        data = experience.data
-        classes = tuple(range(experience.offset, experience.offset + data.classes))
+        data, present = experience.data, large_classes(experience.data, 1)
+        if len(present) < data.classes:
+            data = data.with_classes(present)
+        classes = tuple(experience.offset + label for label in present)
         return [TaskImages(data, classes, int(experience.samples.tasks[0]))]
     samples = read(experience.dataset.eval())
     channels = samples.images.shape[1]

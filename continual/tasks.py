@@ -117,7 +117,7 @@ def own_tasks(
     channels = max(task.shape[0] for task in found)
     if len({task.shape for task in found}) > 1:
         size = max(max(task.shape[1:]) for task in found)
-        found = [task.resized(size, channels) for task in found]
+        found = [task.squared(size, fit).resized(size, channels) for task in found]
     return normalised_alike(found)
 
 

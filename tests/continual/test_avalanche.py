@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -344,3 +345,41 @@ def test_images_of_another_kind_are_one_line() -> None:
     (experience,) = benchmark_from_datasets(train=[dataset]).train_stream
     with pytest.raises(UserError, match="items of \\(image tensor \\[c, h, w\\], label\\)"):
         RandomBuffer(4).post_adapt(None, experience)
+
+
+def test_a_second_pass_over_a_stream_stores_no_image_twice() -> None:
+    """The streams of `nc_benchmark` make a new experience at each access."""
+    splits = [Images(list(range(10)), split) for split in ("train", "test")]
+    stream = nc_benchmark(*splits, 5, task_labels=False, seed=1).train_stream
+    memory = RandomBuffer(images_per_class=3)
+    for _ in range(2):
+        for experience in stream:
+            memory.post_adapt(None, experience)
+        assert len(memory.buffer) == 30
+
+
+@pytest.mark.parametrize("storage", ["pixels", "dct"])
+def test_exemplars_of_integers_are_rounded_to_their_range(storage: Any) -> None:
+    data = tasks()[0]
+    images = TensorDataset(data.x_train, data.y_train)
+    dataset = AvalancheDataset([images], data_attributes=[DataAttribute(data.y_train, "targets")])
+    (experience,) = benchmark_from_datasets(train=[dataset]).train_stream
+    memory = RandomBuffer(30, storage=storage, mean=(0.0,) * 3, std=(1 / 255,) * 3)
+    memory.post_adapt(None, experience)
+    items = torch.stack([item[0] for item in memory.buffer])
+    assert items.dtype == torch.uint8
+    exact = (memory.samples.pixels() * 255).clamp(0, 255)
+    torch.testing.assert_close(items.float(), exact, atol=0.51, rtol=0)
+
+
+def test_exemplars_are_normalised_as_their_own_benchmark() -> None:
+    data = tasks()[0]
+    dark = replace(data, x_train=data.x_train // 3, mean=(0.1, 0.2, 0.3), std=(0.2, 0.1, 0.3))
+    memory = RandomBuffer(24)
+    for part in (data, dark):
+        experience = make_benchmark([part]).train_stream[0]
+        memory.post_adapt(None, experience)
+        real = {item[0].mul(100).round().numpy().tobytes() for item in experience.dataset}
+        kept = list(memory.buffer)[-12:]
+        found = [item[0].mul(100).round().numpy().tobytes() in real for item in kept]
+        assert sum(found) >= 10, "a value at a half may be rounded otherwise"

@@ -11,7 +11,7 @@ from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
 from torch import nn
 
 from condense import UserError
-from continual import HerdingBuffer, RandomBuffer, eeil, make_benchmark
+from continual import EEIL, HerdingBuffer, RandomBuffer, eeil, make_benchmark
 from continual.losses import (
     distillation,
     noise_scale,
@@ -408,3 +408,19 @@ def test_stopping_stage_1_early_leaves_stage_2() -> None:
 def test_a_test_before_any_training_is_one_line(head: str) -> None:
     with pytest.raises(UserError, match="no heads before its first experience: train it first"):
         tiny_eeil(head).eval(make_benchmark(tasks()[:1], head).test_stream)
+
+
+def test_a_second_benchmark_has_random_streams_of_its_own() -> None:
+    seeds: list[int] = []
+
+    class Noted(EEIL):
+        def _enter(self, stage: Any) -> None:
+            super()._enter(stage)
+            seeds.extend(draws.initial_seed() for draws in self._draws.values())
+
+    strategy = tiny_eeil()
+    strategy.__class__ = Noted
+    for parts in (tasks()[:2], tasks()[1:]):
+        for experience in make_benchmark(parts).train_stream:
+            strategy.train(experience)
+    assert len(seeds) == len(set(seeds))

@@ -3,11 +3,14 @@ from __future__ import annotations
 import copy
 import pickle
 from types import SimpleNamespace
+from typing import Any
 
 from continual.experience_numbers import ExperienceNumbers
 
 
 class Experience:
+    dataset: Any
+
     def __init__(self, number: int) -> None:
         self.current_experience = number
 
@@ -39,3 +42,20 @@ def test_objects_without_weak_references() -> None:
     numbers, one = ExperienceNumbers(), SimpleNamespace(current_experience=4)
     assert numbers.of(one) == 4
     assert numbers.of(one, taken=[4]) == 5
+
+
+class Content:
+    """A dataset."""
+
+
+def view(content: Content, number: int) -> Experience:
+    made = Experience(number)
+    made.dataset = content
+    return made
+
+
+def test_a_new_object_with_the_same_dataset_is_the_same_experience() -> None:
+    numbers, content = ExperienceNumbers(), Content()
+    assert [numbers.of(view(content, 1)) for _ in range(3)] == [1, 1, 1]
+    assert numbers.of(view(content, 2)) == 2, "a stream may have one dataset several times"
+    assert numbers.of(view(Content(), 1)) == 3

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,6 +155,21 @@ def test_folders_of_photos_are_tasks(tmp_path: Path) -> None:
     whole = load(folders[0], size=16, fit="resize")
     for label, part in enumerate(parts):
         assert torch.equal(part.x_train, whole.x_train[whole.y_train == label])
+
+
+@pytest.mark.parametrize("fit", ["crop", "resize"])
+def test_images_of_different_shapes_are_fitted_as_asked(tmp_path: Path, fit: Any) -> None:
+    for name, height, width in (("wide", 16, 32), ("square", 24, 24)):
+        pixels = np.zeros((40, height, width, 3), np.uint8)
+        pixels[:, :, : width // 4] = 255
+        labels = np.arange(40) % 2
+        parts = {"x_train": pixels[:30], "y_train": labels[:30]}
+        np.savez(tmp_path / name, **parts, x_test=pixels[30:], y_test=labels[30:])
+    stream = ",".join(str(tmp_path / f"{name}.npz") for name in ("wide", "square"))
+    _, found = load_tasks(stream, fit=fit)
+    _, sized = load_tasks(stream, size=32, fit=fit)
+    for one, other in zip(found, sized, strict=True):
+        assert torch.equal(one.x_train, other.x_train)
 
 
 def test_tasks_of_signs_have_no_flip(tmp_path: Path) -> None:

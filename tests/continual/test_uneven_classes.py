@@ -1,0 +1,38 @@
+"""Experiences whose classes have different numbers of images, or none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from continual import HerdingBuffer, RandomBuffer, make_benchmark
+from tests.helpers.buffers import BUFFERS, agent, few
+from tests.helpers.tiny_streams import tasks
+
+WHOLE = 3 * 16 * 16
+"""Bytes of an image."""
+
+
+@pytest.mark.parametrize("storage", ["pixels", "dct"])
+@pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
+def test_what_small_new_classes_leave_goes_to_the_others(kind: Any, storage: Any) -> None:
+    memory = kind(20, storage=storage)
+    memory.post_adapt(
+        agent(), make_benchmark([few(tasks()[0], class_0=1, class_1=1, class_2=1)]).train_stream[0]
+    )
+    kept = memory.samples.labels.bincount(minlength=10)
+    assert kept[:3].tolist() == [1, 1, 1]
+    assert kept[3:].min() >= 2
+    assert memory.bytes > 0.9 * 20 * WHOLE
+
+
+@pytest.mark.parametrize("kind", ["random", "herding", "condensed"])
+def test_a_class_of_a_task_without_images_has_no_exemplars(kind: str) -> None:
+    for sizes in ({"max_size": 20}, {"images_per_class": 2}):
+        memory = BUFFERS[kind](**sizes)
+        stream = make_benchmark([few(tasks()[0], class_4=0), tasks()[1]], "class").train_stream
+        memory.post_adapt(agent(), stream[0])
+        assert {group.label for group in memory.groups} == {*range(10)} - {4}
+        memory.post_adapt(agent(), stream[1])
+        assert {group.label for group in memory.groups} == {*range(20)} - {4}
