@@ -15,6 +15,7 @@ from condense.data.loading import as_image_data
 from condense.distribution import version
 from condense.errors import UserError
 from condense.methods.registry import CHOOSERS, method_named
+from condense.methods.selection import require_images
 from condense.methods.short_classes import with_short_classes
 from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
@@ -67,6 +68,7 @@ def condense(
     if method in CHOOSERS:
         method, settings = entry.implementation()(data, settings)
 
+    require_images(data, 1)  # before the cache, which knows the images only
     settings = replace(settings, network=settings.network.for_images(data.shape))
     if cache is None or settings.reads_files:
         made = _condense(data, method, settings, seed, cache, checkpointer or Checkpointer())

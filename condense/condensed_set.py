@@ -89,6 +89,7 @@ class CondensedSet:
         return len(self.images) // self.classes
 
     @property
+    @plain_torch()
     def hard_labels(self) -> Tensor:
         """The class of each image, int64 [n].
 
@@ -196,6 +197,7 @@ class CondensedSet:
         return cls(images, labels.cpu(), data.mean, data.std, data.class_names, stored=stored)
 
     @property
+    @plain_torch()
     def bytes(self) -> int:
         """Bytes of images and soft labels in a file."""
         stored = self._still_stored()
@@ -266,6 +268,7 @@ class CondensedSet:
                 f"has {_names(data.class_names)}: choose a set that was made for those"
             )
 
+    @plain_torch()
     def grid(self, path: Path | str | None = None) -> Image.Image:
         """The images in a grid, one row per class; also written to `path` as PNG if given.
 

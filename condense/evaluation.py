@@ -154,7 +154,7 @@ def _evaluate(
     before = checkpointer.restore()
     values: list[float] = []
     if before:
-        values = before.value("values", list[float], partial(_are_accuracies, settings.num_eval))
+        values = before.value("values", list[float], _are_accuracies)[: settings.num_eval]
 
     def tested(numbers: range) -> Tensor:
         # [networks, 2]: the accuracy, and 1 for a network that diverged.
@@ -260,8 +260,8 @@ def schedule_of(settings: Evaluation, images: int, augmented: bool) -> Schedule:
     return schedule if settings.steps is None else replace(schedule, steps=settings.steps)
 
 
-def _are_accuracies(most: int, values: list[float]) -> bool:
-    return len(values) <= most and all(0 <= value <= 1 for value in values)
+def _are_accuracies(values: list[float]) -> bool:
+    return all(0 <= value <= 1 for value in values)
 
 
 def _augmentation(settings: Evaluation, data: ImageData) -> Augmentation | None:

@@ -8,6 +8,7 @@ images and labels (IDC), and dictionaries of them. Nothing is unpickled but tens
 from __future__ import annotations
 
 import codecs
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def _exported(content: Mapping[str, Any], path: Path) -> CondensedSet:
             content["std"],
             content["class_names"],
             normalised=False,
+            largest=math.inf,
         )
         lrs = content.get("distill_lrs")
         if lrs is not None:

@@ -134,8 +134,11 @@ def fields_of_tensors(
     std: Sequence[float] | None = None,
     class_names: Sequence[object] | None = None,
     normalised: bool | None = None,
+    largest: float = LARGEST_PIXEL,
 ) -> dict[str, Any]:
     """The fields of a set from tensors or arrays, as in `CondensedSet.from_tensors`.
+
+    Images with pixels above `largest` are refused: they may be normalised, or from 0 to 255.
 
     Raises:
         UserError: they do not fit each other, or a normalisation is missing.
@@ -154,7 +157,7 @@ def fields_of_tensors(
         check_labels(labels, len(images), len(class_names))
         if normalised is None:
             normalised = looks_normalised(images, mean)
-        if not normalised and images.max() > LARGEST_PIXEL:
+        if not normalised and images.max() > largest:
             raise ValueError(f"pixels are from 0 to 1, but images have {images.max():.1f}")
         if mean is None or std is None:
             mean, std = _moments(images, normalised)

@@ -142,7 +142,7 @@ PRESETS: dict[str, dict[type, dict[str, Any]]] = {
         LabelDistillation: {"iterations": 5, "batch_real": 64, "network": _SMOKE_NETWORK},
         Coreset: {"steps": 10, "network": _SMOKE_NETWORK},
         MethodSettings: {"network": _SMOKE_NETWORK},
-        Evaluation: {"num_eval": 2, "epoch_eval_train": 20, "network": _SMOKE_NETWORK},
+        Evaluation: {"num_eval": 2, "steps": 20, "network": _SMOKE_NETWORK},
     },
 }
 

@@ -32,11 +32,17 @@ IMAGES, LABELS = ("images", "x", "data"), ("labels", "y", "targets")
 OTHER_KEYS = {
     "x_train": ("train_images", "train_x", "train_data", *IMAGES),
     "y_train": ("train_labels", "train_y", "train_targets", *LABELS),
-    "x_test": ("test_images", "test_x", "test_data", "x_val", "val_images", "val_x", "val_data"),
-    "y_test": ("test_labels", "test_y", "test_targets", "y_val", "val_labels", "val_y"),
+    "x_test": ("test_images", "test_x", "test_data"),
+    "y_test": ("test_labels", "test_y", "test_targets"),
     "class_names": ("classes",),
 }
 """Other names of the keys, in any case: those of MedMNIST, and common ones."""
+
+VALIDATION_KEYS = {
+    "x_test": ("x_val", "val_images", "val_x", "val_data"),
+    "y_test": ("y_val", "val_labels", "val_y", "val_targets"),
+}
+"""Names of the validation split, which is used if no test split has images and labels."""
 
 
 def read_npz(path: Path) -> ImageArrays:
@@ -71,11 +77,15 @@ def find_keys(names: Iterable[str]) -> dict[str, str]:
     {'x_train': 'train_images', 'y_train': 'train_labels', 'x_test': 'val_images'}
     """
     lower = {name.lower(): name for name in names}
-    found = {}
-    for key in ALL_KEYS:
-        known = [name for name in (key, *OTHER_KEYS.get(key, ())) if name in lower]
-        if known:
-            found[key] = lower[known[0]]
+
+    def first(known: Mapping[str, Iterable[str]]) -> dict[str, str]:
+        there = {key: [name for name in known[key] if name in lower] for key in known}
+        return {key: lower[found[0]] for key, found in there.items() if found}
+
+    found = first({key: (key, *OTHER_KEYS.get(key, ())) for key in ALL_KEYS})
+    validation, tested = first(VALIDATION_KEYS), found.keys() & VALIDATION_KEYS.keys()
+    if not tested or (len(tested) == 1 and len(validation) == 2):
+        found |= validation
     return found
 
 

@@ -174,12 +174,17 @@ def _is_image(value: Any) -> bool:
 
 
 def _class_names(dataset: Any) -> list[str] | None:
-    """The class names that torchvision, a subset of it, or Hugging Face keep with a data set."""
-    while hasattr(dataset, "dataset"):  # torch.utils.data.Subset
-        dataset = dataset.dataset
-    features = getattr(dataset, "features", None) or {}
-    columns = [features[name] for name in LABEL_COLUMNS if name in features]
-    names = getattr(columns[0], "names", None) if columns else getattr(dataset, "classes", None)
-    if isinstance(names, Sequence) and all(isinstance(name, str) for name in names):
-        return list(names) or None
+    """The class names that torchvision, a subset of it, or Hugging Face keep with a data set; a
+    wrapper's own come first."""
+    while dataset is not None:
+        features = getattr(dataset, "features", None)
+        if not isinstance(features, Mapping):
+            features = {}
+        columns = [features[name] for name in LABEL_COLUMNS if name in features]
+        names = getattr(columns[0], "names", None) if columns else getattr(dataset, "classes", None)
+        if isinstance(names, np.ndarray):
+            names = names.tolist()
+        if isinstance(names, Sequence) and names and all(isinstance(name, str) for name in names):
+            return list(names)
+        dataset = getattr(dataset, "dataset", None)  # torch.utils.data.Subset
     return None

@@ -67,7 +67,8 @@ class FolderImages:
 
             def fill(number: int) -> None:
                 with opened(self.files[number]) as image:
-                    pixels[number] = pixels_of(image, self.size, self.fit)  # grey is repeated
+                    # Grey is repeated.
+                    pixels[number] = pixels_of(image, self.size, self.fit, draft=True)
 
             _each(pool, fill, count, lambda done: progress.report((count + done) // 2, count))
         return pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +46,8 @@ def layout_of(path: Path) -> Layout:
     roots, unused = _split_folders(_unwrapped(path, suffixes))
     files: dict[str, dict[str, list[Path]]] = {}
     for split, root in roots.items():
-        files[split], others = _classes(_unwrapped(root, suffixes), suffixes)
+        inner = _unwrapped(root, suffixes, files.get("train", ()))
+        files[split], others = _classes(inner, suffixes)
         unused += others
     names = in_order(name for name, found in files["train"].items() if found)
     if not names:
@@ -86,14 +87,17 @@ def _split_folders(root: Path) -> tuple[dict[str, Path], list[Path]]:
     return found, [folder for folder in inside.values() if folder not in (train, test)]
 
 
-def _unwrapped(folder: Path, suffixes: frozenset[str]) -> Path:
-    """The folder, or, if there is nothing but a folder of folders in it, that one."""
+def _unwrapped(folder: Path, suffixes: frozenset[str], classes: Container[str] = ()) -> Path:
+    """The folder, or, if there is nothing but a folder of folders in it, and it is no class, that
+    one."""
     inner = _folders(folder)
     if len(inner) != 1 or inner[0].name.lower() in TRAIN + TEST or not _folders(inner[0]):
         return folder
+    if inner[0].name in classes:
+        return folder
     if any(file.suffix.lower() in suffixes for file in _visible(folder)):
         return folder
-    return _unwrapped(inner[0], suffixes)
+    return _unwrapped(inner[0], suffixes, classes)
 
 
 def _classes(root: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[Path]], list[Path]]:

@@ -86,7 +86,8 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
     high = 0.0
     for key, array in images.items():
         if array.dtype.kind in "if" or array.dtype.itemsize > 1:
-            high = max(high, _checked_maximum(key, array))
+            largest = _checked_maximum(key, array)
+            high = max(high, largest if array.dtype.kind == "f" else 0.0)
     scale = 255 if high <= 1 + TOLERANCE else 1
     return {key: _scaled(_moved(array), scale) for key, array in images.items()}
 
@@ -115,7 +116,7 @@ def _moved(images: Array) -> Array:
 
 
 def _checked_maximum(key: str, images: Array) -> float:
-    """The largest value; for integers at least 2, because 1 is no white there."""
+    """The largest value, if all are pixels."""
     low, high = float(images.min()), float(images.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"key {key} contains NaN or infinite values; pixels 0..255 are expected")
@@ -124,7 +125,7 @@ def _checked_maximum(key: str, images: Array) -> float:
             f"key {key} contains values from {low:.4g} to {high:.4g}; pixels 0..255 or 0..1 are "
             "expected: give the images without normalisation"
         )
-    return high if images.dtype.kind == "f" else max(high, 2.0)
+    return high
 
 
 def _scaled(images: Array, scale: int) -> Array:

@@ -31,6 +31,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.runs.paths import user_path
 from condense.system.memory import check_memory
 from condense.system.notes import note
+from condense.system.plain_torch import plain_torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ class ImageData:
             object.__setattr__(self, split, row_major(getattr(self, split)))
 
     @classmethod
+    @plain_torch()
     def from_arrays(
         cls,
         x: Any,
@@ -122,6 +124,7 @@ class ImageData:
         return cls.of(checked(content, name), name, hflip)
 
     @classmethod
+    @plain_torch()
     def from_dataset(
         cls,
         train: Any,
@@ -152,6 +155,7 @@ class ImageData:
         return data if size is None else data.squared(size, fit)
 
     @classmethod
+    @plain_torch()
     def from_folder(
         cls,
         path: str | Path,
@@ -241,7 +245,7 @@ class ImageData:
     @cached_property
     def _scale_and_shift(self) -> tuple[Tensor, Tensor]:
         mean, std = (
-            torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
+            torch.tensor(values, dtype=torch.float64, device="cpu").view(-1, 1, 1)
             for values in (self.mean, self.std)
         )
         scale, shift = 1 / (255 * std), -mean / std

@@ -86,7 +86,9 @@ def channels_of(image: Image.Image) -> int:
     raise UserError(f"pixels of mode {image.mode}; 8 bits per channel are expected")
 
 
-def pixels_of(image: Image.Image, size: int | None = None, fit: Fit = "crop") -> Array:
+def pixels_of(
+    image: Image.Image, size: int | None = None, fit: Fit = "crop", draft: bool = False
+) -> Array:
     """The pixels as uint8 [h, w, channels], rotated as the photo's EXIF data ask for.
 
     Args:
@@ -94,13 +96,14 @@ def pixels_of(image: Image.Image, size: int | None = None, fit: Fit = "crop") ->
         size: side of the result; None: the size of the image.
         fit: crop: the square in the middle, resized. resize: the whole image, whose sides change
             their ratio. Both are bilinear with antialiasing.
+        draft: decode a photo at a fraction of its size, which is faster; `image` stays so small.
 
     Raises:
         UserError: it has more than 8 bits per channel.
     """
     mode = "L" if channels_of(image) == 1 else "RGB"
-    if size is not None:
-        image.draft(None, (2 * size, 2 * size))  # a photo is decoded at a fraction of its size
+    if draft and size is not None:
+        image.draft(None, (2 * size, 2 * size))
     upright = ImageOps.exif_transpose(image)
     if isinstance(upright.info.get("transparency"), bytes):
         upright = upright.convert("RGBA")  # without a warning of Pillow's

@@ -16,9 +16,11 @@ from condense.runs.cache import Cache
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import is_file
 from condense.runs.paths import user_path
+from condense.system.plain_torch import plain_torch
 from condense.validation import with_article
 
 
+@plain_torch()
 def load(
     name_or_path: str | Path,
     root: Path | None = None,

@@ -15,7 +15,7 @@ MAX_PER_CLASS = 200
 """Images per class up to which they are synthetic: coloured ones by IDM, grey ones by DM.
 
 On held-out images of CIFAR-10, with hard labels, IDM was 11 points better than herding with 52
-images per class, 6 with 159 and 1.8 with 537. With 537 it takes seven times as long as herding,
+images per class, 6 with 159 and 1.8 with 537. With 537 it takes ten times as long as herding,
 and is level with it with soft labels. On SVHN it was better than herding and DM with 232. On
 FashionMNIST, with a shorter training of its networks, it was worse than both with 110
 (docs/results.md)."""

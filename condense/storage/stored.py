@@ -11,6 +11,7 @@ from torch import Tensor
 from condense.storage.codecs import Codec
 from condense.storage.registry import read_codec
 from condense.system.memory import check_memory
+from condense.system.plain_torch import plain_torch
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +31,7 @@ class StoredImages:
         """Planes of `codec`, each [n, channels, height, width], as they are stored."""
         return cls(codec.pack(planes), codec.metadata())
 
+    @plain_torch()
     def decode(self, mean: Sequence[float], std: Sequence[float]) -> Tensor:
         """The images as pixels, float32 [n, c, h, w]; 0 is black and 1 white, not clamped.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from condense.errors import UserError
 from condense.system.plain_torch import plain_torch
 from condense.training.schedule import Schedule
 from condense.training.threads import map_chunks, shared_operations
@@ -38,7 +40,7 @@ class Step:
     def accumulate(self, images: Tensor, labels: Tensor) -> None:
         """The same, but adds to the existing gradients."""
         if self.max_batch is None:
-            with shared_operations():
+            with shared_operations(), _one_image_said():
                 F.cross_entropy(self.network(images), labels).backward()
             return
 
@@ -54,6 +56,20 @@ class Step:
                     parameter.grad = gradient
                 else:
                     parameter.grad.add_(gradient)
+
+
+@contextmanager
+def _one_image_said() -> Iterator[None]:
+    """Raises UserError where a batch norm has one value per channel, without statistics."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "a batch has one image, of which a batch norm has no statistics: choose another batch "
+            "size, or norm instance"
+        ) from error
 
 
 @plain_torch()

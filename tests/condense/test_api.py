@@ -142,3 +142,11 @@ def test_a_strategy_without_augmentation_is_noted(
         unknown: Any = {"augment": augment, "dsa_strategy": ("zoom",)}
         with pytest.raises(UserError, match="unknown augmentation 'zoom'"):
             evaluate(small, data, replace(settings, **unknown))
+
+
+def test_a_class_without_images_is_said_with_a_cache_too(data, tmp_path):
+    cache = Cache(tmp_path)
+    condense(data, "random", ipc=1, cache=cache)
+    more = replace(data, class_names=(*data.class_names, "empty"))
+    with pytest.raises(UserError, match="fewer than 1 training images of empty"):
+        condense(more, "random", ipc=1, cache=cache)

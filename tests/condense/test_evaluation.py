@@ -58,6 +58,8 @@ def test_an_interrupted_evaluation_goes_on(data):
     checkpointer.kept = Checkpoint({}, {"values": list(whole.values[:2])})
     assert evaluate(small, data, QUICK, checkpointer=checkpointer) == whole
     assert checkpointer.reports == [(3, 3)]
+    fewer = evaluate(small, data, replace(QUICK, num_eval=2), checkpointer=checkpointer)
+    assert fewer.values == whole.values[:2]
 
 
 def test_more_images_teach_better():
@@ -130,6 +132,12 @@ def test_settings_by_name_are_those_of_the_preset_with_changes(data):
         evaluate(small, data, given, num_eval=2)
     with pytest.raises(UserError, match="unknown setting 'networks'"):
         evaluate(small, data, networks=2)
+
+
+@pytest.mark.parametrize("name", ["paper", "cpu", "smoke"])
+@pytest.mark.parametrize("length", ["steps", "epoch_eval_train"])
+def test_steps_or_epochs_replace_the_length_of_any_preset(data, name, length):
+    assert schedule_of(preset(Evaluation, name, **{length: 3}), 10, True).steps == 3
 
 
 def test_data_by_name():

@@ -191,3 +191,10 @@ def test_labels_of_other_classes(tmp_path: Path) -> None:
     torch.save((IMAGES[:, :, :8, :8], LABELS), tmp_path / "set.pt")
     with pytest.raises(UserError, match=r"set\.pt: .*labels are not 0 to 2"):
         load_set(tmp_path / "set.pt", data)
+
+
+def test_an_export_is_read_whatever_its_pixels_are(tmp_path: Path) -> None:
+    made = condense(blobs(), "random", ipc=1, storage="float32")
+    made = replace(made, images=40 * made.images, stored=None)
+    export(made, "pt", tmp_path / "set.pt")
+    assert torch.equal(load_set(str(tmp_path / "set.pt")).images, made.images)

@@ -174,6 +174,16 @@ def test_the_keys_of_medmnist(tmp_path: Path) -> None:
     assert read_npz(tmp_path / "bloodmnist.npz").notes == ("the test split is val_images",)
 
 
+def test_test_images_without_labels_are_not_paired_with_others(tmp_path: Path) -> None:
+    given = content()
+    arrays = {name: given[name] for name in ("x_train", "y_train")}
+    arrays |= {"x_val": given["x_test"], "val_targets": given["y_test"]}
+    np.savez(tmp_path / "own.npz", **arrays, x_test=given["x_test"][::-1])
+    found = read_npz(tmp_path / "own.npz")
+    assert np.array_equal(found.x_test, given["x_test"])
+    assert found.notes == ("not used: x_test", "the test split is x_val")
+
+
 def test_grey_images_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     grey = {key: content()[key][..., :1].repeat(3, axis=3) for key in ("x_train", "x_test")}
     found = read_archive(tmp_path / "own.npz", **grey)

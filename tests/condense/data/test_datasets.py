@@ -159,3 +159,46 @@ def test_datasets_that_will_not_do(dataset: Any, message: str) -> None:
 def test_torchvisions_own_sets() -> None:
     data = ImageData.from_dataset(FakeData(20, (3, 8, 8), 2), FakeData(6, (3, 8, 8), 2))
     assert (data.shape, data.classes) == ((3, 8, 8), 2)
+
+
+def test_the_images_that_are_read_stay_as_they_are(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (256, 256, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "photo.jpg")
+
+    def photos() -> list[tuple[Image.Image, int]]:
+        return [(Image.open(tmp_path / "photo.jpg"), number % 2) for number in range(4)]
+
+    read = photos()
+    ImageData.from_dataset(read, size=16)
+    assert read[0][0].size == (256, 256)
+    again, fresh = (ImageData.from_dataset(some, size=64) for some in (read, photos()))
+    assert torch.equal(again.x_train, fresh.x_train)
+
+
+class Wrapper:
+    """A data set in another one."""
+
+    def __init__(self, dataset: Any, **attributes: Any) -> None:
+        self.dataset = dataset
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, row: int) -> Any:
+        return self.dataset[row]
+
+
+def test_the_class_names_of_a_wrapper_come_first() -> None:
+    items = [(torch.rand(3, 8, 8), number % 2) for number in range(8)]
+    inner = Wrapper(items, classes=["ant", "bee"])
+    for classes in (["cat", "dog"], np.array(["cat", "dog"])):
+        assert ImageData.from_dataset(Wrapper(inner, classes=classes)).class_names == ("cat", "dog")
+    assert ImageData.from_dataset(Wrapper(inner)).class_names == ("ant", "bee")
+
+
+def test_features_may_be_a_tensor() -> None:
+    items = [(torch.rand(3, 8, 8), number % 2) for number in range(8)]
+    found = ImageData.from_dataset(Wrapper(items, features=torch.rand(8, 4)))
+    assert found.class_names == ("0", "1")

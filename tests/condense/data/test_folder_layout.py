@@ -68,6 +68,11 @@ def test_folders_in_a_class_belong_to_it(tmp_path: Path) -> None:
     ]
 
 
+def test_a_single_test_folder_is_a_class_if_that_is_its_name(tmp_path: Path) -> None:
+    made(tmp_path, "train/a/1.png", "train/b/1.png", "test/b/2024/1.png", "test/b/2025/1.png")
+    assert found(tmp_path)["test"] == [("test/b/2024/1.png", 1), ("test/b/2025/1.png", 1)]
+
+
 def test_what_is_no_image_is_not_used_and_said(tmp_path: Path) -> None:
     made(tmp_path, "cat/1.png", "cat/notes.pdf", "dog/1.png", "dog/.DS_Store", "dog/Thumbs.db")
     made(tmp_path, ".git/1.png", "readme.txt")

@@ -64,3 +64,9 @@ def test_chunks_give_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_grey(grey)
     grey[4, 7, 8, 2] ^= 1
     assert not is_grey(grey)
+
+
+def test_each_split_may_have_its_own_kind_of_numbers() -> None:
+    found = as_pixels({"x_train": PIXELS.astype(np.int64), "x_test": PIXELS / 255})
+    for made in found.values():
+        assert np.array_equal(made, PIXELS)

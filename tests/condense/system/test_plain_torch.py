@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
 from condense.data.image_data import ImageData
+from condense.data.loading import load
 from condense.methods.registry import METHODS
 from condense.models.build import build
 from condense.seeds import generator
@@ -142,3 +144,16 @@ def test_the_modes_of_the_caller_come_back() -> None:
         assert torch.is_autocast_enabled("cpu")
         assert torch.zeros(()).dtype == torch.float64
         assert torch.zeros(()).device.type == "meta"
+
+
+@in_every_mode
+def test_reading_and_looking_at_a_set_do_not_depend_on_the_mode(
+    mode: Callable[[], AbstractContextManager[Any]], data: ImageData
+) -> None:
+    small = condense(data, "random", preset="smoke", ipc=2, storage="dct")
+    plain, about = load("digits"), (small.bytes, repr(small), small.grid().tobytes())
+    with mode():
+        arrays = ImageData.from_arrays(np.zeros((20, 8, 8, 3)), np.arange(20) % 2)
+        assert load("digits").fingerprint() == plain.fingerprint()
+        assert (small.bytes, repr(small), small.grid().tobytes()) == about
+    assert arrays.x_train.device.type == "cpu"

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from condense.augment.params import augment_batch
 from condense.config.network import Network
+from condense.errors import UserError
 from condense.models.build import build, initialise
 from condense.seeds import derive, generator
 from condense.training.loop import batches, in_chunks, train
@@ -132,3 +133,10 @@ def test_before_each_update_somebody_may_stop_it(data):
             transform=data.normalise, before_step=look,
         )  # fmt: skip
     assert seen == [0, 1, 2, 3]
+
+
+def test_a_batch_of_one_image_without_statistics_is_one_line():
+    network = build(Network("resnet18", norm="batch"), (1, 8, 8), 2, generator(0))
+    images, labels = torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 0])
+    with pytest.raises(UserError, match="a batch has one image, of which a batch norm has no"):
+        train(network, images, labels, Schedule(4, batch_size=2, lr=0.01), generator(1))
