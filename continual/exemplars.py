@@ -146,6 +146,8 @@ class _ImageSet(Dataset[tuple[Tensor, Tensor | int]]):
 
 def _as_type(image: Tensor, dtype: torch.dtype) -> Tensor:
     """The image in this dtype, rounded to its range if it is one of integers."""
+    if dtype == torch.bool:
+        return image >= 0.5
     if not dtype.is_floating_point:
         limits = torch.iinfo(dtype)
         image = image.round().clamp(limits.min, limits.max)

@@ -18,22 +18,25 @@ class ExperienceNumbers:
     """
 
     def __init__(self) -> None:
-        self._known: list[tuple[weakref.ref[Any], int, int]] = []
+        self._known: list[tuple[weakref.ref[Any], weakref.ref[Any], int, int]] = []
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_known": []}
 
     def of(self, experience: Any, taken: Collection[int] = ()) -> int:
         """The number of this experience; of a new one another than those in `taken`."""
-        self._known = [known for known in self._known if known[0]() is not None]
+        self._known = [
+            known for known in self._known if known[0]() is not None or known[1]() is not None
+        ]
         place = int(experience.current_experience)
         content = getattr(experience, "dataset", experience)
-        for reference, at, number in self._known:
-            if reference() is content and at == place:  # several may have one dataset
+        for itself, dataset, at, number in self._known:
+            # Several experiences may have one dataset.
+            if itself() is experience or (dataset() is content and at == place):
                 return number
         number, used = place, {*taken, *(other for *_, other in self._known)}
         if number in used:
             number = max(used) + 1
         with suppress(TypeError):  # an object without weak references is new each time
-            self._known.append((weakref.ref(content), place, number))
+            self._known.append((weakref.ref(experience), weakref.ref(content), place, number))
         return number

@@ -31,6 +31,7 @@ from condense import (
     Coreset,
     ImageData,
     UserError,
+    codec_of,
     generator,
     pixel_codec,
     read_codec,
@@ -138,7 +139,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         items = items_of(exp)
         number = self._numbers.of(exp, {group.experience for group in self.groups})
         mine = {
-            Group(number, task.task, label): count
+            Group(number, task.task, label): self._whole_images(task.data, count)
             for task in tasks
             for label, count in zip(task.classes, task.counts, strict=True)
         }
@@ -314,27 +315,29 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
 
         Args:
             groups: the others.
-            mine: the groups of the experience, with their numbers of training images. The largest
-                share counts: a class that earlier experiences have too has a smaller one, and one
-                has what small classes leave.
+            mine: the groups of the experience, and how many whole images they fill at most. The
+                largest share counts: a class that earlier experiences have too has a smaller one,
+                and one has what small classes leave.
         """
         if self.images_per_class is not None:
             return self.images_per_class
         owners = Counter(map(self._owner, [*groups, *mine]))
         sharing = min(owners[self._owner(group)] for group in mine)
         equal = math.ceil(self.max_size / (len(owners) * sharing))
-        counts = divide(self.max_size, self._demands(groups, mine))
+        filled = {**mine, **{group: kept.whole_images for group, kept in groups.items()}}
+        demands = {
+            group: Demand(self._owner(group), count, 1, number)
+            for number, (group, count) in enumerate(filled.items())
+        }
+        counts = divide(self.max_size, demands)
         return max(1, equal, *(counts[group] for group in mine))
 
-    def _demands(
-        self, groups: Mapping[Group, StoredExemplars], mine: Mapping[Group, int]
-    ) -> dict[Group, Demand]:
-        """What groups fill, in whole images: the others as they are, new ones if none is small."""
-        filled = {group: kept.whole_images for group, kept in groups.items()}
-        return {
-            group: Demand(self._owner(group), count, 1, number)
-            for number, (group, count) in enumerate({**mine, **filled}.items())
-        }
+    def _whole_images(self, data: ImageData, count: int) -> int:
+        """How many whole images so many images fill at most."""
+        if self.storage == "dct":  # fewer images are better ones
+            return count
+        size = codec_of(data, self.coreset(1)).bytes_per_image
+        return -(-count * size // math.prod(data.shape))
 
     def _keep(self, groups: dict[Group, StoredExemplars]) -> None:
         """Keep the best images of each group, as many as fit."""

@@ -372,6 +372,17 @@ def test_exemplars_of_integers_are_rounded_to_their_range(storage: Any) -> None:
     torch.testing.assert_close(items.float(), exact, atol=0.51, rtol=0)
 
 
+def test_exemplars_of_booleans_are_booleans() -> None:
+    data = tasks()[0]
+    images = TensorDataset(data.x_train > 127, data.y_train)
+    dataset = AvalancheDataset([images], data_attributes=[DataAttribute(data.y_train, "targets")])
+    (experience,) = benchmark_from_datasets(train=[dataset]).train_stream
+    memory = RandomBuffer(30)
+    memory.post_adapt(None, experience)
+    real = {item[0].numpy().tobytes() for item in dataset}
+    assert all(item[0].numpy().tobytes() in real for item in memory.buffer)
+
+
 def test_exemplars_are_normalised_as_their_own_benchmark() -> None:
     data = tasks()[0]
     dark = replace(data, x_train=data.x_train // 3, mean=(0.1, 0.2, 0.3), std=(0.2, 0.1, 0.3))

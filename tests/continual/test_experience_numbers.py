@@ -59,3 +59,15 @@ def test_a_new_object_with_the_same_dataset_is_the_same_experience() -> None:
     assert [numbers.of(view(content, 1)) for _ in range(3)] == [1, 1, 1]
     assert numbers.of(view(content, 2)) == 2, "a stream may have one dataset several times"
     assert numbers.of(view(Content(), 1)) == 3
+
+
+class Lazy(Experience):
+    @property
+    def dataset(self) -> Content:
+        return Content()
+
+
+def test_an_experience_that_makes_its_dataset_at_each_access_is_the_same() -> None:
+    numbers, one = ExperienceNumbers(), Lazy(0)
+    assert [numbers.of(one) for _ in range(3)] == [0, 0, 0]
+    assert numbers.of(Lazy(0), taken=[0]) == 1

@@ -27,6 +27,16 @@ def test_what_small_new_classes_leave_goes_to_the_others(kind: Any, storage: Any
     assert memory.bytes > 0.9 * 20 * WHOLE
 
 
+@pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
+def test_small_images_of_a_small_class_leave_more(kind: Any) -> None:
+    """Twelve small images fill three whole ones, and four of the others are there for each."""
+    memory = kind(10, factor=2)
+    data = tasks()[0].with_classes([0, 1])
+    data = few(data.train_subset([*range(24), *range(12, 24)]), class_0=4)
+    memory.post_adapt(agent(), make_benchmark([data]).train_stream[0])
+    assert memory.samples.labels.bincount().tolist() == [4, 24]
+
+
 @pytest.mark.parametrize("kind", ["random", "herding", "condensed"])
 def test_a_class_of_a_task_without_images_has_no_exemplars(kind: str) -> None:
     for sizes in ({"max_size": 20}, {"images_per_class": 2}):
