@@ -173,10 +173,11 @@ def condensing_preset(
     """Settings of the condensation method of a memory in a preset.
 
     With storage pixels the method returns float32 images of the stored size. With a factor above 1,
-    gradients are then matched in a ConvNet with one block less for each halving of the images. With
-    all blocks, the last feature maps have too little spatial resolution, and the condensed images
-    are worse exemplars (docs/results.md). With another storage the method learns through it. The
-    cpu preset has `MEMORY_CHANGES`.
+    gradients are then matched in a ConvNet with one block less for each halving of the images, of
+    the three that images up to 45 pixels have: give larger ones a depth. With all blocks, the last
+    feature maps have too little spatial resolution, and the condensed images are worse exemplars
+    (docs/results.md). With another storage the method learns through it. The cpu preset has
+    `MEMORY_CHANGES`.
 
     Args:
         memory: name of the method.

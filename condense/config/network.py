@@ -49,8 +49,8 @@ class Network:
     def depth_for(self, shape: tuple[int, int, int]) -> int:
         """Number of blocks for images of this shape: channels, height, width.
 
-        Without a given depth the last feature maps have four to seven pixels on a side, as in the
-        literature (Cazenavette et al. 2022).
+        Without a given depth the last feature maps have two to five pixels on a side, for images
+        from 32 pixels; for powers of two four, as in the literature (Cazenavette et al. 2022).
         """
         return self.depth or max(LEAST_DEPTH, round(math.log2(min(shape[1:]))) - 2)
 

@@ -40,5 +40,5 @@ class Schedule:
         if self.cosine:
             share = (1 + math.cos(math.pi * step / self.steps)) / 2
             optimizer.param_groups[0]["lr"] = self.lr * share
-        elif step in {round(milestone * self.steps) for milestone in self.milestones}:
+        elif step in {max(1, round(milestone * self.steps)) for milestone in self.milestones}:
             optimizer.param_groups[0]["lr"] /= 10

@@ -140,3 +140,11 @@ def test_a_batch_of_one_image_without_statistics_is_one_line():
     images, labels = torch.randn(3, 1, 8, 8), torch.tensor([0, 1, 0])
     with pytest.raises(UserError, match="a batch has one image, of which a batch norm has no"):
         train(network, images, labels, Schedule(4, batch_size=2, lr=0.01), generator(1))
+
+
+def test_a_single_step_has_the_whole_learning_rate():
+    weight = torch.zeros(1, requires_grad=True)
+    schedule = Schedule(1, batch_size=1, lr=0.1, milestones=(0.5,))
+    optimizer = schedule.optimizer([weight])
+    schedule.adjust(optimizer, 0)
+    assert optimizer.param_groups[0]["lr"] == 0.1
