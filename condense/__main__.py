@@ -214,7 +214,7 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
             f"{settings.set} was made from other images named {dataset}: give --dataset to test "
             "it on these"
         )
-    return condensed, data
+    return condensed.with_provenance(**{"dataset": data.name, **about}), data
 
 
 def show(argv: list[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from condense.baselines import asked
 from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
@@ -106,7 +107,8 @@ def _title(condensed: CondensedSet) -> str:
     size = per_class(condensed)
     if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
         size += f" in the bytes of {about.get('ipc')}"
-    return f"{about.get('dataset')}, {about.get('method')}, {size}"
+    method = about.get("method") or ("merged" if "merged" in about else None)
+    return ", ".join(str(part) for part in (about.get("dataset"), method, size) if part)
 
 
 def _named(baseline: str) -> str:
@@ -211,14 +213,20 @@ def _note(condensed: CondensedSet, tested: Tested) -> str:
     """What the baselines are, and which is missing."""
     if not tested.comparable:
         return "No baseline was measured: a class has fewer images than fill the bytes of the set."
+    missing = " and ".join(map(_named, _missing(condensed, tested)))
     if not tested.baselines:
-        return "No baseline was measured: --compare both adds random and herded images."
+        return f"No baseline was measured: --compare both adds {missing}."
     gains = "; ".join(
         _gain(tested, baseline, _named(name)) for name, baseline in tested.baselines.items()
     )
-    missing = "" if "herding" in tested.baselines else " --compare both adds herded images."
+    more = f" --compare both adds {missing}." if missing else ""
     shared = "bytes, storage and training" if condensed.distill_lrs is None else "bytes"
-    return f"All have the same {shared}: {gains}.{missing}"
+    return f"All have the same {shared}: {gains}.{more}"
+
+
+def _missing(condensed: CondensedSet, tested: Tested) -> list[str]:
+    """The baselines that `--compare both` adds."""
+    return [name for name in asked(condensed, "both") if name not in tested.baselines]
 
 
 def _given(folder: RunFolder) -> str:
@@ -260,14 +268,14 @@ def _next(
     """Commands for the set, which test it as this run has."""
     given, kept = _given(folder), folder.config["settings"]
     common = kept["common"]
-    asked = None if given == CONDENSED else kept["dataset"]
+    source = None if given == CONDENSED else kept["dataset"]
     asked_for = (common["size"], common["fit"], common.get("hflip", True))
-    dataset, size, fit, hflip = images_of(condensed.provenance, asked, *asked_for)
+    dataset, size, fit, hflip = images_of(condensed.provenance, source, *asked_for)
     evaluate = ["python -m condense evaluate", shlex.quote(given)]
-    evaluate += [*_as_flag("dataset", asked), *common_flags(common)]
+    evaluate += [*_as_flag("dataset", source), *common_flags(common)]
     same, other = _as_tested(differing), _as_tested(differing, "evaluation.network.")
     commands = [[*evaluate, *same, "--num-eval 20"] if tested.accuracy else [*evaluate, *same]]
-    if tested.comparable and "herding" not in tested.baselines:
+    if tested.comparable and _missing(condensed, tested):
         commands.append([*evaluate, *same, "--compare both"])
     commands.append([*evaluate, *other, f"--architecture {_another(condensed)}"])
     search = ["python -m nas.search --proxy", shlex.quote(given), *_as_flag("dataset", dataset)]

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-from condense.runs.plots import new_figure, save
+from condense.runs.plots import as_text, new_figure, save
 from condense.runs.report import per_cent, text_table
 
 Row = Sequence[float | None]
@@ -74,7 +74,7 @@ def plot_matrix(path: Path, tasks: Sequence[str], matrix: Matrix) -> None:
         vmax=1,
         cmap="viridis",
     )
-    axes.set_xticks(range(len(tasks)), tasks)
+    axes.set_xticks(range(len(tasks)), [as_text(task) for task in tasks])
     axes.set_yticks(range(len(tasks)), [f"T{stage + 1}" for stage in range(len(tasks))])
     axes.set_xlabel("tested on")
     axes.set_ylabel("after task")
@@ -99,9 +99,9 @@ def plot_stages(
         [100 * value for value in std],
         marker="o",
         capsize=3,
-        label=label,
+        label=as_text(label),
     )
-    axes.set_xticks(stages, [f"T{stage}\n+ {tasks[stage - 1]}" for stage in stages])
+    axes.set_xticks(stages, [as_text(f"T{stage}\n+ {tasks[stage - 1]}") for stage in stages])
     axes.set_ylabel("accuracy over the tasks so far (%)")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condense.runs.plots import new_figure, save
+from condense.runs.plots import as_text, new_figure, save
 from condense.runs.report import indented, text_table
 from condense.runs.report import per_cent as shown_per_cent
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
@@ -125,7 +125,7 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     Without a ground truth: the scores over the number of parameters.
     """
     known = [(row, row.ground_truth) for row in rows if row.ground_truth is not None]
-    label = _escaped(label)
+    label = as_text(label)
     named = f"{label} accuracy (%)" if any(row.accuracy is not None for row in rows) else label
     if known:
         top = top_count(len(known), top_fraction)
@@ -166,17 +166,12 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     values = [100 * (row.ground_truth or 0.0) for row in known] or [_shown(row) for row in rows]
     places = range(1, len(values) + 1)
     best = [max(values[:place]) for place in places]
-    (line,) = axes.plot(places, best, drawstyle="steps-post", label=_escaped(label))
+    (line,) = axes.plot(places, best, drawstyle="steps-post", label=as_text(label))
     axes.scatter(places, values, s=8, alpha=0.5, color=line.get_color())
     axes.set_xlabel("rank by the proxy")
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
     axes.grid(alpha=0.3)
     axes.legend()
-
-
-def _escaped(label: str) -> str:
-    """A label with `$` escaped, so that matplotlib does not parse it as a formula."""
-    return label.replace("$", r"\$")
 
 
 def _shown(row: Row) -> float:

@@ -77,11 +77,17 @@ def plot_history(path: Path, history: Path, without: Collection[str] = ()) -> bo
     figure = new_figure(7, 0.6 + 2.2 * len(names), dpi=130)
     for axes, name in zip(figure.subplots(len(names), squeeze=False)[:, 0], names, strict=True):
         axes.plot(steps, [_number(row[name]) for row in rows], linewidth=1.2)
-        axes.set_ylabel(name.replace("$", r"\$"))
+        axes.set_ylabel(as_text(name))
         axes.grid(alpha=0.3)
     axes.set_xlabel("step")
     save(figure, path)
     return True
+
+
+def as_text(text: str) -> str:
+    """Text that matplotlib draws as it is: `$` begins no formula, a leading `_` hides no label."""
+    shown = text.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
 
 
 def _number(cell: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from condense import Accuracy, __main__, condense, load, run_report, zoo
+from condense import Accuracy, CondensedSet, __main__, condense, load, run_report, zoo
 from nas import search
 from tests.helpers.command_lines import parse
 from tests.helpers.folders import write_photos
@@ -140,3 +141,27 @@ def test_of_a_file_of_another_repository(monkeypatch: pytest.MonkeyPatch) -> Non
         ("own set.pt", "digits")
     }
     searched(page, "search")
+
+
+def test_of_a_herded_set_no_herded_baseline_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = ("--method", "herding", "--ipc", "1", "--evaluation.num-eval", "1", *SMOKE[:-2])
+    for compare, offered in (("random", 0), ("none", 1)):
+        __main__.run(["--dataset", "digits", *flags, "--compare", compare, "--out", compare])
+        page = Path(compare) / "report.html"
+        words = page.read_text(encoding="utf-8")
+        assert words.count("--compare both adds random images.") == offered
+        assert "herded images" not in words
+        tested = parsed(page, "python -m condense evaluate ", monkeypatch)
+        assert [settings.compare for settings in tested].count("both") == offered
+
+
+def test_of_a_merged_set() -> None:
+    """It has no method, and its images are those of `--dataset`."""
+    digits = load("digits")
+    halves = [digits.with_classes(classes) for classes in ([*range(5)], [*range(5, 10)])]
+    merged = CondensedSet.merge([condense(half, "random", ipc=1) for half in halves])
+    merged.save("merged.safetensors")
+    flags = ["--dataset", "digits", "--num-eval", "1", *SMOKE]
+    __main__.evaluate_set(["merged.safetensors", *flags, "--out", "one"])
+    assert "digits, merged, " in Path("one/report.html").read_text(encoding="utf-8")
+    assert json.loads(Path("one/summary.json").read_bytes())["dataset"] == "digits"

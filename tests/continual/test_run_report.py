@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from condense.cli.flags import parse
 from condense.config.serialization import differences, record
 from condense.runs.html_report import Code
+from continual import report
 from continual.run import PROG, defaults, spec_of
 from continual.run_report import _next
 from tests.helpers import command_lines
@@ -40,3 +42,10 @@ def test_the_next_runs_are_of_the_same_images_and_settings(
             assert getattr(found, name) == getattr(settings, name)
         for name in ("preset", "size", "fit", "hflip"):
             assert getattr(found.common, name) == getattr(settings.common, name)
+
+
+def test_figures_of_data_sets_with_odd_names(tmp_path: Path) -> None:
+    names = ["a$_$b", "_c"]
+    report.plot_matrix(tmp_path / "matrix.png", names, [[0.5, None], [0.4, 0.6]])
+    report.plot_stages(tmp_path / "stages.png", names, [0.5, 0.5], [0.0, 0.1], "$d$")
+    assert (tmp_path / "matrix.png").stat().st_size > 0

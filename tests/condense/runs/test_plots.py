@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from condense.errors import UserError
-from condense.runs.plots import new_figure, plot_history, save
+from condense.runs.plots import as_text, new_figure, plot_history, save
 from tests.helpers.processes import python
 
 
@@ -71,3 +71,14 @@ def test_without_a_history_nothing_is_plotted(tmp_path: Path) -> None:
     assert not plot_history(tmp_path / "a.png", tmp_path / "none.csv")
     (tmp_path / "history.csv").write_bytes(b"step,loss\n\xff\n")
     assert not plot_history(tmp_path / "a.png", tmp_path / "history.csv")
+
+
+@pytest.mark.parametrize("text", ["a$_$b", "_set.safetensors", "$x^2$"])
+def test_any_text_is_drawn_as_it_is(text: str, tmp_path: Path) -> None:
+    figure = new_figure(2, 1, dpi=50)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], label=as_text(text))
+    (label,) = axes.legend().get_texts()
+    assert label.get_text().strip().replace(r"\$", "$") == text
+    axes.set_xticks([0], [as_text(text)])
+    save(figure, tmp_path / "a.png")
