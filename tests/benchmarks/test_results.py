@@ -38,7 +38,7 @@ NUMBERS = {
     "split_streams.csv": "images_per_class seed final_average forgetting memory_images "
     "memory_bytes seconds threads",
     "proxies.csv": "ipc seed images_stored steps seconds_search seconds_proxy threads",
-    "ranks.csv": "width processes threads",
+    "ranks.csv": "width threads",
     "sizes.csv": "classes ipc size width peak_bytes seconds threads",
     "table1.csv": CELL,
     "table2.csv": f"ipc {CELL}",
