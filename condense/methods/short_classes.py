@@ -33,7 +33,6 @@ def with_short_classes(
     large = large_classes(data, settings.ipc)
     if len(large) == data.classes:
         return condense(data)
-    require_images(data, 1)
     advice = f"use fewer images per class (--ipc {smallest_class(data)})"
     if settings.short_classes == "refuse" and _may_keep(settings):
         advice += ", or --short-classes keep, then such classes keep their real images"
