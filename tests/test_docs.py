@@ -158,6 +158,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in anchors(target), f"{path} has no #{anchor}"
 
 
+@pytest.mark.parametrize("page", LINKED, ids=name_of)
+def test_the_rows_of_a_table_have_the_same_number_of_cells(page: Path) -> None:
+    columns = 0  # of the table above a line
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        cells = len(re.findall(r"(?<!\\)\|", line)) - 1 if line.startswith("| ") else 0
+        assert not (cells and columns) or cells == columns, f"{page.name}:{number}"
+        columns = cells
+
+
 @pytest.mark.parametrize("package", ["condense", "continual", "nas"])
 def test_the_reference_has_every_public_name(package: str) -> None:
     page = (ROOT / "docs" / "api" / f"{package}.md").read_text(encoding="utf-8")
