@@ -21,10 +21,12 @@ from condense.methods.teacher import with_soft_labels
 from condense.runs.cache import Cache, cache_key
 from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.io import plain
+from condense.system.allocator import freed_memory_kept
 from condense.system.plain_torch import plain_torch
 from condense.zoo import find
 
 
+@freed_memory_kept()
 @plain_torch()
 def condense(
     data: ImageData | str | Path,

@@ -32,6 +32,7 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.report import per_cent
 from condense.seeds import generator
+from condense.system.allocator import freed_memory_kept
 from condense.system.notes import note
 from condense.system.plain_torch import plain_torch
 from condense.training.chunking import chunks, max_forward_batch, max_training_batch
@@ -80,6 +81,7 @@ class Accuracy:
         return f"{self.figure} (n = {len(self.values)})"
 
 
+@freed_memory_kept()
 @plain_torch()
 def evaluate(
     condensed: CondensedSet,
