@@ -23,6 +23,7 @@ from condense.runs.checkpointer import Checkpointer, OwnCheckpoints
 from condense.runs.io import plain
 from condense.system.allocator import freed_memory_kept
 from condense.system.plain_torch import plain_torch
+from condense.training.loop import batch_norm_explained
 from condense.zoo import find
 
 
@@ -117,9 +118,10 @@ def _condense(
     """
     implementation = method_named(method).implementation()
     own = OwnCheckpoints(checkpointer, cache_key(data.fingerprint(), method, settings, seed))
-    made = with_short_classes(
-        data, settings, lambda some: implementation(some, settings, seed, own)
-    )
+    with batch_norm_explained():
+        made = with_short_classes(
+            data, settings, lambda some: implementation(some, settings, seed, own)
+        )
     if not bool(made.images.isfinite().all()):
         raise UserError("diverged: the images are not finite; use lower learning rates")
     if settings.labels == "soft":

@@ -51,11 +51,15 @@ def coreset_size(data: ImageData, settings: MethodSettings) -> int:
 
 
 def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
-    """Rows of the training split, [classes, count], sampled without replacement in each class."""
-    require_images(data, count)
+    """Rows of the training split, [classes, count], sampled without replacement in each class.
+
+    Those of a class with fewer than `count` images are repeated.
+    """
+    require_images(data, 1)
     draws = generator(seed, "random")
     rows = data.train_indices_by_class()
-    return torch.stack([row[torch.randperm(len(row), generator=draws)[:count]] for row in rows])
+    drawn = [row[torch.randperm(len(row), generator=draws)] for row in rows]
+    return torch.stack([repeated(row, count) for row in drawn])
 
 
 def herd(
@@ -67,10 +71,11 @@ def herd(
 ) -> Tensor:
     """Rows of the training split, [classes, count], in the order selected by herding.
 
-    The mean feature of the images as they are stored approaches that of the real images. The
-    checkpointer receives the progress of the training of the feature network.
+    The mean feature of the images as they are stored approaches that of the real images. Rows of a
+    class with fewer than `count` images are repeated. The checkpointer receives the progress of the
+    training of the feature network.
     """
-    require_images(data, count)
+    require_images(data, 1)
     with worker_threads(data.device):
         network = feature_network(data, settings, seed, checkpointer or Checkpointer())
         return _herd(data, settings, count, network)
@@ -92,7 +97,8 @@ def _herd(data: ImageData, settings: Coreset, count: int, network: Classifier) -
         found = in_chunks(features, images, chunk_size)
         # Networks learn from the decoded images, which stand for the real ones.
         seen = in_chunks(partial(features, codec=codec), images, chunk_size) if codec else found
-        selected.append(rows[greedy_herding(seen, count, found.mean(0))])
+        chosen = greedy_herding(seen, min(count, len(seen)), found.mean(0))
+        selected.append(repeated(rows[chosen], count))
     return torch.stack(selected)
 
 
@@ -131,6 +137,11 @@ def greedy_herding(features: Tensor, count: int, mean: Tensor | None = None) -> 
         taken[best] = True
         total += features[best]
     return chosen
+
+
+def repeated(rows: Tensor, count: int) -> Tensor:
+    """The first `count` rows; if there are fewer, they are repeated in order."""
+    return rows[torch.arange(count, device=rows.device) % len(rows)]
 
 
 def feature_network(

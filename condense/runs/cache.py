@@ -33,7 +33,7 @@ from condense.runs.io import (
 from condense.runs.paths import user_path
 from condense.validation import whole_number
 
-ALGORITHM = 5
+ALGORITHM = 6
 """Part of every key. Increment it if a change gives other sets for the same settings (not if only
 rounding differs), and remove the affected sets from the zoo."""
 

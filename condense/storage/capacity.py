@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from condense.condensed_set import CondensedSet
@@ -26,7 +27,8 @@ ENOUGH = 1000
 ones, from which networks learn more."""
 
 SAMPLE = 2000
-"""Training images from which the statistics of the coefficients are computed, at most."""
+"""Training images from which the statistics of the coefficients are computed, at most: the same
+share of each class, in whatever order the images are."""
 
 BATCH = 100
 """Of these in memory as floats at a time."""
@@ -44,8 +46,7 @@ def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None)
         UserError: the images are smaller than the factor.
     """
     if settings.storage == Dct.name:
-        most = most or int(data.y_train.bincount(minlength=data.classes).min())
-        return _dct(data, settings, min(ENOUGH, most))
+        return _dct(data, settings, min(ENOUGH, most or _smallest_class(data)))
     name = Pixels.name if settings.storage == "float32" else settings.storage
     return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
 
@@ -53,7 +54,8 @@ def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None)
 def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
     """Coefficients. Without `image_bytes`: small images; better ones if `most` of each class do not
     fill the bytes; pixels if as many whole images fit."""
-    some = data.x_train[:: -(-len(data.x_train) // SAMPLE)]
+    step = -(-len(data.x_train) // SAMPLE)
+    some = data.x_train[torch.cat(data.train_indices_by_class())[::step].sort().values]
     spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
     fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
     codec = smallest = fit(settings.image_bytes)
@@ -93,7 +95,13 @@ def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | N
             f"{settings.ipc} whole images have {settings.ipc * math.prod(data.shape)}: choose a "
             "larger --ipc, smaller images, or --labels hard"
         )
+    if codec.name == Dct.name and settings.image_bytes is None:
+        return min(count, _smallest_class(data))  # rounded bytes may leave space for one more
     return count
+
+
+def _smallest_class(data: ImageData) -> int:
+    return int(data.y_train.bincount(minlength=data.classes).min())
 
 
 def _fitting(codec: Codec, data: ImageData, settings: MethodSettings) -> int:

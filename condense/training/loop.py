@@ -40,7 +40,7 @@ class Step:
     def accumulate(self, images: Tensor, labels: Tensor) -> None:
         """The same, but adds to the existing gradients."""
         if self.max_batch is None:
-            with shared_operations(), _one_image_said():
+            with shared_operations(), batch_norm_explained():
                 F.cross_entropy(self.network(images), labels).backward()
             return
 
@@ -59,7 +59,7 @@ class Step:
 
 
 @contextmanager
-def _one_image_said() -> Iterator[None]:
+def batch_norm_explained() -> Iterator[None]:
     """Raises UserError where a batch norm has one value per channel, without statistics."""
     try:
         yield

@@ -150,3 +150,13 @@ def test_a_class_without_images_is_said_with_a_cache_too(data, tmp_path):
     more = replace(data, class_names=(*data.class_names, "empty"))
     with pytest.raises(UserError, match="fewer than 1 training images of empty"):
         condense(more, "random", ipc=1, cache=cache)
+
+
+@pytest.mark.parametrize("method", ["forgetting", "ld", "dm"])
+def test_a_batch_norm_without_statistics_is_one_line(method: str) -> None:
+    """Of one image, in a feature map of one pixel."""
+    data = blobs(classes=1 if method == "dm" else 3)
+    size = {"dm": {}, "ld": {"batch_size": 1}, "forgetting": {"batch_size": 59}}[method]
+    network = Network("resnet18", norm="batch")
+    with pytest.raises(UserError, match="a batch has one image, of which a batch norm has no"):
+        condense(data, method, preset="smoke", ipc=1, network=network, storage="float32", **size)

@@ -44,6 +44,30 @@ def test_the_images_of_a_set_are_repeated_or_cut(
     assert torch.equal(found, whole[:, torch.arange(ipc) % 3])
 
 
+@pytest.mark.parametrize("init", ["real", "herding"])
+def test_only_a_small_class_repeats_its_images(
+    init: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = with_one_image_of_the_last_class(blobs())
+    settings = replace(TINY, ipc=1, factor=2, init=init, herding_steps=2)
+    found = initial_images(data, settings, seed=0)
+    assert [len(own.unique(dim=0)) for own in found] == [4, 4, 1]
+    assert "c: 1 images or more for 4, the others are copies" in capsys.readouterr().err
+
+
+def test_copies_that_are_sampled_are_no_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    data = with_one_image_of_the_last_class(blobs())
+    initial_images(data, replace(TINY, ipc=1, factor=2, batch_syn=2), seed=0)
+    initial_images(blobs(), replace(TINY, ipc=1, factor=2), seed=0)
+    assert not capsys.readouterr().err
+
+
+def with_one_image_of_the_last_class(data: ImageData) -> ImageData:
+    """The data without the other training images of its last class."""
+    kept = torch.cat([*data.train_indices_by_class()[:-1], data.train_indices_by_class()[-1][:1]])
+    return data.train_subset(kept)
+
+
 def test_a_set_of_another_repository_is_as_good(given: CondensedSet, tmp_path: Path) -> None:
     torch.save((given.normalised(), given.labels), tmp_path / "set.pt")
     found = initial_images(blobs(), replace(TINY, init=str(tmp_path / "set.pt")), seed=0)
