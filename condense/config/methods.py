@@ -102,7 +102,7 @@ class LearnedImages(MethodSettings):
         super().__post_init__()
         at_least(1, self, "herding_steps")
         if self.reads_files and Path(str(self.init)).suffix not in SET_SUFFIXES:
-            known = [*INITS, "the path of a condensed set (condense zoo NAME --out PATH copies one)"]
+            known = [*INITS, "the path of a set (condense zoo NAME copies one)"]
             raise unknown("init", str(self.init), known)
         if self.reads_files and not str(self.init).startswith("~"):
             # So that a run can be resumed in another folder.
