@@ -282,7 +282,7 @@ def _condensed(
 
     common, path = settings.common, folder.path / CONDENSED
     cache = Cache() if common.cache else None
-    with folder.checkpointer(show=_bar("condensing", common)) as checkpointer:
+    with folder.checkpointer(show=Progress("condensing", quiet=common.quiet)) as checkpointer:
         done = checkpointer.restore() if is_file(path) else None
         if done:  # the run was interrupted during the evaluation
             condensed = CondensedSet.load(path)
@@ -347,10 +347,6 @@ def _evaluation(preset: str, architecture: str, norm: Any, epochs: str | None) -
     return preset_of(Evaluation, preset, **changes)
 
 
-def _bar(description: str, common: Common) -> Progress:
-    return Progress(description, quiet=common.quiet)
-
-
 def _tested(
     folder: RunFolder, settings: Run | Evaluate, condensed: CondensedSet, data: ImageData
 ) -> Tested:
@@ -364,7 +360,7 @@ def _tested(
 
     def tests(baseline: str | None = None) -> FileCheckpointer:
         name = f"evaluation-{baseline}" if baseline else "evaluation"
-        bar = _bar(f"testing {baseline or 'the set'}", common)
+        bar = Progress(f"testing {baseline or 'the set'}", quiet=common.quiet)
         return folder.checkpointer(name, history=False, show=bar)
 
     baselines = selected(condensed, data, settings.compare, common.preset)

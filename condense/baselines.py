@@ -18,7 +18,6 @@ from condense.config.serialization import rebuild
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
-from condense.methods.selection import smallest_class
 from condense.runs.cache import Cache
 from condense.runs.checkpointer import Checkpointer, Listeners
 
@@ -61,7 +60,7 @@ def selected(
     if not names:
         return {}
     settings = coreset_settings(condensed, preset_name)
-    enough = settings.short_classes == "keep" or settings.ipc <= smallest_class(data)
+    enough = settings.short_classes == "keep" or settings.ipc <= int(data.train_counts.min())
     return dict.fromkeys(names, settings) if enough else {}
 
 

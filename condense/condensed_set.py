@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from condense.config.methods import SET_SUFFIXES
 from condense.data.image_data import ImageData
 from condense.data.image_tensors import row_major, sha256
+from condense.data.labels import listed
 from condense.errors import UserError, one_line
 from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
@@ -34,6 +35,10 @@ from condense.set_fields import (
 from condense.storage.stored import StoredImages
 from condense.system.plain_torch import plain_torch
 from condense.validation import require_class
+
+GAP, LARGE, WIDEST, LONGEST = 2, 64, 2000, 1600
+"""Of the picture of a set, in pixels: between images; the side up to which small images are
+enlarged; the width of a row before, and the longest side after that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +90,7 @@ class CondensedSet:
 
     @property
     def ipc(self) -> int:
-        """Images per class."""
+        """Images per class; if classes have different numbers, their mean, rounded down."""
         return len(self.images) // self.classes
 
     @property
@@ -263,9 +268,10 @@ class CondensedSet:
                 f"{_size(data.shape)}: choose a set that was made from images of that size"
             )
         if self.class_names != data.class_names:
+            own, others = (listed([*map(str, x.class_names)]) for x in (self, data))
             raise UserError(
-                f"the condensed set is for the classes {_names(self.class_names)}, {data.name} "
-                f"has {_names(data.class_names)}: choose a set that was made for those"
+                f"the condensed set is for the classes {own}, {data.name} has {others}: choose a "
+                "set that was made for those"
             )
 
     @plain_torch()
@@ -340,18 +346,16 @@ class CondensedSet:
             raise UserError(f"{path} is not a condensed set: {one_line(error)}") from error
 
 
-def _picture(
-    condensed: CondensedSet, gap: int = 2, large: int = 64, longest: int = 1600, widest: int = 2000
-) -> Image.Image:
-    """The images in a grid, enlarged by an integer factor; small images to `large` pixels.
+def _picture(condensed: CondensedSet) -> Image.Image:
+    """The images in a grid, enlarged by an integer factor; small images to `LARGE` pixels.
 
-    Of a class with many images it has those that fit into `widest` pixels, at least 10.
+    Of a class with many images it has those that fit into `WIDEST` pixels, at least 10.
     """
     labels = condensed.hard_labels
     channels, height, width = condensed.shape
-    columns = min(int(labels.bincount().max()), max(10, (widest - gap) // (width + gap)))
+    columns = min(int(labels.bincount().max()), max(10, (WIDEST - GAP) // (width + GAP)))
     canvas = torch.ones(
-        channels, condensed.classes * (height + gap) + gap, columns * (width + gap) + gap
+        channels, condensed.classes * (height + GAP) + GAP, columns * (width + GAP) + GAP
     )
     filled = [0] * condensed.classes
     for index, row in enumerate(labels.tolist()):
@@ -359,11 +363,11 @@ def _picture(
         filled[row] += 1
         if column >= columns:
             continue
-        top, left = gap + row * (height + gap), gap + column * (width + gap)
+        top, left = GAP + row * (height + GAP), GAP + column * (width + GAP)
         canvas[:, top : top + height, left : left + width] = condensed.images[index]
     picture = as_picture(canvas)
-    most = max(4, large // max(height, width))
-    factor = max(1, min(most, longest // max(picture.size)))
+    most = max(4, LARGE // max(height, width))
+    factor = max(1, min(most, LONGEST // max(picture.size)))
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
@@ -372,8 +376,3 @@ def _picture(
 def _size(shape: tuple[int, int, int]) -> str:
     channels, height, width = shape
     return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
-
-
-def _names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(str, names[:10]))
-    return shown if len(names) <= 10 else f"{shown}, … ({len(names)})"

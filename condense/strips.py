@@ -18,11 +18,11 @@ COLUMNS = 12
 CLASSES = 100
 """Images of a class and classes that are shown at most."""
 _HIGHEST = 64
-NUMBERS = 2_000_000
-"""Of the strips of a report."""
+MOST_NUMBERS = 2_000_000
+"""Pixel values in all strips of a report, at most."""
 
 
-def strips(condensed: CondensedSet, most: int = NUMBERS) -> Strips:
+def strips(condensed: CondensedSet, most: int = MOST_NUMBERS) -> Strips:
     """A row of images for each class, with its name; images are shown at most 64 pixels high.
 
     Args:

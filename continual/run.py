@@ -144,9 +144,7 @@ def _advice(settings: ContinualConfig, tasks: Sequence[ImageData], parts: int) -
         tasks: its images.
         parts: small images in a whole one.
     """
-    from condense.methods.selection import smallest_class
-
-    counts = [smallest_class(task) // parts for task in tasks]
+    counts = [int(task.train_counts.min()) // parts for task in tasks]
     seen = accumulate(task.classes for task in tasks)
     largest = min((count + 1) * classes - 1 for count, classes in zip(counts, seen, strict=True))
     other = ", or --factor 1" if parts > 1 else ""

@@ -29,7 +29,7 @@ from condense.runs.report_sections import (
     settings_section,
 )
 from condense.runs.run_dir import HISTORY, RunFolder
-from condense.strips import NUMBERS, strips
+from condense.strips import MOST_NUMBERS, strips
 from continual.report import Matrix
 from continual.settings import SELECTION_METHODS, ContinualConfig
 
@@ -153,7 +153,7 @@ def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:
     blocks: list[Block] = []
     for number, name in enumerate(names, 1):
         condensed = CondensedSet.load(folder / f"condensed-{number}.safetensors")
-        made = strips(condensed, NUMBERS // len(names))
+        made = strips(condensed, MOST_NUMBERS // len(names))
         blocks.append(Strips(made.strips, f"{name}: {made.caption}"))
     return blocks
 

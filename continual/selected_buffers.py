@@ -21,6 +21,7 @@ from condense import (
     in_chunks,
 )
 from condense import images_per_class as capacity
+from condense.methods.real_batches import real_rows
 from continual.loading import input_dtype
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
@@ -40,7 +41,7 @@ class SelectedBuffer(RehearsalBuffer):
         """As many images of each class as fit into the bytes; all of a smaller class."""
         data = images.data.to(strategy.device) if self.follows_network else images.data
         settings = self.coreset(images_per_class)
-        codec = codec_of(data, settings, most=int(data.y_train.bincount().max()))
+        codec = codec_of(data, settings, most=int(data.train_counts.max()))
         count = capacity(data, settings, codec)
         ranked = self.rank(strategy, data, count)
         planes = [codec.encode(data.normalise(data.x_train[rows])) for rows in ranked]
@@ -62,8 +63,7 @@ class RandomBuffer(SelectedBuffer):
     def rank(self, strategy: Any, data: ImageData, count: int) -> list[Tensor]:
         """Sample images of each class without replacement."""
         draws = generator(self.seed, "random memory", data.fingerprint())
-        rows = data.train_indices_by_class()
-        return [row[torch.randperm(len(row), generator=draws)[:count]] for row in rows]
+        return real_rows(data, count, draws)
 
 
 class HerdingBuffer(SelectedBuffer):

@@ -141,7 +141,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         mine = {
             Group(number, task.task, label): self._whole_images(task.data, count)
             for task in tasks
-            for label, count in zip(task.classes, task.counts, strict=True)
+            for label, count in zip(task.classes, task.data.train_counts.tolist(), strict=True)
         }
         groups = {group: kept for group, kept in self.groups.items() if group not in mine}
         images_per_class = self._new_images_per_class(groups, mine)
@@ -369,7 +369,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     def _recoded(self, groups: dict[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
         """The exemplars with smaller images, where the storage has such, before any is removed.
 
-        All groups of a codec keep one codec, which suits that with the least space for an image.
+        All groups of a codec keep one codec, chosen for the group with the fewest bytes per image.
         Without the table of the storage, if as many whole images fit.
         """
         owners = Counter(map(self._owner, groups))

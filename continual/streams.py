@@ -122,12 +122,6 @@ class TaskImages:
     task: int
     """The task label."""
 
-    @property
-    def counts(self) -> list[int]:
-        """Number of training images of each class."""
-        found: list[int] = self.data.y_train.bincount(minlength=self.data.classes).tolist()
-        return found
-
 
 def images_of(
     experience: Any,

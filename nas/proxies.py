@@ -29,7 +29,10 @@ from nas.settings import UNCONDENSED, Training
 class Proxy:
     """Training images, on the device; `prepare` converts a batch to the network's input.
 
-    `images` is None if nothing is trained.
+    Attributes:
+        images: [n, c, h, w]: float32, normalised, or uint8 with `prepare`; None if nothing is
+            trained.
+        labels: int64 [n], or float32 [n, classes] for soft labels.
     """
 
     images: Tensor | None = None

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
 
 from benchmarks.result_files import Result, results, stream_runs
 from benchmarks.rows import RESULTS
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.runs.plots import new_figure, save
+from continual.report import mean_and_std
 
 STAGES = ("T1", "T2", "T3")
 MEMORIES = {"random": "random", "herding": "herding", "dc": "DC", "dsa": "DSA"}
@@ -47,11 +47,7 @@ def curve(kept: list[Result], memory: str, distill: bool, part: str = "factor-1"
     runs = [result["summary"]["average_accuracy"] for result in found]
     if not runs:
         return None
-    stages = [[100 * value for value in values] for values in zip(*runs, strict=True)]
-    return (
-        [fmean(values) for values in stages],
-        [stdev(values) if len(values) > 1 else 0.0 for values in stages],
-    )
+    return mean_and_std([[100 * value for value in run] for run in runs])
 
 
 def plot(kept: list[Result], path: Path) -> None:

@@ -15,7 +15,7 @@ from condense.evaluation import evaluate
 from condense.gradients.distances import Gradients
 from condense.gradients.per_class import distance_gradient, stacked_class_gradients
 from condense.methods.gradient_matching import Matcher
-from condense.methods.real_batches import real_images
+from condense.methods.real_batches import augmented, real_rows
 from condense.models.build import initialise
 from condense.seeds import generator
 from condense.training.threads import map_chunks, worker_threads
@@ -134,7 +134,8 @@ class Engine(Backend):
         short = settings.matching(inner_loop=settings.inner_loop)
         self.matcher = Matcher(self.data, short, seed=0)
         self.condensed = CondensedSet.from_normalised(self.flat, self.labels, self.data)
-        self.real = real_images(self.data, settings.batch_real, generator(0, "real"))
+        rows = real_rows(self.data, settings.batch_real, generator(0, "real"))
+        self.real = list(augmented(self.data, rows))
         self.targets = self._gradients([batch[:8] for batch in self.real])
 
     def run(self, part: PartName, number: int) -> list[Tensor]:

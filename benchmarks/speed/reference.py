@@ -179,9 +179,9 @@ def class_sweep(
             real, synthetic = augment(real, *omega[label]), augment(synthetic, *omega[label])
         target = gradient(network, real, label)
         matched = gradient(network, synthetic, label, graph=True)
-        max_rel_diff = distance(matched, target)
-        max_rel_diff.backward(inputs=[images])
-        total += max_rel_diff.item()
+        value = distance(matched, target)
+        value.backward(inputs=[images])
+        total += value.item()
     return total
 
 

@@ -137,7 +137,7 @@ def augment_batches(
 
 
 def _augmented(name: str, images: Tensor, numbers: Tensor) -> Tensor:
-    """One operation, in float32 for images of fewer bits: the numbers would be rounded to 1 there,
-    which is out of their range, and be few."""
+    """One operation, in float32 for images of fewer bits: there the numbers have few values, and
+    are rounded to 1, which is out of their range."""
     kind = torch.promote_types(images.dtype, numbers.dtype)
     return OPERATIONS[name](images.to(kind), numbers.to(kind)).to(images.dtype)

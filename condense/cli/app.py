@@ -12,10 +12,7 @@ from typing import NoReturn
 from condense.cli.ranks import launched
 from condense.cli.scripts import as_started
 from condense.errors import UserError, one_line, unknown
-from condense.runs.io import (
-    FULL,
-    explain,
-)
+from condense.runs.io import FULL, WriteError
 from condense.runs.report import indented, text_table
 from condense.runs.run_dir import Interrupted
 from condense.system.allocator import keep_freed_memory
@@ -81,7 +78,7 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
         _write_or_drop_output()
         if error.filename is None:  # every file is written by `runs.io.writing`, which names it
             _stop(2, "standard output is full: free some space, or send it to another file")
-        _stop(2, str(explain(error, error.filename)))
+        _stop(2, str(WriteError(error, error.filename)))
     sys.exit(0)
 
 

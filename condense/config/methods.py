@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from condense.config.network import Network
-from condense.config.teacher import Teacher
 from condense.errors import UserError, unknown
 from condense.validation import LOWEST_TEMPERATURE, at_least, at_most, check_values
 
@@ -81,11 +80,6 @@ class MethodSettings:
     def learns_labels(self) -> bool:
         """Whether the labels are learnt probabilities."""
         return False
-
-    @property
-    def teacher(self) -> Teacher:
-        """The teacher that gives soft labels."""
-        return Teacher(self.network, self.teacher_steps)
 
 
 @dataclass(frozen=True)

@@ -38,14 +38,7 @@ def overrides(settings: Any) -> dict[str, Any]:
 
     Defaults are the published values, so these are the changes by a preset and by flags.
     """
-    changed: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            changed.update({f"{field.name}.{k}": v for k, v in overrides(value).items()})
-        elif value != field.default:
-            changed[field.name] = plain(value)
-    return changed
+    return {name: plain(value) for name, _, value in differences(settings, type(settings)())}
 
 
 def differences(

@@ -24,7 +24,7 @@ NOT_NUMPYS = {
     for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
     if (dtype := getattr(torch, name, None))
 }
-"""Floats of PyTorch that NumPy has not."""
+"""Floats of PyTorch that NumPy lacks."""
 
 
 def read_datasets(

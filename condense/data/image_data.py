@@ -336,14 +336,18 @@ class ImageData:
             class_names=tuple(self.class_names[label] for label in chosen),
         )
 
+    @property
+    def train_counts(self) -> Tensor:
+        """Number of training images of each class, int64 [classes]."""
+        return torch.bincount(self.y_train, minlength=self.classes)
+
     def train_indices_by_class(self) -> tuple[Tensor, ...]:
         """Indices of the training images of each class, ascending; one tensor per class."""
         return self._train_indices_by_class
 
     @cached_property
     def _train_indices_by_class(self) -> tuple[Tensor, ...]:
-        counts = torch.bincount(self.y_train, minlength=self.classes).tolist()
-        return torch.split(torch.argsort(self.y_train, stable=True), counts)
+        return torch.split(torch.argsort(self.y_train, stable=True), self.train_counts.tolist())
 
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the training data: images, labels, `mean`, `std`, `hflip`.

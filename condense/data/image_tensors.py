@@ -39,7 +39,7 @@ def check_split(split: str, images: Tensor, labels: Tensor, classes: int) -> Non
 
 
 def from_array(images: Array) -> Tensor:
-    """A view `[n, c, h, w]` of `[n, h, w, c]`; of a copy, if PyTorch cannot have the array.
+    """A view `[n, c, h, w]` of `[n, h, w, c]`; of a copy, if PyTorch cannot share its memory.
 
     That is one that is read-only, as from a file mapped to memory, or runs backwards.
     """
@@ -90,5 +90,5 @@ def sha256(images: Tensor, labels: Tensor, *others: str) -> str:
 
 
 def _bytes(values: Tensor) -> memoryview:
-    """The bytes of a tensor, also of a type that NumPy has not, such as bfloat16."""
+    """The bytes of a tensor, also of a type that NumPy lacks, such as bfloat16."""
     return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data

@@ -11,7 +11,7 @@ from condense.distribution import install_extra
 from condense.errors import UserError
 from condense.export.png import clipped, png_images
 from condense.runs.report import per_cent
-from condense.runs.report_sections import flag, shown
+from condense.runs.report_sections import flag, flattened, shown
 from condense.set_fields import plain_provenance
 
 DATA = "data/train-00000-of-00001.parquet"
@@ -87,12 +87,8 @@ def _figure(about: Mapping[str, Any]) -> str:
     return per_cent(accuracy, None if single else std)
 
 
-def _rows(settings: object, prefix: str = "") -> list[tuple[str, str]]:
+def _rows(settings: object) -> list[tuple[str, str]]:
     """Nested settings as rows of a table."""
     if not isinstance(settings, Mapping):
         return []
-    rows: list[tuple[str, str]] = []
-    for name, value in settings.items():
-        nested = _rows(value, f"{prefix}{name}.")
-        rows += nested or [(flag(f"{prefix}{name}"), shown(value))]
-    return rows
+    return [(flag(name), shown(value)) for name, value in flattened(settings)]

@@ -53,4 +53,4 @@ def whole_split(data: ImageData, settings: Coreset) -> tuple[str, Coreset]:
         data: the images.
         settings: how they are stored.
     """
-    return "random", replace(settings, ipc=int(data.y_train.bincount().max()))
+    return "random", replace(settings, ipc=int(data.train_counts.max()))

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from condense.data.image_data import ImageData
-from condense.methods.real_batches import real_images
+from condense.methods.real_batches import augmented, real_rows
 from condense.training.chunking import has_batch_norm
 
 IMAGES = 16
@@ -25,7 +25,8 @@ IMAGES = 16
 def calibrate(network: nn.Module, data: ImageData, draws: torch.Generator) -> None:
     """Update and freeze batch norm with real images; without batch norm nothing is sampled."""
     if has_batch_norm(network):
-        freeze_batch_norm(network, torch.cat(real_images(data, IMAGES, draws)))
+        images = augmented(data, real_rows(data, IMAGES, draws))
+        freeze_batch_norm(network, torch.cat(list(images)))
 
 
 @torch.no_grad()

@@ -88,7 +88,7 @@ class Matcher:
         self.data, self.settings, self.seed = data, settings, seed
         used = {settings.augment_real, settings.augment_synthetic} != {"none"}
         self.strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
-        self.inner, self.inner_loop = settings.loops()
+        self.outer_loop, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
         if data.classes == 1:
             raise UserError(
@@ -128,14 +128,14 @@ class Matcher:
         lr = learning_rate(self.settings, k)
         total = torch.zeros((), device=self.data.device)
         images = synthetic.images()
-        for t in range(self.inner):
+        for t in range(self.outer_loop):
             gradient, distance = self.match(images, draws)
             synthetic.step(gradient, lr)
             images = synthetic.images()
             total += distance
-            if t < self.inner - 1:
+            if t < self.outer_loop - 1:
                 self.train_network(images, draws)
-        return float(total / (self.inner * len(self.classes)))
+        return float(total / (self.outer_loop * len(self.classes)))
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
         """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""

@@ -48,7 +48,7 @@ def initial_images(
     if settings.reads_files:
         return images_of_set(data, settings, count)
     require_images(data, settings.ipc)
-    _note_copies(data, settings, data.y_train.bincount(minlength=data.classes).tolist(), count)
+    _note_copies(data, settings, data.train_counts.tolist(), count)
     if settings.init == "herding":
         shared = {item.name: getattr(settings, item.name) for item in fields(MethodSettings)}
         like = Coreset(**shared, steps=settings.herding_steps)

@@ -17,13 +17,8 @@ def real_rows(data: ImageData, count: int, draws: torch.Generator) -> list[Tenso
     return [row[torch.randperm(len(row), generator=draws)[:count]] for row in rows]
 
 
-def real_images(data: ImageData, count: int, draws: torch.Generator) -> list[Tensor]:
-    """The images of `real_rows`: for each class [n, c, h, w], normalised."""
-    return [data.normalise(data.x_train[row]) for row in real_rows(data, count, draws)]
-
-
 def augmented(
-    data: ImageData, rows: Sequence[Tensor], omega: AugmentParams | None
+    data: ImageData, rows: Sequence[Tensor], omega: AugmentParams | None = None
 ) -> Iterator[Tensor]:
     """The images of these rows, normalised and augmented, one class after the other, so that only
     the images of one class are in memory as floats."""

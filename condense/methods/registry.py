@@ -39,7 +39,8 @@ class Method:
     source: str
     settings: type[MethodSettings]
     function: str
-    """`module:name`; called with (data, settings, seed, checkpointer), returns a CondensedSet."""
+    """`module:name`; called with (data, settings, seed, checkpointer), returns a CondensedSet.
+    One of `CHOOSERS` is called with (data, settings), returns the name and settings of a method."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fixed settings that distinguish it from methods with the same settings class."""
     figures: str | None = None

@@ -13,6 +13,7 @@ from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
 from condense.data.labels import listed
 from condense.errors import UserError
+from condense.methods.real_batches import real_rows
 from condense.models.build import Classifier, build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -47,7 +48,7 @@ def coreset_size(data: ImageData, settings: MethodSettings) -> int:
         UserError: a class has fewer than `settings.ipc` images.
     """
     require_images(data, settings.ipc)
-    return min(images_per_class(data, settings), smallest_class(data))
+    return min(images_per_class(data, settings), int(data.train_counts.min()))
 
 
 def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
@@ -56,10 +57,8 @@ def select_randomly(data: ImageData, count: int, seed: int) -> Tensor:
     Those of a class with fewer than `count` images are repeated.
     """
     require_images(data, 1)
-    draws = generator(seed, "random")
-    rows = data.train_indices_by_class()
-    drawn = [row[torch.randperm(len(row), generator=draws)] for row in rows]
-    return torch.stack([repeated(row, count) for row in drawn])
+    rows = real_rows(data, count, generator(seed, "random"))
+    return torch.stack([repeated(row, count) for row in rows])
 
 
 def herd(
@@ -172,7 +171,7 @@ def require_images(data: ImageData, ipc: int, advice: str = "use fewer images pe
     """
     if ipc < 1:
         raise UserError(f"images per class must be at least 1, not {ipc}")
-    short = data.y_train.bincount(minlength=data.classes) < ipc
+    short = data.train_counts < ipc
     if short.any():
         names = [data.class_names[label] for label in short.nonzero()[:, 0].tolist()]
         raise UserError(
@@ -182,14 +181,8 @@ def require_images(data: ImageData, ipc: int, advice: str = "use fewer images pe
 
 def large_classes(data: ImageData, count: int) -> list[int]:
     """The labels of the classes with at least `count` training images."""
-    enough = data.y_train.bincount(minlength=data.classes) >= count
-    labels: list[int] = enough.nonzero()[:, 0].tolist()
+    labels: list[int] = (data.train_counts >= count).nonzero()[:, 0].tolist()
     return labels
-
-
-def smallest_class(data: ImageData) -> int:
-    """The number of training images of the smallest class."""
-    return int(data.y_train.bincount(minlength=data.classes).min())
 
 
 def set_of_rows(data: ImageData, rows: Tensor, settings: MethodSettings) -> CondensedSet:

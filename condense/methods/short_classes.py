@@ -11,8 +11,7 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.selection import large_classes, require_images, smallest_class
-from condense.storage.capacity import codec_of
+from condense.methods.selection import large_classes, require_images, set_of_rows
 from condense.storage.registry import read_codec
 from condense.storage.stored import StoredImages
 
@@ -33,7 +32,7 @@ def with_short_classes(
     large = large_classes(data, settings.ipc)
     if len(large) == data.classes:
         return condense(data)
-    advice = f"use fewer images per class (--ipc {smallest_class(data)})"
+    advice = f"use fewer images per class (--ipc {int(data.train_counts.min())})"
     if settings.short_classes == "refuse" and _may_keep(settings):
         advice += ", or --short-classes keep, then such classes keep their real images"
     if settings.short_classes == "refuse" or not large:
@@ -64,15 +63,12 @@ def _joined(
     kept = ~torch.isin(data.y_train, large.to(data.device))
     labels = torch.cat([large[made.labels], data.y_train[kept].cpu()])
     order = labels.argsort(stable=True)
-    real = data.x_train[kept].cpu()
     if made.stored is None:
-        own = real.float() / 255
-        if not settings.lossless:  # float32 with a factor
-            codec = codec_of(data, settings)
-            own = data.denormalise(codec.decode(codec.encode(data.normalise(real))))
+        own = set_of_rows(data, kept.nonzero()[:, 0], settings).images
         images = torch.cat([made.images, own])[order]
         return CondensedSet(images, labels[order], data.mean, data.std, data.class_names)
     codec = read_codec(made.stored.metadata, made.stored.tensors, made.mean, made.std)
-    learnt, stored = codec.unpack(made.stored.tensors), codec.encode(data.normalise(real))
-    planes = [torch.cat(pair)[order] for pair in zip(learnt, stored, strict=True)]
+    real = codec.encode(data.normalise(data.x_train[kept].cpu()))
+    learnt = codec.unpack(made.stored.tensors)
+    planes = [torch.cat(pair)[order] for pair in zip(learnt, real, strict=True)]
     return CondensedSet.from_stored(StoredImages.of(codec, planes), labels[order], data)

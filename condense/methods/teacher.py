@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from condense.augment.params import default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.methods import MethodSettings
-from condense.config.teacher import Teacher
+from condense.config.network import Network
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.models.build import Classifier, build
@@ -25,6 +25,9 @@ from condense.training.loop import in_chunks
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 from condense.training.training_split import train_on_split
+
+BATCH_SIZE, LR, MOMENTUM, WEIGHT_DECAY = 128, 0.05, 0.9, 5e-4
+"""Of the training; the learning rate falls to zero along half a cosine."""
 
 
 def with_soft_labels(
@@ -48,7 +51,9 @@ def with_soft_labels(
     Raises:
         UserError: the training of the teacher diverges.
     """
-    teacher = teacher_for(data, settings.teacher, seed, cache, checkpointer).to(data.device)
+    teacher = teacher_for(
+        data, settings.network, settings.teacher_steps, seed, cache, checkpointer
+    ).to(data.device)
     logits = teacher_logits(teacher, condensed.normalised(data).to(data.device), data)
     if not bool(logits.isfinite().all()):
         raise UserError("the training of the teacher diverged: choose another network")
@@ -71,17 +76,18 @@ def teacher_logits(teacher: Classifier, images: Tensor, data: ImageData) -> Tens
 
 def teacher_for(
     data: ImageData,
-    settings: Teacher,
+    settings: Network,
+    steps: int,
     seed: int,
     cache: Cache | None,
     checkpointer: Checkpointer,
 ) -> Classifier:
     """The teacher of a dataset, from the cache if it is there; on the CPU."""
     if cache is None:
-        return train_teacher(data, settings, seed, checkpointer)
+        return train_teacher(data, settings, steps, seed, checkpointer)
 
     def load(path: Path) -> Classifier:
-        network = build(settings.network, data.shape, data.classes)
+        network = build(settings, data.shape, data.classes)
         try:
             network.load_state_dict(read_tensors(path)[0])
         except (RuntimeError, KeyError) as error:
@@ -90,29 +96,24 @@ def teacher_for(
 
     # A cache of its own in the same folder: its hits are not those of sets.
     return Cache(cache.root).obtain(
-        cache_key(data.fingerprint(), "teacher", settings, seed),
+        cache_key(data.fingerprint(), "teacher", [asdict(settings), steps], seed),
         load=load,
-        make=lambda _: train_teacher(data, settings, seed, checkpointer),
+        make=lambda _: train_teacher(data, settings, steps, seed, checkpointer),
         save=lambda network, path: write_tensors(path, network.state_dict(), {}),
     )
 
 
 def train_teacher(
-    data: ImageData, settings: Teacher, seed: int, checkpointer: Checkpointer
+    data: ImageData, settings: Network, steps: int, seed: int, checkpointer: Checkpointer
 ) -> Classifier:
     """A network trained on the whole training split; on the CPU, in evaluation mode."""
     draws = generator(seed, "teacher")
-    network = build(settings.network, data.shape, data.classes, draws, device=data.device)
+    network = build(settings, data.shape, data.classes, draws, device=data.device)
     schedule = Schedule(
-        settings.steps,
-        settings.batch_size,
-        settings.lr,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        cosine=True,
+        steps, BATCH_SIZE, LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, cosine=True
     )
     strategy = default_strategy(data.hflip)
-    report = partial(checkpointer.stage, "training the teacher", settings.steps)
+    report = partial(checkpointer.stage, "training the teacher", steps)
     with worker_threads(data.device):
         train_on_split(network, data, schedule, draws, strategy, report=report)
     return network.cpu().eval()

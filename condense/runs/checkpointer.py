@@ -121,7 +121,7 @@ class OwnCheckpoints(Listeners):
         self._checkpointer.save(replace(checkpoint, state=state))
 
 
-class FileCheckpointer(Checkpointer):
+class FileCheckpointer(Listeners):
     """Writes a checkpoint file and optionally a CSV history, and passes reports on.
 
     Args:
@@ -140,9 +140,9 @@ class FileCheckpointer(Checkpointer):
         show: Checkpointer | None = None,
         every_seconds: float = 20.0,
     ) -> None:
+        super().__init__(*([] if show is None else [show]))
         self.path = Path(path)
         self._history = CSVLog(history) if history is not None else None
-        self._show = show or Checkpointer()
         self._every = every_seconds
         self._pending: Checkpoint | None = None
         self._started = self._written = time.monotonic()
@@ -175,15 +175,7 @@ class FileCheckpointer(Checkpointer):
         """Add a row to the history, with step `done`, and pass the report on."""
         if self._history is not None:
             self._history.append(done, figures)
-        self._show.report(done, total, **figures)
-
-    def stage(self, name: str, total: int, done: int) -> None:
-        """Pass the report on."""
-        self._show.stage(name, total, done)
-
-    def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:
-        """Pass the picture on."""
-        self._show.draw(done, total, picture)
+        super().report(done, total, **figures)
 
     def flush(self) -> None:
         """Write the last checkpoint, after all rows of the history."""
@@ -200,6 +192,6 @@ class FileCheckpointer(Checkpointer):
         try:
             self.flush()
         finally:
-            self._show.close()
+            super().close()
             if self._history is not None:
                 self._history.close()

@@ -40,11 +40,6 @@ class DamagedError(UserError):
     """A file has other content than was written."""
 
 
-def explain(error: OSError, path: str | os.PathLike[str], chosen_by: str = OUT) -> UserError:
-    """A one-line error for the user: `path` cannot be written."""
-    return WriteError(error, path, chosen_by)
-
-
 def _in_words(error: OSError, path: str | os.PathLike[str], chosen_by: str) -> str:
     if error.errno in FULL:
         return f"no space left to write {path}: free some or choose another folder ({chosen_by})"
@@ -70,9 +65,9 @@ def writing(path: str | os.PathLike[str], chosen_by: str = OUT) -> Iterator[None
     try:
         yield
     except OSError as error:
-        raise explain(error, path, chosen_by) from error
+        raise WriteError(error, path, chosen_by) from error
     except WriteError as error:
-        raise explain(error.reason, error.path, chosen_by) from error.reason
+        raise WriteError(error.reason, error.path, chosen_by) from error.reason
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def check_png(path: Path, given_by: str) -> None:
         UserError: it is not named as one.
     """
     if not is_png(path):
-        raise UserError(f"{given_by}: {path} is no name of a PNG file: let it end with .png")
+        raise UserError(f"{given_by}: {path} must end with .png, because pictures are PNG files")
 
 
 def exists(path: Path) -> bool:

@@ -34,7 +34,7 @@ def settings_section(
     everything = Table(
         [
             (flag(name), _shown_of(name, value))
-            for name, value in _flat(config["settings"])
+            for name, value in flattened(config["settings"])
             if name not in without
         ],
         folded="All settings",
@@ -116,12 +116,12 @@ def _as_argument(value: object) -> str:
     return shlex.quote(shown(value) if isinstance(value, Path) else str(value))
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Names and values of nested settings, without `common`."""
     for name, value in settings.items():
         if name == "common":
             continue
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flattened(value, f"{prefix}{name}.")
         else:
             yield prefix + name, value

@@ -170,17 +170,12 @@ class RunFolder(Closing):
         """Remove a checkpoint that is no longer needed."""
         self._checkpoint(name).unlink(missing_ok=True)
 
-    def write_json(self, name: str, value: object) -> Path:
-        """Write the JSON file `name` atomically."""
-        write_json(self.path / name, value)
-        return self.path / name
-
-    def write_summary(self, summary: Mapping[str, Any]) -> Path:
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, which marks the run as finished: write it last.
 
         With an entry `n_remaining` that is not 0 the run is not finished and can be resumed.
         """
-        return self.write_json(SUMMARY, summary)
+        write_json(self.path / SUMMARY, summary)
 
     def close(self) -> None:
         """Flush the checkpointers and release the lock."""

@@ -31,7 +31,7 @@ SAMPLE = 2000
 share of each class, in whatever order the images are."""
 
 BATCH = 100
-"""Of these in memory as floats at a time."""
+"""Images that are converted to floats at a time."""
 
 
 def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None) -> Codec:
@@ -46,7 +46,8 @@ def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None)
         UserError: the images are smaller than the factor.
     """
     if settings.storage == Dct.name:
-        return _dct(data, settings, min(ENOUGH, most or _smallest_class(data)))
+        most = most or int(data.train_counts.min())
+        return _dct(data, settings, min(ENOUGH, most))
     name = Pixels.name if settings.storage == "float32" else settings.storage
     return pixel_codec(name, data.shape, data.mean, data.std, settings.factor)
 
@@ -96,12 +97,9 @@ def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | N
             "larger --ipc, smaller images, or --labels hard"
         )
     if codec.name == Dct.name and settings.image_bytes is None:
-        return min(count, _smallest_class(data))  # rounded bytes may leave space for one more
+        # Rounded bytes may leave space for one more.
+        return min(count, int(data.train_counts.min()))
     return count
-
-
-def _smallest_class(data: ImageData) -> int:
-    return int(data.y_train.bincount(minlength=data.classes).min())
 
 
 def _fitting(codec: Codec, data: ImageData, settings: MethodSettings) -> int:

@@ -97,6 +97,9 @@ def train(
         before_step: called before each step with the number of completed steps; may raise to
             stop.
         step: a step of this network; default: `Step(network)`.
+
+    Raises:
+        UserError: a batch has one image, of which a batch norm of the network has no statistics.
     """
     step = step or Step(network)
     optimizer = schedule.optimizer(network.parameters())

@@ -48,7 +48,7 @@ def test_the_first_step_is_what_autograd_finds(data: ImageData) -> None:
         expected.append(sum(float(part.square().sum()) for part in gradients) ** 0.5)
     found = gradient_norms(matcher, matcher.synthetic(images), 7)
     assert found.synthetic[0].tolist() == pytest.approx(expected, rel=1e-4)
-    assert len(found.synthetic) == len(found.real) == matcher.inner
+    assert len(found.synthetic) == len(found.real) == matcher.outer_loop
     values = [float(spread(found, 0)[f"synthetic_{name}"]) for name in ("mean", "min", "max")]
     mean = sum(expected) / len(expected)
     assert values == pytest.approx([mean, min(expected), max(expected)], rel=1e-4)
@@ -62,7 +62,7 @@ def test_a_step_has_all_classes_however_they_are_matched(data: ImageData) -> Non
         found.append(gradient_norms(matcher, matcher.synthetic(matcher.initial_images()), 7))
     whole, parts = found
     for kind in IMAGES:
-        assert len(getattr(parts, kind)) == matcher.inner
+        assert len(getattr(parts, kind)) == matcher.outer_loop
         for one, other in zip(getattr(parts, kind), getattr(whole, kind), strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 

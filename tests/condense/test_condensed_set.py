@@ -138,7 +138,9 @@ def test_grid_has_a_row_per_class(tmp_path):
 
 @pytest.mark.parametrize("name", ["grid.jpg", "grid", "grid.png.gz"])
 def test_a_grid_is_a_png_file(tmp_path, name):
-    with pytest.raises(UserError, match=f"{name} is no name of a PNG file: let it end with .png"):
+    with pytest.raises(
+        UserError, match=f"{name} must end with .png, because pictures are PNG files"
+    ):
         a_set().grid(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     a_set().grid(tmp_path / "grid.PNG")

@@ -277,5 +277,5 @@ def test_names_that_lead_nowhere(run: Path) -> None:
     )
     refused("it is not a file", run, "--ground-truth", "/dev/zero")
     for name in ("", "picture", "picture.jpg"):
-        refused("--out: .* is no name of a PNG file", run, "--out", name)
+        refused("--out: .* must end with .png", run, "--out", name)
     refused("at most 100", *[run] * 101)

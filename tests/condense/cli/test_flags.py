@@ -154,7 +154,7 @@ def test_a_picture_is_named_as_a_png_file() -> None:
     flags = ["--out", "~/a.PNG", "--folder", "b.jpg"]
     assert read_flags(Draw, flags, PROG) == Draw(Path("~/a.PNG").expanduser(), Path("b.jpg"))
     for name in ("a.jpg", "a", ""):
-        with pytest.raises(UserError, match=r"^--out: .* is no name of a PNG file: let it end"):
+        with pytest.raises(UserError, match=r"^--out: .* must end with .png"):
             read_flags(Draw, ["--out", name], PROG)
 
 

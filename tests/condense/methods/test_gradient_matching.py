@@ -335,7 +335,7 @@ def test_lr_img_falls_along_half_a_cosine(data):
     matcher = Matcher(data, settings, seed=0)
     images = matcher.initial_images()
     synthetic = matcher.synthetic(images)
-    matcher.inner = 1
+    matcher.outer_loop = 1
     matcher.outer_iteration(synthetic, 1)
     velocity = synthetic.state()["optimizer.0.momentum_buffer"]
     torch.testing.assert_close(synthetic.images(), images - (1 - 2**-0.5) * velocity)

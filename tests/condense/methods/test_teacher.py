@@ -11,7 +11,6 @@ from condense.api import condense
 from condense.augment.params import augment_batch, default_strategy
 from condense.condensed_set import CondensedSet
 from condense.config.network import Network
-from condense.config.teacher import Teacher
 from condense.data.loading import load
 from condense.errors import UserError
 from condense.evaluation import evaluate
@@ -23,7 +22,7 @@ from condense.seeds import generator
 from tests.helpers.images import blobs
 from tests.helpers.methods import QUICK, same_sets
 
-TEACHER = Teacher(Network(width=4), steps=5)
+TEACHER = Network(width=4), 5
 SOFT = {"storage": "float32", "labels": "soft", "network": Network(width=4), "teacher_steps": 5}
 
 
@@ -31,7 +30,7 @@ def test_labels_are_the_probabilities_of_the_teacher() -> None:
     """Averaged over an image and its mirror image, divided by the temperature."""
     data = blobs(shape=(3, 8, 8))
     small = condense(data, "random", ipc=2, **SOFT)
-    teacher = train_teacher(data, TEACHER, 0, Checkpointer())
+    teacher = train_teacher(data, *TEACHER, 0, Checkpointer())
     images = small.normalised()
     with torch.no_grad():
         logits = (teacher(images) + teacher(images.flip(3))) / 2
@@ -45,14 +44,13 @@ def test_labels_are_the_probabilities_of_the_teacher() -> None:
 def test_a_teacher_is_trained_as_its_settings_say(hflip: bool) -> None:
     """With augmentation, momentum and weight decay, along half a cosine."""
     data = replace(blobs(), hflip=hflip)
-    settings = Teacher(Network(width=4), 5, 32, lr=0.2, momentum=0.5, weight_decay=0.1)
     draws = generator(3, "teacher")
-    network = build(settings.network, data.shape, data.classes, draws)
-    sgd = torch.optim.SGD(network.parameters(), 0.2, momentum=0.5, weight_decay=0.1)
+    network = build(TEACHER[0], data.shape, data.classes, draws)
+    sgd = torch.optim.SGD(network.parameters(), 0.05, momentum=0.9, weight_decay=5e-4)
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, 5)
     rows = []
     for _ in range(5):
-        rows = rows or list(torch.randperm(60, generator=draws).split(32))
+        rows = rows or list(torch.randperm(60, generator=draws).split(128))
         chosen, *rows = rows
         images = data.normalise(data.x_train[chosen])
         images = augment_batch(images, default_strategy(hflip), draws)
@@ -60,14 +58,14 @@ def test_a_teacher_is_trained_as_its_settings_say(hflip: bool) -> None:
         F.cross_entropy(network(images), data.y_train[chosen]).backward()
         sgd.step()
         scheduler.step()
-    found = train_teacher(data, settings, 3, Checkpointer())
+    found = train_teacher(data, *TEACHER, 3, Checkpointer())
     assert not found.training
     torch.testing.assert_close(found.state_dict(), network.state_dict(), atol=1e-5, rtol=1e-4)
 
 
 def test_digits_are_seen_once() -> None:
     data = load("digits")
-    teacher = train_teacher(data, TEACHER, 0, Checkpointer())
+    teacher = train_teacher(data, *TEACHER, 0, Checkpointer())
     images = data.normalise(data.x_train[:20])
     with torch.no_grad():
         torch.testing.assert_close(teacher_logits(teacher, images, data), teacher(images))
@@ -92,23 +90,23 @@ def test_a_teacher_is_trained_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("condense.methods.teacher.train_teacher", train)
     for seed in (0, 0, 1):
-        teacher_for(data, TEACHER, seed, cache, Checkpointer())
+        teacher_for(data, *TEACHER, seed, cache, Checkpointer())
     assert len(trained) == 2
-    plain = train_teacher(data, TEACHER, 0, Checkpointer()).state_dict()
-    for name, tensor in teacher_for(data, TEACHER, 0, cache, Checkpointer()).state_dict().items():
+    plain = train_teacher(data, *TEACHER, 0, Checkpointer()).state_dict()
+    for name, tensor in teacher_for(data, *TEACHER, 0, cache, Checkpointer()).state_dict().items():
         assert torch.equal(tensor, plain[name])
     assert cache.hits == 0  # hits are those of sets
-    for other, changed in ((replace(TEACHER, lr=0.1), data), (TEACHER, blobs(seed=1))):
-        teacher_for(changed, other, 0, cache, Checkpointer())
+    for other, changed in (((TEACHER[0], 6), data), (TEACHER, blobs(seed=1))):
+        teacher_for(changed, *other, 0, cache, Checkpointer())
     assert len(trained) == 4
 
 
 def test_a_damaged_teacher_is_trained_again(tmp_path: Path) -> None:
     data, cache = blobs(), Cache(tmp_path)
-    teacher_for(data, TEACHER, 0, cache, Checkpointer())
+    teacher_for(data, *TEACHER, 0, cache, Checkpointer())
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(b"nothing")
-    teacher_for(data, TEACHER, 0, cache, Checkpointer())
+    teacher_for(data, *TEACHER, 0, cache, Checkpointer())
     assert path.stat().st_size > 100
 
 
