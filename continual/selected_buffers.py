@@ -41,8 +41,9 @@ class SelectedBuffer(RehearsalBuffer):
         """As many images of each class as fit into the bytes; all of a smaller class."""
         data = images.data.to(strategy.device) if self.follows_network else images.data
         settings = self.coreset(images_per_class)
-        codec = codec_of(data, settings, most=int(data.train_counts.max()))
-        count = capacity(data, settings, codec)
+        most = int(data.train_counts.max())
+        codec = codec_of(data, settings, most)
+        count = capacity(data, settings, codec, most)
         ranked = self.rank(strategy, data, count)
         planes = [codec.encode(data.normalise(data.x_train[rows])) for rows in ranked]
         every = StoredExemplars.of(codec, [torch.cat(parts) for parts in zip(*planes, strict=True)])

@@ -73,7 +73,9 @@ def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
     return codec
 
 
-def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | None = None) -> int:
+def images_per_class(
+    data: ImageData, settings: MethodSettings, codec: Codec | None = None, most: int | None = None
+) -> int:
     """Number of images per class in the bytes of `settings.ipc` whole images, 8 bits per number.
 
     With storage float32 and factor 1 it is `settings.ipc`, as published: the bytes of labels are
@@ -83,6 +85,7 @@ def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | N
         data: the images.
         settings: storage, factor, image size and number of images.
         codec: default: `codec_of(data, settings)`.
+        most: of `codec_of`.
 
     Raises:
         UserError: not one image fits.
@@ -98,7 +101,7 @@ def images_per_class(data: ImageData, settings: MethodSettings, codec: Codec | N
         )
     if codec.name == Dct.name and settings.image_bytes is None:
         # Rounded bytes may leave space for one more.
-        return min(count, int(data.train_counts.min()))
+        return min(count, most or int(data.train_counts.min()))
     return count
 
 

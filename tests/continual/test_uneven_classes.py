@@ -28,6 +28,18 @@ def test_what_small_new_classes_leave_goes_to_the_others(kind: Any, storage: Any
 
 
 @pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
+def test_the_others_keep_more_images_than_a_small_class_has(kind: Any) -> None:
+    """As DCT coefficients twelve images fit into the bytes of four whole ones."""
+    for sizes in ({"max_size": 60}, {"images_per_class": 4}):
+        memory = kind(**sizes, storage="dct")
+        memory.post_adapt(
+            agent(), make_benchmark([few(tasks()[0], class_0=1, class_3=3)]).train_stream[0]
+        )
+        kept = memory.samples.labels.bincount().tolist()
+        assert kept == [1, 12, 12, 3, 12, 12, 12, 12, 12, 12]
+
+
+@pytest.mark.parametrize("kind", [RandomBuffer, HerdingBuffer])
 def test_small_images_of_a_small_class_leave_more(kind: Any) -> None:
     """Twelve small images fill three whole ones, and four of the others are there for each."""
     memory = kind(10, factor=2)
