@@ -6,7 +6,6 @@ import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from condense import Cache, RunFolder, UserError, method_named
@@ -17,6 +16,7 @@ from condense.cli.images import reading_bar
 from condense.cli.run import open_run
 from condense.config.serialization import differences
 from condense.runs.report import list_files
+from condense.system.notes import note
 from continual.own_streams import is_own, own_spec
 from continual.settings import (
     EEIL_REPLAY,
@@ -104,11 +104,12 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
     """Check that the settings fit the images, before any file is written.
 
     Raises:
-        UserError: if a class has too few images, the memory is too small for the classes, a shared
-            head is for fewer classes than a task has, or the images are too small for the network
-            or the factor.
+        UserError: if a class has no image, the memory is too small for the classes, a shared head
+            is for fewer classes than a task has, or the images are too small for the network or the
+            factor.
     """
     from condense import build, require_images
+    from condense.data.labels import listed
     from continual.tasks import small_shape
 
     size, least = settings.memory_size, _least_memory(settings, tasks)
@@ -122,37 +123,34 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
             f"--head domain has one head for the {tasks[0].classes} classes of the first task, and "
             f"{most.name} has {most.classes}: choose --head task or --head class"
         )
-    whole = settings.storage == "pixels"
     small = small_shape(tasks[0], settings.factor)
-    parts = settings.factor**2 if whole else 1
-    advice, seen = _advice(settings, tasks, parts), 0
     for task in tasks:
-        seen += task.classes  # a fixed-size memory is full from the first task
-        count = settings.images_per_class if size is None else size // seen
-        require_images(task, count * parts, advice)
+        require_images(task, 1, "give it some, or leave it out")
     build(settings.eeil.network, tasks[0].shape, tasks[0].classes, device="meta")
     if settings.condensing:
-        seen_shape = small if whole else tasks[0].shape
+        seen_shape = small if settings.storage == "pixels" else tasks[0].shape
         build(settings.condensing.network, seen_shape, tasks[0].classes, device="meta")
+    if short := _short_classes(settings, tasks):
+        note(
+            f"after their task the memory takes all training images of {listed(short)}, which do "
+            "not fill the share of a class"
+        )
 
 
-def _advice(settings: ContinualConfig, tasks: Sequence[ImageData], parts: int) -> str:
-    """What to do if a class has too few images: the largest memory for which all have enough.
+def _short_classes(settings: ContinualConfig, tasks: Sequence[ImageData]) -> list[str]:
+    """The classes whose images do not fill their share of the memory after their task."""
+    from condense.methods.selection import large_classes
 
-    Args:
-        settings: of the run.
-        tasks: its images.
-        parts: small images in a whole one.
-    """
-    counts = [int(task.train_counts.min()) // parts for task in tasks]
-    seen = accumulate(task.classes for task in tasks)
-    largest = min((count + 1) * classes - 1 for count, classes in zip(counts, seen, strict=True))
-    other = ", or --factor 1" if parts > 1 else ""
-    if settings.memory_size is None and min(counts):
-        return f"use fewer images per class (--images-per-class {min(counts)}){other}"
-    if settings.memory_size is not None and largest >= _least_memory(settings, tasks):
-        return f"use a smaller memory (--memory-size {largest}){other}"
-    return f"use more images of each class{other}"
+    parts = settings.factor**2 if settings.storage == "pixels" else 1
+    names: dict[str, None] = {}
+    seen = 0
+    for task in tasks:
+        seen += task.classes  # a fixed-size memory is full from the first task
+        size = settings.memory_size
+        count = settings.images_per_class if size is None else size // seen
+        large = large_classes(task, count * parts)
+        names |= {name: None for label, name in enumerate(task.class_names) if label not in large}
+    return list(names)
 
 
 def _least_memory(settings: ContinualConfig, tasks: Sequence[ImageData]) -> int:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -38,6 +37,7 @@ from continual.settings import (
     condensing_preset,
 )
 from tests.helpers.browser import check_page
+from tests.helpers.buffers import few
 from tests.helpers.modules import run_module
 from tests.helpers.processes import ROOT
 from tests.helpers.split_images import write_images
@@ -194,16 +194,10 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--condensing.storage", "pixels"], "a replay memory stores images by its own storage"),
         (["--storage", "float32"], "pixels"),
         (["--storage", "dct", "--factor", "2"], "factor must be 1 with storage dct"),
-        (["--images-per-class", "13"], r"use fewer images per class \(--images-per-class 12\)$"),
         (["--memory-size", "29"], "at least 30"),
-        (["--memory-size", "500"], r"use a smaller memory \(--memory-size 129\)$"),
         (["--batch-size-mem", "nan"], "batch-size-mem"),
         (["--momentum", "-1"], "momentum must be at least 0, not -1"),
         (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
-        (
-            ["--images-per-class", "4", "--factor", "2"],
-            r"use fewer images per class \(--images-per-class 3\), or --factor 1$",
-        ),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
         (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
         (["--memory", "auto"], "auto chooses the method of a set"),
@@ -218,21 +212,31 @@ def test_wrong_settings_are_said_in_a_line(flags: list[str], message: str) -> No
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("flag", ["--images-per-class", "--memory-size"])
-@pytest.mark.parametrize("more", [[], ["--factor", "2"], ["--storage", "dct"]], ids=str)
-def test_the_proposed_memory_is_the_largest_that_fits(flag: str, more: list[str]) -> None:
-    parts = [tasks()[0].with_classes(labels) for labels in ([0, 1, 2], [3, 4], [5, 6, 7, 8])]
+@pytest.mark.parametrize(
+    ("flags", "short"),
+    [
+        (["--images-per-class", "4", "--storage", "dct"], "0"),
+        (["--images-per-class", "1", "--factor", "2"], "0"),
+        (["--memory-size", "300"], "0, 1, 2, 3, 4, 5, 6, 7, 8, 9"),
+    ],
+)
+def test_a_class_that_does_not_fill_its_share_keeps_its_images(
+    flags: list[str], short: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = (few(tasks()[0], class_0=3), tasks()[1])
+    arguments = [*TINY, "--memory", "dm", *flags]
+    check_fits(parse(defaults, arguments, PROG).on(StreamSpec(())), stream)
+    assert f"takes all training images of {short}, which do not" in capsys.readouterr().err
+    learn([*arguments, "--out", str(tmp_path / "run")], stream)
+    first = CondensedSet.load(tmp_path / "run" / "condensed-1.safetensors")
+    assert first.labels.bincount()[0] == 3
+    assert first.labels.bincount()[1] > 3
 
-    def fits(size: int) -> None:
-        flags = ["--preset", "smoke", "--memory", "random", *more, flag, str(size)]
-        check_fits(parse(defaults, flags, PROG).on(StreamSpec((), head="class")), parts)
 
-    with pytest.raises(UserError, match=rf"\({flag} \d+\)") as caught:
-        fits(1000)
-    largest = int(re.findall(rf"\({flag} (\d+)\)", str(caught.value))[0])
-    fits(largest)
-    with pytest.raises(UserError, match=rf"\({flag} {largest}\)"):
-        fits(largest + 1)
+def test_classes_that_fill_their_share_need_no_note(capsys: pytest.CaptureFixture[str]) -> None:
+    for flags in (["--images-per-class", "12"], ["--memory-size", "129"]):
+        check_fits(parse(defaults, [*TINY, *PIXELS, *flags], PROG).on(StreamSpec(())), tasks())
+    assert capsys.readouterr().err == ""
 
 
 def test_a_shared_head_for_too_few_classes_is_said_before_any_training() -> None:
@@ -246,11 +250,10 @@ def test_a_shared_head_for_too_few_classes_is_said_before_any_training() -> None
         check_fits(parse(defaults, [*flags, "--head", "domain"], PROG), parts)
 
 
-def test_no_number_is_proposed_if_none_fits() -> None:
-    flags = ["--preset", "smoke", "--memory", "random", "--factor", "4", "--images-per-class", "1"]
-    settings = parse(defaults, flags, PROG).on(StreamSpec(()))
-    with pytest.raises(UserError, match=r"use more images of each class, or --factor 1$"):
-        check_fits(settings, tasks())
+def test_a_class_without_images_is_said_before_any_training() -> None:
+    settings = parse(defaults, ["--preset", "smoke", "--memory", "random"], PROG)
+    with pytest.raises(UserError, match="fewer than 1 training images of 4: give it some, or"):
+        check_fits(settings.on(StreamSpec(())), [few(tasks()[0], class_4=0)])
 
 
 @pytest.mark.parametrize(("head", "least"), [("domain", 12), ("task", 12), ("class", 10)])
