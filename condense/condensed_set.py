@@ -155,8 +155,9 @@ class CondensedSet:
                 that of these images.
             std: as `mean`.
             class_names: default: 0, 1, ….
-            normalised: whether images are normalised; None: if they leave the range from 0 to 1,
-                and, with `mean`, their mean is nearer to 0 than to it.
+            normalised: whether images are normalised; those of an export are not. None: if they
+                leave the range from 0 to 1, and, with `mean`, their mean is nearer to 0 than to it;
+                then a note is printed. Pixels learnt without limits may look so too.
             provenance: where they come from.
 
         >>> import torch

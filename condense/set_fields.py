@@ -23,6 +23,7 @@ from condense.set_checks import (
 )
 from condense.storage.registry import ENTRIES
 from condense.storage.stored import StoredImages
+from condense.system.notes import note
 
 FORMAT = "condensed-set-1"
 
@@ -138,7 +139,8 @@ def fields_of_tensors(
 ) -> dict[str, Any]:
     """The fields of a set from tensors or arrays, as in `CondensedSet.from_tensors`.
 
-    Images with pixels above `largest` are refused: they may be normalised, or from 0 to 255.
+    Images with pixels above `largest` are refused: they may be normalised, or from 0 to 255. Prints
+    a note if `normalised` is None and images are taken as normalised.
 
     Raises:
         UserError: they do not fit each other, or a normalisation is missing.
@@ -157,6 +159,11 @@ def fields_of_tensors(
         check_labels(labels, len(images), len(class_names))
         if normalised is None:
             normalised = looks_normalised(images, mean)
+            if normalised and mean is not None and std is not None:
+                note(
+                    f"images have {_range(images)}, so they are read as normalised with mean and "
+                    "std; if they are pixels, give normalised=False"
+                )
         if not normalised and images.max() > largest:
             raise ValueError(f"pixels are from 0 to 1, but images have {images.max():.1f}")
         if mean is None or std is None:
@@ -306,13 +313,17 @@ def _numbers(values: Iterable[float]) -> list[float]:
 def _moments(images: Tensor, normalised: bool) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of each channel of pixels; 1 for a constant channel."""
     if normalised:
-        low, high = images.aminmax()
         raise UserError(
-            f"images have values from {low:.2f} to {high:.2f}, so they are normalised: give the "
-            "mean and std of their data set, or normalised=False"
+            f"images have {_range(images)}, so they are normalised: give the mean and std of their "
+            "data set, or normalised=False"
         )
     std, mean = torch.std_mean(images.transpose(0, 1).flatten(1), dim=1, correction=0)
     return mean.tolist(), torch.where(std > 0, std, 1.0).tolist()
+
+
+def _range(images: Tensor) -> str:
+    low, high = images.aminmax()
+    return f"values from {low:.2f} to {high:.2f}"
 
 
 def _denormalised(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

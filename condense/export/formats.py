@@ -33,9 +33,9 @@ def export(condensed: CondensedSet, to: Format, out: Path, license_name: str = "
     * folder: `OUT/train/CLASS/NUMBER.png`, for torchvision's ImageFolder and `datasets`; soft
       labels are in `OUT/soft_labels.csv`. If the class names are not in alphabetical order, a
       number comes before them, so that ImageFolder gives the labels of the set.
-    * npz, pt: `images` float32 [n, c, h, w], 0 black and 1 white; `labels` int64 [n];
-      `class_names`, `mean`, `std`, `provenance`; `soft_labels` float32 [n, classes] and
-      `distill_lrs` if the set has them. They are exactly those of the set.
+    * npz, pt: `images` float32 [n, c, h, w], pixels, 0 black and 1 white, not normalised;
+      `labels` int64 [n]; `class_names`, `mean`, `std`, `provenance`; `soft_labels` float32
+      [n, classes] and `distill_lrs` if the set has them. They are exactly those of the set.
     * parquet: a dataset repository of the Hugging Face hub: `OUT/data/*.parquet` with the columns
       image, label and, if the set has them, soft_label; `OUT/README.md` is its card.
 

@@ -14,6 +14,7 @@ from condense.condensed_set import CondensedSet
 from condense.errors import UserError
 from condense.export.formats import export
 from condense.seeds import generator
+from condense.zoo import load_named, zoo_names
 
 PIXELS = torch.rand(4, 3, 8, 8, generator=generator(0))
 LABELS = torch.tensor([0, 0, 1, 1])
@@ -41,19 +42,34 @@ def test_what_other_code_does_to_its_tensors_later_changes_no_set() -> None:
     assert not made.images.requires_grad
 
 
+def exported(condensed: CondensedSet, path: Path) -> CondensedSet:
+    """The set of an npz export, as docs/using-a-set.md reads it."""
+    export(condensed, "npz", path)
+    arrays = np.load(path)
+    return CondensedSet.from_tensors(
+        arrays["images"][::-1].copy()[::-1],  # with a stride below 0
+        arrays["labels" if condensed.labels.ndim == 1 else "soft_labels"],
+        mean=arrays["mean"],
+        std=arrays["std"],
+        class_names=arrays["class_names"],
+        normalised=False,
+    )
+
+
+@pytest.mark.parametrize("name", zoo_names())
+def test_an_export_of_a_set_of_the_zoo_is_the_set_again(name: str, tmp_path: Path) -> None:
+    """The pixels of mnist-dsa-1 look as if they were normalised."""
+    before = load_named(name)
+    after = exported(before, tmp_path / "set.npz")
+    assert after.fingerprint() == before.fingerprint()
+    assert after.class_names == before.class_names
+
+
 @pytest.mark.parametrize("condensed", ["hard", "soft"])
 def test_an_export_for_numpy_is_the_set_again(tmp_path: Path, condensed: str) -> None:
     labels = LABELS if condensed == "hard" else torch.eye(2)[LABELS]
     before = CondensedSet(PIXELS, labels, MEAN, STD, ("a", "b"))
-    export(before, "npz", tmp_path / "set.npz")
-    arrays = np.load(tmp_path / "set.npz")
-    after = CondensedSet.from_tensors(
-        arrays["images"][::-1].copy()[::-1],
-        arrays["labels" if condensed == "hard" else "soft_labels"],
-        mean=arrays["mean"],
-        std=arrays["std"],
-        class_names=arrays["class_names"],
-    )
+    after = exported(before, tmp_path / "set.npz")
     assert after.fingerprint() == before.fingerprint()
     assert after.class_names == ("a", "b")
     assert after.mean == MEAN
@@ -67,6 +83,17 @@ def test_pixels_that_leave_their_range_are_no_normalised_ones() -> None:
     assert not torch.equal(told.images, wide)
     with pytest.raises(UserError, match=r"give the mean and std .*, or normalised=False"):
         CondensedSet.from_tensors(wide, LABELS)
+
+
+def test_a_guess_that_images_are_normalised_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    for pixels in (PIXELS, PIXELS * 3):
+        CondensedSet.from_tensors(pixels, LABELS, mean=MEAN, std=STD)
+    CondensedSet.from_tensors(NORMALISED, LABELS, mean=MEAN, std=STD, normalised=True)
+    assert capsys.readouterr().err == ""
+    CondensedSet.from_tensors(NORMALISED, LABELS, mean=MEAN, std=STD)
+    told = capsys.readouterr().err
+    assert told.startswith("note: images have values from -")
+    assert told.endswith("; if they are pixels, give normalised=False\n")
 
 
 def test_without_constants_those_of_the_images_are_taken() -> None:
