@@ -82,15 +82,25 @@ def finish(
     folder.write_summary({**_summary(folder, condensed, tested), **more})
     for name in ("checkpoint", "evaluation", *(f"evaluation-{name}" for name in tested.baselines)):
         folder.remove_checkpoint(name)
-    folder.say(result(condensed, tested, cached=bool(more.get("from_cache"))))
+    cached = bool(more.get("from_cache"))
+    folder.say(result(condensed, tested, folder.config["data"], cached=cached))
     print(list_files(folder.path))
 
 
-def result(condensed: CondensedSet, tested: Tested, *, cached: bool = False) -> str:
-    """The result as text; `cached`: whether the set was made before."""
+def result(
+    condensed: CondensedSet, tested: Tested, data: Mapping[str, Any], *, cached: bool = False
+) -> str:
+    """The result as text.
+
+    Args:
+        condensed: the set.
+        tested: the results.
+        data: `ImageData.describe` of the images that it was tested on.
+        cached: whether the set was made before.
+    """
     accuracy = tested.accuracy or "not tested"
     time = "from the cache or the zoo" if cached else f"in {tested.seconds:.0f} s"
-    lines = [f"{_title(condensed)}: {accuracy} {time}"]
+    lines = [f"{_title(condensed, data)}: {accuracy} {time}"]
     for name, baseline in tested.baselines.items():
         lines.append(f"{_named(name)} in the same bytes: {baseline}; {_gain(tested, baseline)}")
     return "\n".join(lines)
@@ -102,13 +112,17 @@ def per_class(condensed: CondensedSet) -> str:
     return f"{many} per class" if few == many else f"{few} to {many} per class"
 
 
-def _title(condensed: CondensedSet) -> str:
+def _title(condensed: CondensedSet, data: Mapping[str, Any]) -> str:
+    """The set in a few words, and `data` if it was made from other images."""
     about = condensed.provenance
     size = per_class(condensed)
     if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
         size += f" in the bytes of {about.get('ipc')}"
     method = about.get("method") or ("merged" if "merged" in about else None)
-    return ", ".join(str(part) for part in (about.get("dataset"), method, size) if part)
+    own = {"name": about.get("dataset"), "sha256": about.get("fingerprint", data["sha256"])}
+    other = any(data[key] != value for key, value in own.items())
+    tested = f"tested on {data['name']}" if other else None
+    return ", ".join(str(part) for part in (about.get("dataset"), method, size, tested) if part)
 
 
 def _named(baseline: str) -> str:
@@ -132,6 +146,7 @@ def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict
         **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
         "images_per_class": condensed.ipc,
         "bytes": condensed.bytes,
+        "tested_on": accuracy and folder.config["data"]["name"],
         **_figures(accuracy),
         "num_eval": len(accuracy.values) if accuracy else 0,
         "baselines": {name: _figures(baseline) for name, baseline in baselines.items()},
@@ -173,7 +188,7 @@ def _report(
         provenance_section(folder.config),
     ]
     return Report(
-        title=_title(condensed),
+        title=_title(condensed, folder.config["data"]),
         command=folder.config["command"],
         figure=accuracy.figure if accuracy else f"{len(condensed.images)} images",
         about=_protocol(evaluation, condensed, accuracy),

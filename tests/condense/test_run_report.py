@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,13 +47,15 @@ def searched(page: Path, out: str) -> None:
      (0.75, "the set is 22.5 points worse")],
 )  # fmt: skip
 def test_the_result_in_words(random: float, words: str) -> None:
-    made = condense(load("digits"), "random", preset="smoke", ipc=1)
+    digits = load("digits")
+    about = digits.describe()
+    made = condense(digits, "random", preset="smoke", ipc=1)
     tested = run_report.Tested(Accuracy((0.5, 0.55)), {"random": Accuracy((random,))}, 3.2)
-    first, second = run_report.result(made, tested).splitlines()
+    first, second = run_report.result(made, tested, about).splitlines()
     assert first.endswith("52.5 ± 3.5 % (n = 2) in 3 s")
     assert second.endswith(f"; {words}")
     assert (
-        run_report.result(made, tested, cached=True)
+        run_report.result(made, tested, about, cached=True)
         .splitlines()[0]
         .endswith("from the cache or the zoo")
     )
@@ -100,6 +103,30 @@ def test_of_an_evaluation_on_the_images_of_a_path(
     given = {str(tmp_path / "own.safetensors")}
     assert {str(settings.set) for settings in tested} == {wanted.proxy} == given
     assert not any("In the folder" in line for line, _ in headed_code(page))
+
+
+def test_of_a_set_that_is_tested_on_other_images(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also if these have the same name."""
+    digits = load("digits")
+    for folder, x_train in (("a", digits.x_train), ("b", 255 - digits.x_train)):
+        Path(folder).mkdir()
+        arrays = {"x_train": x_train, "y_train": digits.y_train}
+        np.savez(f"{folder}/own.npz", **arrays, x_test=digits.x_test, y_test=digits.y_test)
+    condense(load("a/own.npz"), "random", ipc=1).save("own.safetensors")
+    for dataset, told in (
+        ("a/own.npz", ""),
+        ("b/own.npz", ", tested on own"),
+        ("digits", ", tested on digits"),
+    ):
+        out = f"on-{Path(dataset).parts[0]}"
+        flags = ["--dataset", dataset, "--num-eval", "1", *SMOKE, "--out", out]
+        __main__.evaluate_set(["own.safetensors", *flags])
+        title = f"own, random, 2 per class in the bytes of 1{told}"
+        assert capsys.readouterr().out.startswith(f"{title}: ")
+        page = Path(out, "report.html")
+        assert f"<h1>{title}</h1>" in page.read_text(encoding="utf-8")
+        summary = json.loads(page.with_name("summary.json").read_bytes())
+        assert (summary["dataset"], summary["tested_on"]) == ("own", told[12:] or "own")
 
 
 def test_of_a_set_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
