@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from condense.runs.report_sections import (
     common_flags,
     provenance_section,
     settings_section,
+    settings_table,
 )
 from condense.runs.run_dir import CONDENSED, HISTORY, RunFolder
 from condense.strips import strips
@@ -144,6 +145,7 @@ def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict
     accuracy, baselines = tested.accuracy, tested.baselines
     return {
         **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
+        "settings": _settings_of(condensed),
         "images_per_class": condensed.ipc,
         "bytes": condensed.bytes,
         "tested_on": accuracy and folder.config["data"]["name"],
@@ -184,7 +186,7 @@ def _report(
     sections += [
         *([] if is_pt(Path(given)) else [Section("Use the set", _use(given))]),
         Section("What to run next", _next(folder, condensed, tested, differing)),
-        settings_section(folder.config, differing),
+        _settings(folder, condensed, differing),
         provenance_section(folder.config),
     ]
     return Report(
@@ -196,6 +198,25 @@ def _report(
         note=_note(condensed, tested) if accuracy else "",
         sections=sections,
     )
+
+
+def _settings(
+    folder: RunFolder, condensed: CondensedSet, differing: Sequence[tuple[str, Any, Any]]
+) -> Section:
+    """The settings, with those of the method that stands behind `auto` or `whole`."""
+    section = settings_section(folder.config, differing)
+    asked, method = folder.config["settings"].get("method"), condensed.provenance.get("method")
+    if asked in (None, method):
+        return section
+    folded = f"Settings of {method}, which {asked} chose"
+    chosen = settings_table({"settings": _settings_of(condensed)}, folded)
+    return replace(section, blocks=[*section.blocks, chosen])
+
+
+def _settings_of(condensed: CondensedSet) -> Any:
+    """The settings with which the set was made, in the order in which a file has them, because a
+    resumed run reads its set from one."""
+    return json.loads(json.dumps(condensed.provenance.get("settings"), sort_keys=True))
 
 
 def _protocol(evaluation: Evaluation, condensed: CondensedSet, accuracy: Accuracy | None) -> str:

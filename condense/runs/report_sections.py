@@ -31,18 +31,29 @@ def settings_section(
         (flag(name), _shown_of(name, before), _shown_of(name, after))
         for name, before, after in differing
     ]
-    everything = Table(
-        [
-            (flag(name), _shown_of(name, value))
-            for name, value in flattened(config["settings"])
-            if name not in without
-        ],
-        folded="All settings",
-    )
+    everything = settings_table(config["settings"], "All settings", without)
     if not rows:
         return Section("Settings", [Text(f"All are those of the preset {preset}."), everything])
     table = Table(rows, ["setting", f"preset {preset}", "this run"])
     return Section("Settings that differ from the preset", [table, everything])
+
+
+def settings_table(
+    settings: Mapping[str, Any], folded: str, without: Collection[str] = ()
+) -> Table:
+    """All settings, to unfold.
+
+    Args:
+        settings: nested, as `record` returns them.
+        folded: the line that is shown.
+        without: as for `settings_section`.
+    """
+    rows = [
+        (flag(name), _shown_of(name, value))
+        for name, value in flattened(settings)
+        if name not in without
+    ]
+    return Table(rows, folded=folded)
 
 
 def provenance_section(config: Mapping[str, Any]) -> Section:

@@ -7,12 +7,14 @@ import re
 import shlex
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
 
 from condense import Accuracy, CondensedSet, __main__, condense, load, run_report, zoo
+from condense.methods import automatic
 from nas import search
 from tests.helpers.command_lines import parse
 from tests.helpers.folders import write_photos
@@ -85,6 +87,35 @@ def test_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(commands(page, "python -m condense export condensed.safetensors --to")) == 3
     for line, block in headed_code(page):
         assert line.startswith("In the folder of this report") == ("condensed.saf" in block), line
+
+
+@pytest.mark.parametrize(
+    ("asked", "method"), [("auto", "herding"), ("whole", "random"), ("random", "random")]
+)
+def test_the_settings_of_a_method_that_was_chosen(
+    asked: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a run that was resumed, which reads its set from the file."""
+    monkeypatch.setattr(automatic, "MAX_PER_CLASS", 0)  # herding, which takes less time
+    flags = ["--dataset", "digits", "--method", asked, "--ipc", "1", *SMOKE]
+    flags += ["--evaluation.num-eval", "1", "--out"]
+    with monkeypatch.context() as patch:
+        patch.setattr(run_report, "write", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            __main__.run([*flags, "stopped"])
+    __main__.run(["--resume", "stopped", "--quiet"])
+    __main__.run([*flags, "made"])
+    folders = Path("made"), Path("stopped")
+    made, stopped = (json.loads((each / "summary.json").read_bytes()) for each in folders)
+    settings = CondensedSet.load("made/condensed.safetensors").provenance["settings"]
+    assert (made["method"], made["settings"]) == (method, settings)
+    assert json.dumps(stopped["settings"]) == json.dumps(made["settings"])
+    page, other = ((each / "report.html").read_text(encoding="utf-8") for each in folders)
+    assert other == page.replace("--out made", "--out stopped")
+    table = page.partition(f"Settings of {method}, which {asked} chose")[2]
+    assert bool(table) == (asked != method)
+    if table:
+        assert re.search(rf"<th[^>]*>steps</th>\s*<td[^>]*>{settings['steps']}<", table)
 
 
 def test_of_an_evaluation_on_the_images_of_a_path(
