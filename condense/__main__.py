@@ -145,9 +145,9 @@ def _run(settings: Run) -> None:
             condensed.save(folder.path / CONDENSED)
         more: dict[str, Any] = {"from_cache": from_cache}
         if tested.accuracy:
-            own = method_named(settings.method).own_figures(condensed, data, settings.settings)
-            for name, figure in own.items():
-                folder.say(f"{name.replace('_', ' ')}: {per_cent(figure)}")
+            own = method_named(settings.method).own_metrics(condensed, data, settings.settings)
+            for name, value in own.items():
+                folder.say(f"{name.replace('_', ' ')}: {per_cent(value)}")
             more.update(own)
         base = _run_defaults(settings.method, common.preset)
         differing = differences(settings, base, without=("common", "dataset", "method"))

@@ -76,7 +76,7 @@ def condense_by_kernel_inducing_points(
         return float(loss)
 
     with worker_threads(data.device):
-        made = optimise_images(data, settings, seed, checkpointer, step, labels, figure="loss")
+        made = optimise_images(data, settings, seed, checkpointer, step, labels, metric="loss")
     if not settings.learn_labels:
         return made
     return replace(made, labels=labels.values.detach().flatten(0, 1).cpu())
@@ -192,7 +192,7 @@ def kernel_of(first: Tensor, second: Tensor, settings: KernelInducingPoints) -> 
     return tangent_kernel(first, second, depth, w_std, b_std)
 
 
-def kernel_figures(
+def kernel_metrics(
     condensed: CondensedSet, data: ImageData, settings: KernelInducingPoints
 ) -> dict[str, float]:
     """The test accuracy of kernel ridge regression on the set, for the summary of a run.

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-def require_finite(figure: float, k: int) -> None:
+def require_finite(metric: float, k: int) -> None:
     """Check the loss or distance of iteration k (from 0).
 
     Raises:
         UserError: it is infinite or NaN.
     """
-    if not math.isfinite(figure):
+    if not math.isfinite(metric):
         raise UserError(f"diverged at iteration {k + 1}: use lower learning rates")
 
 
@@ -80,7 +80,7 @@ def optimise_images(
     checkpointer: Checkpointer,
     step: Callable[[SyntheticImages, int], float],
     learnt: Learnt | None = None,
-    figure: str = "distance",
+    metric: str = "distance",
 ) -> CondensedSet:
     """Optimise the images, and return the set.
 
@@ -92,7 +92,7 @@ def optimise_images(
         step: called in each iteration with the images and its number; makes one or more steps of
             the images and returns the distance.
         learnt: what `step` learns besides the images; it is part of the checkpoints.
-        figure: name of what `step` returns, in the history.
+        metric: name of what `step` returns, in the history.
 
     Raises:
         UserError: a class has too few images to initialise from, or the distance is not finite.
@@ -111,7 +111,7 @@ def optimise_images(
     for k in range(start, iterations):
         distance = step(images, k)
         require_finite(distance, k)
-        checkpointer.report(k + 1, iterations, **{figure: distance})
+        checkpointer.report(k + 1, iterations, **{metric: distance})
         checkpointer.draw(k + 1, iterations, partial(_picture, images, data))
         tensors = {**images.state(), **(learnt.state() if learnt else {})}
         checkpointer.save(Checkpoint(tensors, {"iteration": k + 1}))

@@ -43,7 +43,7 @@ class Method:
     One of `CHOOSERS` is called with (data, settings), returns the name and settings of a method."""
     changes: dict[str, Any] = field(default_factory=dict)
     """Fixed settings that distinguish it from methods with the same settings class."""
-    figures: str | None = None
+    metrics: str | None = None
     """`module:name` of its own tests of a set; called with (set, data, settings), returns results
     by name."""
 
@@ -88,11 +88,11 @@ class Method:
         """Its function; imported by this call."""
         return _imported(self.function)
 
-    def own_figures(self, condensed: Any, data: Any, settings: MethodSettings) -> dict[str, float]:
+    def own_metrics(self, condensed: Any, data: Any, settings: MethodSettings) -> dict[str, float]:
         """The results of its own tests of a set; most methods have none."""
-        if self.figures is None:
+        if self.metrics is None:
             return {}
-        found: dict[str, float] = _imported(self.figures)(condensed, data, settings)
+        found: dict[str, float] = _imported(self.metrics)(condensed, data, settings)
         return found
 
 
@@ -134,7 +134,7 @@ METHODS: dict[str, Method] = {
         "Nguyen, Chen & Lee 2021, Algorithm 1",
         KernelInducingPoints,
         "condense.methods.kernel_inducing_points:condense_by_kernel_inducing_points",
-        figures="condense.methods.kernel_inducing_points:kernel_figures",
+        metrics="condense.methods.kernel_inducing_points:kernel_metrics",
     ),
     "dd": Method(
         "images and learning rates learnt through the training of a network",

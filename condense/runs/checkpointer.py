@@ -44,7 +44,7 @@ class Checkpointer(Closing):
     def spent_before(self, seconds: float) -> None:
         """Add the time that another run spent on the checkpoint that this run resumes from."""
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Report that `done` of `total` steps are completed, and the current metrics."""
 
     def stage(self, name: str, total: int, done: int) -> None:
@@ -68,10 +68,10 @@ class Listeners(Checkpointer):
     def __init__(self, *listeners: Checkpointer) -> None:
         self._listeners = listeners
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Pass the report on."""
         for listener in self._listeners:
-            listener.report(done, total, **figures)
+            listener.report(done, total, **metrics)
 
     def stage(self, name: str, total: int, done: int) -> None:
         """Pass the report on."""
@@ -171,11 +171,11 @@ class FileCheckpointer(Listeners):
         """Add to `seconds`."""
         self._earlier += seconds
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Add a row to the history, with step `done`, and pass the report on."""
         if self._history is not None:
-            self._history.append(done, figures)
-        super().report(done, total, **figures)
+            self._history.append(done, metrics)
+        super().report(done, total, **metrics)
 
     def flush(self) -> None:
         """Write the last checkpoint, after all rows of the history."""

@@ -33,7 +33,7 @@ class CSVLog:
         self._columns: list[str] = []
         self._last: int | None = None
 
-    def append(self, step: int, figures: Mapping[str, float]) -> None:
+    def append(self, step: int, metrics: Mapping[str, float]) -> None:
         """Write a row and flush it to the operating system.
 
         Raises:
@@ -44,14 +44,14 @@ class CSVLog:
             raise ValueError(f"history {self.path}: step {step} comes after step {self._last}")
         with writing(self.path):
             if self._file is None:
-                self._file = self._open(before=step, columns=["step", *figures])
+                self._file = self._open(before=step, columns=["step", *metrics])
             if not self._columns:
-                self._columns = ["step", *figures]
+                self._columns = ["step", *metrics]
                 self._file.write(_row(self._columns))
-            unknown = set(figures) - set(self._columns)
+            unknown = set(metrics) - set(self._columns)
             if unknown:
                 raise ValueError(f"history {self.path} has no column {sorted(unknown)}")
-            row = {"step": step, **figures}
+            row = {"step": step, **metrics}
             self._file.write(_row([row.get(column, "") for column in self._columns]))
             self._file.flush()
         self._last = step
@@ -118,13 +118,13 @@ def _columns(line: bytes, expected: list[str]) -> list[str]:
 
 def _step(line: bytes, columns: int) -> int:
     """The step of a row with `columns` cells; `_NONE` if the line is not a valid row."""
-    step, *figures = line.decode("utf-8", "replace").rstrip("\n").split(",")
-    if not _STEP.fullmatch(step) or len(figures) != columns - 1:
+    step, *metrics = line.decode("utf-8", "replace").rstrip("\n").split(",")
+    if not _STEP.fullmatch(step) or len(metrics) != columns - 1:
         return _NONE
-    return int(step) if all(map(_is_figure, figures)) else _NONE
+    return int(step) if all(map(_is_number, metrics)) else _NONE
 
 
-def _is_figure(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     try:
         float(cell or 0)
     except ValueError:

@@ -23,7 +23,7 @@ class Progress(Checkpointer):
         self._bar: tqdm[NoReturn] | None = None
         self._stage: tqdm[NoReturn] | None = None
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Update the bar."""
         if self._quiet:
             return
@@ -31,8 +31,8 @@ class Progress(Checkpointer):
         bar = self._bar = self._bar or _bar(self.description, done, total)
         if done < bar.n or total != bar.total:
             bar.reset(total)
-        if figures:
-            bar.set_postfix(figures, refresh=False)
+        if metrics:
+            bar.set_postfix(metrics, refresh=False)
         bar.update(done - bar.n)
 
     def stage(self, name: str, total: int, done: int) -> None:

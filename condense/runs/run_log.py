@@ -43,9 +43,9 @@ class LoggedProgress(Checkpointer):
         self._reported = False
         self._written = -math.inf
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Write a line, unless the last one is recent."""
-        known = "".join(f", {name} {value:.6g}" for name, value in figures.items())
+        known = "".join(f", {name} {value:.6g}" for name, value in metrics.items())
         always = not self._reported or done == total
         self._write(f"{self._name}: {done} of {total}{known}", always=always)
         self._reported = True

@@ -32,10 +32,10 @@ class TensorBoard(Checkpointer):
         self._folder = folder
         self._writer: SummaryWriter | None = None
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         """Write the metrics at step `done`."""
         writer = self._at(done)
-        for name, value in figures.items():
+        for name, value in metrics.items():
             writer.add_scalar(name, value, done)
 
     def draw(self, done: int, total: int, picture: Callable[[], Image]) -> None:

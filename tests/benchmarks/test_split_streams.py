@@ -160,9 +160,9 @@ def test_an_interrupted_run_of_ours_goes_on(
     settings = replace(settings, memory="random")
     report, steps = Progress.report, []
 
-    def stopping(self: Progress, done: int, total: int, **figures: float) -> None:
+    def stopping(self: Progress, done: int, total: int, **metrics: float) -> None:
         steps.append(done)
-        report(self, done, total, **figures)
+        report(self, done, total, **metrics)
         if len(steps) == 8:
             raise KeyboardInterrupt
 

@@ -30,7 +30,7 @@ class Kept(Checkpointer):
     def save(self, checkpoint: Checkpoint):
         self.kept = checkpoint.snapshot(0.0)
 
-    def report(self, done, total, **figures):
+    def report(self, done, total, **metrics):
         self.reports.append((done, total))
 
 

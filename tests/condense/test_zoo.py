@@ -106,7 +106,7 @@ def test_what_does_not_belong_there(
 class Never(Checkpointer):
     """For a condensation that must not be made."""
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         raise AssertionError("it is in the zoo")
 
 

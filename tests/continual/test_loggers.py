@@ -29,11 +29,11 @@ def test_steps_grow_over_both_stages_and_a_resumed_run_logs_the_same(
     whole, *stopped = runs = [tmp_path / name for name in ("whole", "stopped", "stopped_again")]
     show = Progress.report
 
-    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+    def report(self: Progress, done: int, total: int, **metrics: float) -> None:
         begun = sum(run.exists() for run in runs)
         if done == 7 and begun < len(runs):  # in stage 2 of the last task
             shutil.copytree(runs[begun - 1], runs[begun])  # what a kill -9 would leave
-        show(self, done, total, **figures)
+        show(self, done, total, **metrics)
 
     monkeypatch.setattr(Progress, "report", report)
     learn([*FLAGS, "--out", str(whole)])

@@ -80,11 +80,11 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
     seen: list[int] = []
     show = Progress.report
 
-    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+    def report(self: Progress, done: int, total: int, **metrics: float) -> None:
         seen.append(done)
         if len(seen) in moments:
             shutil.copytree(whole, tmp_path / str(len(seen)))
-        show(self, done, total, **figures)
+        show(self, done, total, **metrics)
 
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "report", report)

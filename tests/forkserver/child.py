@@ -117,9 +117,9 @@ def _count_steps(done: mmap.mmap) -> None:
     register_optimizer_step_post_hook(count)
     report = FileCheckpointer.report
 
-    def counted(self: FileCheckpointer, done: int, total: int, **figures: float) -> None:
+    def counted(self: FileCheckpointer, done: int, total: int, **metrics: float) -> None:
         count()
-        report(self, done, total, **figures)
+        report(self, done, total, **metrics)
 
     FileCheckpointer.report = counted  # type: ignore[method-assign]
 

@@ -110,11 +110,11 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
     seen: list[int] = []
     show = Progress.report
 
-    def report(self: Progress, done: int, total: int, **figures: float) -> None:
+    def report(self: Progress, done: int, total: int, **metrics: float) -> None:
         seen.append(done)
         if len(seen) in (1, 4):
             shutil.copytree("run", f"moment-{len(seen)}")
-        show(self, done, total, **figures)
+        show(self, done, total, **metrics)
 
     monkeypatch.setattr(Progress, "report", report)
     train, trained = Experiment.train, []
@@ -353,8 +353,8 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
     told: list[dict[str, float]] = []
 
     class Kept(Checkpointer):
-        def report(self, done: int, total: int, **figures: float) -> None:
-            told.append({"done": done, **figures})
+        def report(self, done: int, total: int, **metrics: float) -> None:
+            told.append({"done": done, **metrics})
 
         def save(self, checkpoint: Checkpoint) -> None:
             pass

@@ -321,7 +321,7 @@ class Reports(Checkpointer):
     def __init__(self) -> None:
         self.seen: list[tuple[int, int]] = []
 
-    def report(self, done: int, total: int, **figures: float) -> None:
+    def report(self, done: int, total: int, **metrics: float) -> None:
         self.seen.append((done, total))
 
 

@@ -311,7 +311,7 @@ def test_what_diverges_is_said_at_once_and_not_kept(data, tmp_path, monkeypatch)
     seen = []
 
     class Watching(Checkpointer):
-        def report(self, done, total, **figures):
+        def report(self, done, total, **metrics):
             seen.append(done)
 
     wild = replace(TINY, iterations=50, lr_img=1e30)

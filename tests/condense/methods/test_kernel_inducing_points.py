@@ -22,7 +22,7 @@ from condense.errors import UserError
 from condense.methods.initialisation import initial_images
 from condense.methods.kernel_inducing_points import (
     kernel_accuracy,
-    kernel_figures,
+    kernel_metrics,
     regression_gradient,
     ridge_weights,
 )
@@ -185,7 +185,7 @@ def test_without_memory_for_the_kernel_of_all_images_there_is_a_note(
 ) -> None:
     small = condense(data, "random", Coreset(ipc=2))
     monkeypatch.setattr("condense.system.memory.available_memory", lambda: 1000)
-    assert kernel_figures(small, data, TINY) == {}
+    assert kernel_metrics(small, data, TINY) == {}
     assert "note: no kernel accuracy: the kernel of 6" in capsys.readouterr().err
 
 
@@ -239,5 +239,5 @@ def test_a_device_without_float64_is_refused(
     with pytest.raises(UserError, match="mps does not have: use --device cpu") as caught:
         condense(data, "kip", TINY)
     assert "\n" not in str(caught.value)
-    assert kernel_figures(made, data, TINY) == {}
+    assert kernel_metrics(made, data, TINY) == {}
     assert "no kernel accuracy: kip needs float64" in capsys.readouterr().err
