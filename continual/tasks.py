@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import (
+    DATASETS,
     Cache,
     Checkpointer,
     Fit,
@@ -19,6 +21,7 @@ from condense import (
     unknown,
 )
 from condense.data.loading import from_anywhere
+from condense.runs.paths import user_path
 from continual.own_streams import FORMS, PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
@@ -67,15 +70,21 @@ def load_tasks(
         names = [task.dataset for task in STREAMS[name].tasks]
         loaded = {dataset: load(dataset, root, hflip=hflip) for dataset in dict.fromkeys(names)}
         sets = [loaded[dataset] for dataset in names]
-    elif Path(name).suffix or Path(name).exists():
-        raise UserError(
+    else:
+        raise _no_stream(name)
+    stream = STREAMS[name]
+    return name, prepare(replace(stream, size=size or stream.size), sets)
+
+
+def _no_stream(name: str) -> UserError:
+    """What is wrong with the name of a stream."""
+    _check_part(name)
+    if Path(name).suffix or Path(name).exists():
+        return UserError(
             f"one data set is no stream: give {name}{PARTS}2 for tasks of two classes, or several "
             "data sets with commas between them"
         )
-    else:
-        raise UserError(f"{unknown('stream', name, ['auto', *STREAMS])}; or {FORMS}")
-    stream = STREAMS[name]
-    return name, prepare(replace(stream, size=size or stream.size), sets)
+    return UserError(f"{unknown('stream', name, ['auto', *STREAMS])}; or {FORMS}")
 
 
 def prepare(stream: StreamSpec, sets: Sequence[ImageData]) -> list[ImageData]:
@@ -181,6 +190,7 @@ def _tasks_of(part: str, load_part: Callable[[str], ImageData]) -> list[ImageDat
     dataset, split, count = part.partition(PARTS)
     if not dataset:
         raise UserError(f"a stream of your own is a.npz,b.npz or a.npz{PARTS}2, not {part!r}")
+    _check_part(dataset)
     data = load_part(dataset)
     if not split:
         return [data]
@@ -192,3 +202,20 @@ def _tasks_of(part: str, load_part: Callable[[str], ImageData]) -> list[ImageDat
     starts = range(0, data.classes, int(count))
     parts = [range(first, min(first + int(count), data.classes)) for first in starts]
     return [_selected(data, labels) for labels in parts]
+
+
+def _check_part(dataset: str) -> None:
+    """Check that nothing but `:classes=N`, which is not in `dataset`, follows the data set.
+
+    A path may have colons itself, such as that of a drive.
+
+    Raises:
+        UserError: a data set is followed by a colon and a word, or a name by one like `size=2`.
+    """
+    name, _, part = dataset.rpartition(":")
+    if not name or re.search(r"[/\\]", part):
+        return
+    whole, found = (user_path(path, "--stream").exists() for path in (dataset, name))
+    is_setting = re.fullmatch(r"\s*\w+\s*=\s*\w*\s*", part)
+    if not whole and (found or name in DATASETS or is_setting):
+        raise UserError(f"unknown part {part!r} of {dataset}: give {name}{PARTS}N")

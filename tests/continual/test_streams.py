@@ -227,11 +227,40 @@ def test_a_data_set_in_parts() -> None:
         load_tasks("digits,missing.npz")
 
 
+@pytest.mark.parametrize("others", ["", ",digits"])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("digits", "clases=2"),
+        ("digits", "2"),
+        ("own.npz", "clases=2"),
+        ("own.npz", "classes"),
+        ("missing.npz", " size=8"),
+    ],
+)
+def test_another_part_than_classes_is_said(
+    name: str, part: str, others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.npz").touch()
+    with pytest.raises(UserError, match=f"^unknown part '{part}' of .*: give {name}:classes=N$"):
+        load_tasks(f"{name}:{part}{others}")
+
+
+def test_colons_of_paths_are_no_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path in ("D:own.npz", r"D:\a=b\own.npz", "own:1.npz", "digits:/own.npz", ":a.b"):
+        with pytest.raises(UserError, match="one data set is no stream"):
+            load_tasks(path)
+    write_images(tmp_path, "digits:a=1", (8, 8))
+    stream, _ = load_tasks("digits:a=1.npz,digits:classes=5")
+    assert stream == "digits:a=1.npz,digits:classes=5"
+
+
 def test_an_unknown_stream_names_the_known() -> None:
     own = "; or NAME:classes=N, or A,B for your own data$"
-    for wrong in ("digits", "digits:foo=2"):
-        with pytest.raises(UserError, match=f"^unknown stream '{wrong}'; known: .*{own}"):
-            load_tasks(wrong)
+    with pytest.raises(UserError, match=f"^unknown stream 'digits'; known: .*{own}"):
+        load_tasks("digits")
     with pytest.raises(UserError, match="unknown stream 'svhn-mnist'; known: svhn-mnist-usps"):
         load_tasks("svhn-mnist")
 
