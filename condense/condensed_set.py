@@ -20,7 +20,7 @@ from condense.data.labels import listed
 from condense.errors import UserError, one_line
 from condense.pictures import as_picture
 from condense.runs.html_report import figure_html
-from condense.runs.io import atomic_write, plain, read_tensors, write_tensors
+from condense.runs.io import DamagedError, atomic_write, plain, read_tensors, write_tensors
 from condense.runs.paths import check_png
 from condense.seeds import generator
 from condense.set_checks import check_fields
@@ -338,7 +338,17 @@ class CondensedSet:
         Raises:
             UserError: the file is missing, malformed, or not a condensed set.
         """
-        tensors, metadata = read_tensors(path)
+        try:
+            tensors, metadata = read_tensors(path)
+        except DamagedError as error:
+            suffix = Path(path).suffix
+            if suffix in ("", SET_SUFFIXES[0]):
+                raise
+            if suffix in SET_SUFFIXES:
+                raise UserError(f"{path}: `condense.load_set` reads {suffix} files") from error
+            raise UserError(
+                f"{path} is not a condensed set: give the .safetensors or .pt file"
+            ) from error
         try:
             return cls(**fields_of_file(tensors, metadata))
         except KeyError as error:

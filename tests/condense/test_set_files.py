@@ -38,6 +38,28 @@ def broken(**changes):
 
 
 @pytest.mark.parametrize(
+    ("suffix", "message"),
+    [
+        (".npz", "is not a condensed set: give the .safetensors or .pt file$"),
+        (".png", "is not a condensed set: give the .safetensors or .pt file$"),
+        (".pt", "other.pt: `condense.load_set` reads .pt files$"),
+        (".safetensors", "is damaged or not a safetensors file"),
+        ("", "is damaged or not a safetensors file"),
+    ],
+)
+def test_files_of_other_kinds(suffix, message, tmp_path):
+    path = tmp_path / f"other{suffix}"
+    path.write_bytes(b"another kind of file")
+    with pytest.raises(UserError, match=message):
+        CondensedSet.load(path)
+
+
+def test_a_set_may_have_another_suffix(tmp_path):
+    a_set().save(tmp_path / "set.bin")
+    assert CondensedSet.load(tmp_path / "set.bin").fingerprint() == a_set().fingerprint()
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"images": torch.zeros(6, 3, 8, 8, dtype=torch.uint8)},
