@@ -3,7 +3,8 @@
 Optuna's own file backend accepts every line that it can parse: swapped, lost, doubled or edited
 lines silently give another study. Here every line ends in a key `chain`, a digest of the line and
 of the previous digest, so that each line verifies all lines before it. Optuna and its dashboard
-ignore the key when they read the file.
+ignore the key when they read the file. Their own lines, a note for example, do not have it: such a
+line is verified by the next one that has.
 
 The chain detects damage and mistakes. It is not a signature: anybody can compute it.
 """
@@ -18,10 +19,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from filelock import FileLock
 from optuna.storages.journal import BaseJournalBackend
 
 from condense import UserError
+from nas.journal_lock import JournalLock
 
 _KEY, _END = b',"chain":"', b'"}\n'
 
@@ -32,6 +33,8 @@ class DamagedJournalError(UserError):
 
 class ChainedJournal(BaseJournalBackend):
     """The log in the file `path`, which several processes of one machine may share.
+
+    Other programs may add lines with Optuna's file backend, also while a search runs.
 
     A process checks every line once: first all lines of the file, later the added ones.
 
@@ -46,8 +49,7 @@ class ChainedJournal(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # Optuna's lock files remain when a worker is killed; the system releases this lock.
-        self._lock = FileLock(path.with_name(f".{path.name}.lock"), poll_interval=0.005)
+        self._lock = JournalLock(path)
         # The start of each checked line and the digest before it; the last entry is for the next
         # line.
         self._lines: list[tuple[int, bytes]] = [(0, b"")]
@@ -125,8 +127,12 @@ class ChainedJournal(BaseJournalBackend):
             if not line.endswith(b"\n"):
                 return
             body, _, rest = line.rpartition(_KEY)
-            digest = _digest(digest, body)
-            if rest != digest + _END:
+            own = _digest(digest, body)
+            if rest == own + _END:
+                digest = own
+            elif _is_of_another_program(line):
+                digest = _digest(digest, line)
+            else:
                 raise self._damaged()
             end += len(line)
             self._lines.append((end, digest))
@@ -139,7 +145,7 @@ class ChainedJournal(BaseJournalBackend):
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._reading(), self._lock:
+        with self._reading(), self._lock.held():
             yield
 
     @contextmanager
@@ -151,6 +157,15 @@ class ChainedJournal(BaseJournalBackend):
                 f"cannot read or write {self._path}: {error.strerror or error}; continue with "
                 "--resume later"
             ) from error
+
+
+def _is_of_another_program(line: bytes) -> bool:
+    """Whether this is a whole line as Optuna's file backend writes it."""
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(entry, dict) and "op_code" in entry and "chain" not in entry
 
 
 def _digest(before: bytes, body: bytes) -> bytes:

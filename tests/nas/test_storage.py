@@ -62,6 +62,7 @@ def reordered(journal: bytes, *order: int) -> bytes:
     return b"".join(lines[place] for place in order) + b"".join(lines[max(order) + 1 :])
 
 
+NOTE = b'{"op_code":3,"worker_id":"a","study_id":0,"system_attr":{"note":"mine"}}\n'
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "nested": lambda journal: journal + b"[" * 100_000 + b"\n",
     "null": lambda journal: lines_with(journal, intermediate_values=None),
@@ -78,8 +79,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "one less": lambda journal: reordered(journal, 0, 1, 3),
     "no beginning": lambda journal: reordered(journal, 1, 2),
     "the last once more": lambda journal: journal + journal.splitlines(keepends=True)[-1],
-    "without digests": lambda journal: re.sub(rb',"chain":"[0-9a-f]+"', b"", journal),
-    "Optuna's": lambda journal: journal + b'{"op_code":3,"worker_id":"a","study_id":0}\n',
+    "one without digest": lambda journal: re.sub(rb',"chain":"[0-9a-f]+"', b"", journal, count=1),
+    "no operation": lambda journal: journal + b'{"worker_id":"a"}\n',
+    "an incomplete operation": lambda journal: journal + b'{"op_code":3,"worker_id":"a"}\n',
+    "a line of another program inside": lambda journal: reordered(NOTE + journal, 1, 0, 2),
 }
 
 
