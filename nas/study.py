@@ -27,7 +27,7 @@ from nas.liveness import HeartbeatLiveness, Liveness, LockLiveness
 from nas.objective import TrialResult
 from nas.space import Space
 from nas.storage import JOURNAL, database_storage, journal_storage
-from nas.trials import Trials, attributes_of, counts, index_of, result_of
+from nas.trials import Trials, attributes_of, counts, index_of, is_own, result_of
 
 ATTEMPTS = 5
 """An architecture on which this many workers have died is not tried again."""
@@ -185,8 +185,9 @@ class SharedStudy:
             return optuna.load_study(study_name=name, **more)
 
     def _read(self) -> list[FrozenTrial]:
-        """All trials; notes the results and the waiting trials."""
-        trials = self._storage.get_all_trials(self._id, deepcopy=False)
+        """All own trials; notes the results and the waiting trials."""
+        known = self._storage.get_all_trials(self._id, deepcopy=False)
+        trials = [trial for trial in known if is_own(trial)]
         self._read_at = time.monotonic()
         ended = [t for t in trials if t._trial_id not in self._seen and t.state.is_finished()]
         for trial in sorted(ended, key=lambda t: (t.datetime_complete, t.number)):
@@ -198,8 +199,9 @@ class SharedStudy:
         self._queue = deque(waiting[index] for index in sorted(mine, key=self._place.__getitem__))
         return trials
 
-    def _missing(self, trials: Iterable[FrozenTrial]) -> list[tuple[int, int]]:
+    def _missing(self, known: Iterable[FrozenTrial]) -> list[tuple[int, int]]:
         """The architectures to enqueue, and how many workers have died on each."""
+        trials = [trial for trial in known if is_own(trial)]
         abandoned = [trial for trial in trials if not counts(trial)]
         cared_for = {index_of(trial) for trial in trials if counts(trial)}
         died = Counter(
@@ -217,9 +219,9 @@ class _Unfailed(optuna.Study):
     """The study for the pruner, without failed trials: a retry reports the same points again."""
 
     def get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
-        """The trials that have not failed."""
+        """The own trials that have not failed."""
         found = super().get_trials(*args, **kwargs)
-        return [trial for trial in found if trial.state != TrialState.FAIL]
+        return [trial for trial in found if is_own(trial) and trial.state != TrialState.FAIL]
 
 
 def _pruner(first_rung: int | None) -> BasePruner:

@@ -51,8 +51,13 @@ def _parameter(column: tuple[Any, ...]) -> tuple[BaseDistribution, tuple[Any, ..
     return IntDistribution(0, len(levels) - 1), tuple(number[level] for level in column)
 
 
+def is_own(trial: FrozenTrial) -> bool:
+    """Whether a search added the trial, and not another program that uses the study."""
+    return type(trial.user_attrs.get("index")) is int
+
+
 def index_of(trial: FrozenTrial) -> int:
-    """The index of the trial's architecture."""
+    """The index of the architecture of an own trial."""
     return int(trial.user_attrs["index"])
 
 

@@ -292,3 +292,35 @@ def test_optuna_reads_the_study(tmp_path: Path, url: str | None) -> None:
         TrialState.COMPLETE,
         *[TrialState.WAITING] * 3,
     ]
+
+
+def test_trials_of_other_programs_are_ignored(tmp_path: Path, url: str | None) -> None:
+    """Whatever their state, and the pruner does not compare with them either."""
+    study = shared(tmp_path, url, (0, 1), first_rung=2)
+    study.fill()
+    backend = optuna.storages.journal.JournalFileBackend(str(tmp_path / JOURNAL))
+    storage = url or optuna.storages.JournalStorage(backend)
+    other = optuna.load_study(study_name="test", storage=storage)
+    depth = {"depth": 2}
+    for attributes in ({}, {"index": "0"}, {"index": None}):
+        other.enqueue_trial(depth, user_attrs=attributes)
+    running = optuna.trial.create_trial(state=TrialState.RUNNING)
+    better = optuna.trial.create_trial(
+        value=0.9, intermediate_values={2: 0.9}, system_attrs={"completed_rung_0": 0.9}
+    )
+    for trial in (running, better, optuna.trial.create_trial(state=TrialState.FAIL)):
+        other.add_trial(trial)
+    again = shared(tmp_path, url, (0, 1), first_rung=2)
+    assert again.fill()
+    taken = []
+    while (trial := again.ask()) is not None:
+        taken.append(again.index(trial))
+        assert not again.report(trial, 2, 0.5)
+        again.tell(trial, result(0.5))
+    assert taken == [0, 1]
+    assert not again.fill()
+    assert list(again.done()) == [0, 1]
+    states = [trial.state for trial in other.trials[2:]]
+    assert states == [
+        *[TrialState.WAITING] * 3, TrialState.RUNNING, TrialState.COMPLETE, TrialState.FAIL
+    ]  # fmt: skip
