@@ -56,6 +56,10 @@ class TrialResult:
     """Why there is no score: training diverged, out of memory, or the network cannot be built."""
 
 
+class SharedWeightsError(UserError):
+    """`build` returned weights that it had returned before: no fault of one architecture."""
+
+
 class _StopHereError(Exception):
     """The trial is pruned."""
 
@@ -92,7 +96,7 @@ def train_architecture(
         watch: called with the first network's test accuracy at `RUNGS`; may stop the training.
 
     Raises:
-        UserError: `training` is of another class, or has no networks.
+        UserError: `training` is of another class or has no networks, or `build` reuses a network.
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
     _check(training)
@@ -103,13 +107,14 @@ def train_architecture(
     accuracies: list[float] = []
     pruned, reason = False, None
     try:
-        parameters = count_parameters(space, index, data)
+        counted = _network_to_count(space, index, data)
+        parameters = _size(counted)
         if proxy.images is None:
             return TrialResult(parameters, float(parameters))
         for number in range(training.networks):
             stream = (proxy.draws, space.names[index], number)
             draws = generator(seed, *stream)
-            network = make_network(space, index, data, draws)
+            network = make_network(space, index, data, draws, counted)
             # Networks of a user-defined function may draw while they are trained, as dropout does.
             with _global_draws(derive(seed, "training", *stream), data.device):
                 _train(network, proxy, data, training, draws, steps, watch if not number else None)
@@ -118,16 +123,15 @@ def train_architecture(
         pruned = True
     except _WatchError as failed:
         raise failed.error from failed.error.__cause__
-    except torch.AcceleratorError:
-        raise  # caused by the device, not by the architecture
+    except (torch.AcceleratorError, SharedWeightsError):
+        raise  # caused by the device or by `build`, not by the architecture
     except (Exception, SystemExit) as error:  # a user-defined network may raise anything
         reason = _in_words(error)
         if data.device.type == "cuda":
             torch.cuda.empty_cache()
     complete = not pruned and reason is None
     score = _mean(accuracies, len(data.y_test)) if complete else None
-    seconds = time.perf_counter() - began
-    return TrialResult(parameters, score, steps[0], seconds, pruned, reason)
+    return TrialResult(parameters, score, steps[0], time.perf_counter() - began, pruned, reason)
 
 
 def _check(training: Training) -> None:
@@ -136,19 +140,28 @@ def _check(training: Training) -> None:
         raise UserError("networks must be at least 1, to train an architecture")
 
 
+class _Checked(nn.Module):
+    """The network, whose outputs are checked; not by a hook, which TorchScript does not have."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The outputs of the network."""
+        outputs: Tensor = self.network(images)
+        if bool(outputs.isnan().any()):
+            raise UserError("its outputs for the test images are NaN")
+        return outputs
+
+
 def _tested(network: nn.Module, data: ImageData) -> float:
     """The test accuracy.
 
     Raises:
         UserError: an output is NaN, which has no class.
     """
-
-    def check(module: nn.Module, images: Any, outputs: Tensor) -> None:
-        if bool(outputs.isnan().any()):
-            raise UserError("its outputs for the test images are NaN")
-
-    with network.register_forward_hook(check):
-        return test_accuracy(network, data)
+    return test_accuracy(_Checked(network), data)
 
 
 @functools.cache
@@ -164,12 +177,18 @@ def _mean(accuracies: Sequence[float], images: int) -> float:
 
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
     """The number of weights; networks of `condense` are built without memory (meta device)."""
+    return _size(_network_to_count(space, index, data))
+
+
+def _network_to_count(space: Space, index: int, data: ImageData) -> nn.Module:
     value = space.architectures[index]
     with _global_draws(0, data.device):
         if space.build is not None:
-            network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
-        else:
-            network = build(value, data.shape, data.classes, device="meta")
+            return with_shapes(space.build(value, data.shape, data.classes), data.shape)
+        return build(value, data.shape, data.classes, device="meta")
+
+
+def _size(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -185,8 +204,18 @@ def sizes_of(space: Space, names: Container[str], data: ImageData) -> dict[str, 
     return found
 
 
-def make_network(space: Space, index: int, data: ImageData, draws: torch.Generator) -> nn.Module:
-    """A network of this architecture on the device of `data`, its weights drawn from `draws`."""
+def make_network(
+    space: Space,
+    index: int,
+    data: ImageData,
+    draws: torch.Generator,
+    earlier: nn.Module | None = None,
+) -> nn.Module:
+    """A network of this architecture on the device of `data`, its weights drawn from `draws`.
+
+    Raises:
+        SharedWeightsError: it has weights of `earlier`, another network of this space.
+    """
     # A user-defined function draws from torch's global generator.
     with _global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
         value = space.architectures[index]
@@ -194,7 +223,18 @@ def make_network(space: Space, index: int, data: ImageData, draws: torch.Generat
             network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
         else:
             network = build(value, data.shape, data.classes, draws)
+    if earlier is not None and _trained_in(network) & _trained_in(earlier):
+        raise SharedWeightsError(
+            "build must return a new network each time: the weights of "
+            f"{space.names[index]} are those of a network that it returned before"
+        )
     return network.to(data.device)
+
+
+def _trained_in(network: nn.Module) -> set[int]:
+    """What tells the weights that training changes from those of other networks that exist."""
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+    return {weight.data_ptr() or id(weight) for weight in weights}  # without memory, it has no data
 
 
 def with_shapes(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:

@@ -52,7 +52,8 @@ class Space:
     Attributes:
         architectures: `condense.Network` values, or any values that `build` accepts; the name of a
             value is its `str`.
-        build: builds a network from a value; not needed for `condense.Network`.
+        build: builds a network from a value; not needed for `condense.Network`. It must return a
+            new network each time: every one is trained from its initial weights.
         version: names what `build` builds. Change it when `build` builds other networks, so that
             no search goes on with their results. By default a hash of the source file of `build`,
             so that every change of that file counts, and of its name and arguments there.

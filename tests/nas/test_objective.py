@@ -365,3 +365,18 @@ def test_lazy_layers_have_their_weights_before_the_training(data: ImageData) -> 
     assert cost(space, 0, data) > PER_NETWORK
     network = nas.objective.make_network(space, 0, data, generator(0))
     assert all(module.training for module in network.modules())
+
+
+def scripted(hidden: int, shape: tuple[int, int, int], classes: int) -> nn.Module:
+    inputs = shape[0] * shape[1] * shape[2]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(inputs, hidden), nn.Linear(hidden, classes))
+    script: nn.Module = torch.jit.script(network)
+    return script
+
+
+def test_networks_of_torchscript_are_tested(data: ImageData) -> None:
+    """They have no forward hooks."""
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    found = train_architecture(Space([8], build=scripted), 0, proxy, data, BRIEF, 0)
+    assert found.reason is None
+    assert found.score is not None
