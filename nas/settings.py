@@ -26,6 +26,7 @@ from condense.config.methods import SET_SUFFIXES
 from condense.runs.io import check_text
 from condense.runs.paths import exists
 from condense.validation import check_fraction
+from nas.summary import is_line
 
 MOST_WORKERS = 1024
 LONGEST_TIMEOUT = 10**9
@@ -194,6 +195,9 @@ class Search:
         for name in ("dataset", "proxy", "space", "ground_truth", "storage"):
             check_text(name, str(getattr(self, name)))
         check_proxy(self.proxy)
+        for name in ("dataset", "proxy"):  # which are in the summary
+            if not is_line(getattr(self, name)):
+                raise UserError(f"--{name} has several lines: rename the file")
         if self.condensing is not None and self.proxy in METHODS:
             METHODS[self.proxy].check(self.condensing)
         at_least(1, self, "n_trials", "image_size", "workers")

@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations, islice, product
 from pathlib import Path
@@ -27,6 +27,7 @@ from condense import Network, UserError
 from condense.runs.io import check_text, is_file
 from condense.runs.paths import user_path
 from nas.sources import source_of
+from nas.summary import is_line
 
 if TYPE_CHECKING:
     from torch import nn
@@ -64,13 +65,15 @@ class Space:
     ('d1-w128-relu-instance-avg', 'vgg11')
 
     Raises:
-        UserError: the space is empty, two names are equal or one is a memory address, or `build` is
-            missing or no function.
+        UserError: the space is empty, two names are equal, one has several lines or is a memory
+            address, or `build` is missing or no function.
     """
 
     architectures: Sequence[Any]
     build: Build | None = None
     version: str | None = None
+    _built: str = field(default="", init=False, repr=False, compare=False)
+    """The version or source of `build` when the space was made; `build` may remember its calls."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architectures", tuple(self.architectures))
@@ -80,6 +83,8 @@ class Space:
             raise UserError(f"build must be a function, not {self.build!r}")
         if not isinstance(self.version, str | None):
             raise UserError(f"version must be a text, not {self.version!r}")
+        if self.build is not None:
+            object.__setattr__(self, "_built", self.version or source_of(self.build))
         twice = [name for name, times in Counter(self.names).items() if times > 1]
         if twice:
             raise UserError(
@@ -92,6 +97,11 @@ class Space:
                     "`build` that makes networks from its values"
                 )
             check_text("an architecture", name)
+            if not is_line(name):
+                raise UserError(
+                    f"the name of an architecture has several lines, {name.splitlines()[0]!r} is "
+                    f"the first: give {type(value).__name__} a __str__ of one line, or use texts"
+                )
             if _ADDRESS.search(name):
                 raise UserError(
                     f"the name of an architecture is {name}, another one in every process: give "
@@ -138,7 +148,7 @@ class Space:
         return self._hash_with(())
 
     def _hash_with(self, names: Iterable[str]) -> str:
-        built = [] if self.build is None else [self.version or source_of(self.build)]
+        built = [self._built] if self._built else []
         return hashlib.sha256("\n".join([NETWORKS, *names, *built]).encode()).hexdigest()
 
     def order(self) -> list[int]:

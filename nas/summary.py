@@ -68,6 +68,11 @@ class _Summary(_Agreement):
     device: Line
 
 
+def is_line(text: str) -> bool:
+    """Whether a text has no end of a line in it, so that it can be a `Line`."""
+    return "".join(text.splitlines()) == text
+
+
 def read_summary(folder: Path) -> dict[str, Any]:
     """Read the summary of a finished run.
 
@@ -114,7 +119,7 @@ def _exactly(value: Any, kind: Any) -> Any:
 
 
 def _line(value: Any, _: Any) -> Any:
-    if type(value) is not str or len(value.splitlines()) > 1:
+    if type(value) is not str or not is_line(value):
         raise ValueError("not a line of text")
     check_text("an entry", value)
     return value

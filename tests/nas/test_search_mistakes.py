@@ -99,6 +99,8 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
         (["--proxy", "x" * 3000 + ".safetensors"], "cannot read xxx.*: File name too long"),
         (["--proxy", "~nosuchuser/x"], "unknown proxy '~nosuchuser/x'"),
         (["--proxy", "a\nb"], "unknown proxy"),
+        (["--proxy", "a\nb.safetensors"], "--proxy has several lines: rename the file"),
+        (["--dataset", "a\nb.npz"], "--dataset has several lines: rename the file"),
         (["--proxy", "a\udcff"], "--proxy contains bytes that are not UTF-8"),
         (
             ["--ground-truth", "x" * 3000],

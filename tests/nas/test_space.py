@@ -7,6 +7,7 @@ from functools import partial
 from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -247,6 +248,29 @@ def test_the_source_of_a_build_of_any_kind() -> None:
     ), "of condense.Network only the names count, as ever"
 
 
+def with_memo(*_: object, memo: list[int] = []) -> torch.nn.Module:  # noqa: B006
+    memo.append(1)
+    return torch.nn.Identity()
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.built = 0
+
+    def __call__(self, *_: object) -> torch.nn.Module:
+        self.built += 1
+        return torch.nn.Identity()
+
+
+@pytest.mark.parametrize("build", [with_memo, Counting()])
+def test_what_a_build_remembers_of_its_calls_changes_nothing(build: Any) -> None:
+    """Workers and later runs ask for the fingerprint before they build."""
+    one, other = Space(["a"], build), Space(["a"], build)
+    before = one.fingerprint, one.build_fingerprint
+    build(None, (1, 8, 8), 10)
+    assert (other.fingerprint, other.build_fingerprint) == before
+
+
 def test_the_fingerprint_of_what_builds_does_not_depend_on_the_names() -> None:
     def build(*_: object) -> torch.nn.Module:
         return torch.nn.Identity()
@@ -361,6 +385,9 @@ def test_spaces_that_make_no_sense() -> None:
         Space(["resnet"], build="build")
     with pytest.raises(UserError, match="version must be a text, not 2"):
         Space(["resnet"], build=print, version=2)
+    for value in ("a\nb", "a\n", "\u2028", torch.nn.Sequential(torch.nn.ReLU())):
+        with pytest.raises(UserError, match=r"several lines, .*: give .* a __str__ of one line"):
+            Space([value], build=print)
     for value in (object(), (1, print, lambda: 0)):
         with pytest.raises(UserError, match=r"another one in every process: give .* a __str__"):
             Space([value], build=print)
