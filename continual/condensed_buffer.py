@@ -24,6 +24,7 @@ from condense import (
     read_codec,
     unknown,
 )
+from condense import images_per_class as capacity
 from condense.config.presets import PRESETS
 from condense.methods.selection import large_classes
 from continual.buffer_arguments import BufferKwargs
@@ -116,7 +117,7 @@ class CondensedBuffer(RehearsalBuffer):
         needed = images_per_class
         if self.storage == "pixels":
             needed *= self.factor**2
-        large = large_classes(data, needed)
+        large = large_classes(data, max(needed, self._half_filling(data, images_per_class)))
         if len(large) < data.classes:
             method, settings = self._method(data, len(large))
         settings = replace(settings, ipc=needed)
@@ -131,6 +132,12 @@ class CondensedBuffer(RehearsalBuffer):
             made.get(label) or self._real(data, label, images_per_class)
             for label in range(data.classes)
         ]
+
+    def _half_filling(self, data: ImageData, images_per_class: int) -> int:
+        """Half of the images that fit into the share of a class. A condensed set has as many images
+        of each class as its smallest class has, so a class with fewer would limit the others."""
+        coreset, most = self.coreset(images_per_class), int(data.train_counts.max())
+        return capacity(data, coreset, codec_of(data, coreset, most), most) // 2
 
     def _method(self, data: ImageData, classes: int) -> tuple[str, Any]:
         """Method and settings for this number of classes."""

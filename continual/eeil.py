@@ -94,7 +94,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     tensors. Training raises a `UserError` if weights become infinite or NaN.
 
     The memory may be any Avalanche `ExemplarsBuffer`. Buffers of `continual.storage_policy` and
-    experiences of `continual.streams` are used as tensors; others are read once per experience.
+    experiences of `continual.streams` are used as tensors; others are read once in each stage, and
+    once for each update of the memory.
 
         model = with_heads("domain", condense.build(Network(), (3, 32, 32), 10, draws))
         strategy = EEIL(model=model, memory=CondensedBuffer(images_per_class=10))
@@ -214,7 +215,11 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self.epoch = -1
         self.train_epochs = stage.epochs
         number, names = self._trained[-1], ("order", "augmentation", "noise")
-        self._draws = {name: generator(self.seed, name, number, stage.name) for name in names}
+        again = self._trained.count(number) - 1  # passes before over the same experience
+        more = [again] if again else []
+        self._draws = {
+            name: generator(self.seed, name, number, stage.name, *more) for name in names
+        }
         # The noise has as many elements as the network, so it is sampled on the same device.
         noise = torch.Generator(self.device).manual_seed(self._draws["noise"].initial_seed())
         self._draws["noise"] = noise

@@ -156,10 +156,11 @@ def _short_classes(settings: ContinualConfig, tasks: Sequence[ImageData]) -> lis
 def _least_memory(settings: ContinualConfig, tasks: Sequence[ImageData]) -> int:
     """Whole images in which each class of each task has at least one.
 
-    If the tasks share labels, each label has the same share, and label 0 is in every task.
+    With head domain the tasks share labels: each label has the same share, and label 0 is in every
+    task.
     """
     classes = [task.classes for task in tasks]
-    return sum(classes) if settings.head == "class" else max(classes) * len(classes)
+    return max(classes) * len(classes) if settings.head == "domain" else sum(classes)
 
 
 def finish(

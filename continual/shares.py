@@ -24,7 +24,7 @@ class Demand:
         table_bytes: of the group's share of a table, which are always used.
     """
 
-    owner: int
+    owner: tuple[int, ...]
     images: int
     image_bytes: int
     priority: float
@@ -59,7 +59,7 @@ def _give_one_by_one(
     left: int, demands: Mapping[GroupT, Demand], counts: dict[GroupT, int], used: dict[GroupT, int]
 ) -> None:
     """Add images to `counts` until no further one fits into the bytes that are left."""
-    queues: dict[int, list[tuple[int, float, GroupT]]] = {}
+    queues: dict[tuple[int, ...], list[tuple[int, float, GroupT]]] = {}
     for group, demand in demands.items():
         heapq.heappush(queues.setdefault(demand.owner, []), (used[group], demand.priority, group))
     owners = [

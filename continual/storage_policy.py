@@ -392,5 +392,6 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
             codecs[codec] = smaller
         return {group: kept.recoded(codecs[kept.codec]) for group, kept in groups.items()}
 
-    def _owner(self, group: Group) -> int:
-        return group.label if self.balance == "class" else group.experience
+    def _owner(self, group: Group) -> tuple[int, ...]:
+        # A label of another task is another class.
+        return (group.task, group.label) if self.balance == "class" else (group.experience,)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from continual import HerdingBuffer, RandomBuffer, make_benchmark
+from condense import load
+from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, make_benchmark
 from tests.helpers.buffers import BUFFERS, agent, few
 from tests.helpers.tiny_streams import tasks
 
@@ -58,3 +59,24 @@ def test_a_class_of_a_task_without_images_has_no_exemplars(kind: str) -> None:
         assert {group.label for group in memory.groups} == {*range(10)} - {4}
         memory.post_adapt(agent(), stream[1])
         assert {group.label for group in memory.groups} == {*range(20)} - {4}
+
+
+@pytest.mark.parametrize("sizes", [{"max_size": 50}, {"images_per_class": 5}])
+def test_a_small_class_does_not_limit_the_condensed_set(sizes: Any) -> None:
+    """It has as many images as its share has whole ones, of which more fit as coefficients."""
+    memory = CondensedBuffer(**sizes, method="random", preset="smoke", storage="dct")
+    data = load("digits")
+    memory.post_adapt(agent(), make_benchmark([few(data, class_0=5)]).train_stream[0])
+    first, *others = memory.samples.labels.bincount().tolist()
+    assert first == 5
+    assert min(others) > 10
+
+
+def test_a_label_of_another_task_is_another_class() -> None:
+    """Each of the 4 + 2 classes has an equal share, though tasks number theirs from 0."""
+    first, second, *_ = tasks()
+    parts = [first.with_classes([0, 1, 2, 3]), second.with_classes([0, 1])]
+    memory = RandomBuffer(12)
+    for experience in make_benchmark(parts, "task").train_stream:
+        memory.post_adapt(agent(), experience)
+    assert {len(kept) for kept in memory.groups.values()} == {2}
