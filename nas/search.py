@@ -19,6 +19,7 @@ from condense.config.serialization import differences
 from condense.runs.io import read_json, write_json
 from condense.runs.report import list_files
 from condense.runs.run_dir import CONDENSED
+from condense.system.notes import note
 from nas.settings import (
     CHANGING_NOTHING,
     PROXIES,
@@ -162,7 +163,7 @@ def keep_set(
 
 def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> float:
     """Train the remaining architectures. Returns the seconds taken, over all sessions."""
-    from nas.workers import work, work_together
+    from nas.workers import is_over, work, work_together
 
     settings = experiment.settings
     bar = Progress("searching", quiet=settings.common.quiet)
@@ -172,7 +173,11 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
         deadline = None
         if settings.timeout is not None:
             deadline = time.time() + settings.timeout - checkpointer.seconds
-        study.fill()
+        if study.fill() and is_over(study, deadline):
+            note(
+                f"the --timeout of {settings.timeout:g} s is used up, so nothing is trained: give "
+                "a larger one, or --timeout None"
+            )
         together = work_together if settings.workers > 1 else work
         together(experiment, study, deadline, reporter)
         study.done()  # reads what other workers have just stored

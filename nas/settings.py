@@ -167,7 +167,8 @@ class Search:
     top_fraction: float = 0.05
     """Fraction of the architectures, best by the proxy, for the top correlation."""
     timeout: float | None = None
-    """Start no more trials after this many seconds, and report the finished ones."""
+    """Start no more trials after this many seconds, and report the finished ones. The seconds of
+    all sessions count: to continue such a search, give a larger one with --resume, or None."""
     prune: bool = False
     """Stop an architecture early if its training curve is not in the better half of the earlier
     ones. With several workers, the result depends on their speed."""

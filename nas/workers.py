@@ -44,7 +44,7 @@ def work(
     """
     while True:
         train_waiting(experiment, study, deadline, on_result)
-        if not study.fill() or _is_over(study, deadline):
+        if not study.fill() or is_over(study, deadline):
             return
         if not study.waiting():  # but trials of other machines may be enqueued again
             on_result()
@@ -58,7 +58,7 @@ def train_waiting(
     on_result: Callable[[], None] = lambda: None,
 ) -> None:
     """Train one architecture after another until none is waiting or the deadline has passed."""
-    while not _is_over(study, deadline):
+    while not is_over(study, deadline):
         trial = study.ask()
         if trial is None:
             return
@@ -67,7 +67,8 @@ def train_waiting(
         on_result()
 
 
-def _is_over(study: SharedStudy, deadline: float | None) -> bool:
+def is_over(study: SharedStudy, deadline: float | None) -> bool:
+    """Whether no more trials are started: the deadline has passed, and there is a result."""
     return deadline is not None and time.time() > deadline and bool(study.known())
 
 
@@ -88,7 +89,7 @@ def work_together(
     crew = Crew(experiment, deadline)
     try:
         while study.fill():
-            over = _is_over(study, deadline)
+            over = is_over(study, deadline)
             if over and not crew.working:
                 return
             crew.hire(0 if over else study.waiting())

@@ -144,7 +144,9 @@ def test_a_run_goes_on_from_any_moment_and_gives_the_same(
         search.run(["--resume", "run", "--quiet"])
 
 
-def test_pruning_saves_steps_and_the_timeout_ends_the_search() -> None:
+def test_pruning_saves_steps_and_the_timeout_ends_the_search(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     own = ("--space", "own_space:quick", "--proxy", "early-stopping", "--n-trials", "12")
     longer = ("--training.steps", "16")
     run(*own, *longer, "--prune", "--out", "pruned")
@@ -157,6 +159,11 @@ def test_pruning_saves_steps_and_the_timeout_ends_the_search() -> None:
     found = summary("brief")
     assert 1 <= found["n_complete"] < 12
     assert found["n_remaining"] == 12 - found["n_complete"]
+    assert "is used up" not in capsys.readouterr().err
+    search.run(["--resume", "brief", "--quiet"])
+    said = "note: the --timeout of 0.012 s is used up, so nothing is trained: give a larger one"
+    assert said in capsys.readouterr().err
+    assert summary("brief")["n_remaining"] == found["n_remaining"]
     run(*own, "--out", "whole")
     more = ("--timeout", "540", "--workers", "1", "--quiet")
     search.run(["--resume", "brief", *more])

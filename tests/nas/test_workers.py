@@ -24,7 +24,7 @@ from nas import space_named
 from nas.experiment import Experiment
 from nas.schedule import Plan
 from nas.search import defaults
-from nas.workers import DEATHS_IN_A_ROW, Crew, _is_over, on_device, train_waiting, work
+from nas.workers import DEATHS_IN_A_ROW, Crew, is_over, on_device, train_waiting, work
 from tests.helpers.processes import wait_until, workers_of
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
@@ -193,10 +193,10 @@ def test_workers_that_find_no_trial_are_not_hired_for_ever(crew: Crew) -> None:
 def test_the_deadline_waits_for_a_result() -> None:
     known: dict[int, Any] = {}
     study: Any = SimpleNamespace(known=lambda: known)
-    assert not _is_over(study, 0.0)
+    assert not is_over(study, 0.0)
     known[3] = None
-    assert _is_over(study, 0.0)
-    assert not _is_over(study, None)
+    assert is_over(study, 0.0)
+    assert not is_over(study, None)
 
 
 def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
