@@ -129,19 +129,26 @@ def label(proxy: str) -> str:
 
 
 def check_proxy(proxy: str) -> None:
-    """Check that the proxy exists.
+    """Check that the proxy has a known name, or a path that is one of a set wherever it is resumed.
 
     Raises:
-        UserError: it is neither a known name nor a file, nor a set of the zoo.
+        UserError: it is neither a known name nor a set of the zoo, and has no suffix of a set.
     """
     path = Path(proxy)
-    if proxy in PROXIES or path.suffix in SET_SUFFIXES or exists(path):
+    if proxy in PROXIES or path.suffix in SET_SUFFIXES:
         return
     from condense import zoo_names  # imports torch
+    from condense.zoo import file_of
 
-    if proxy not in zoo_names():
-        known = [*PROXIES, "the path of a condensed set", "a name that `condense zoo` lists"]
-        raise unknown("proxy", proxy, known)
+    if proxy in zoo_names():
+        return
+    if exists(path):
+        ends = ", ".join(SET_SUFFIXES)
+        raise UserError(
+            f"{file_of(path)} does not end as the file of a condensed set ({ends}): rename it"
+        )
+    known = [*PROXIES, "the path of a condensed set", "a name that `condense zoo` lists"]
+    raise unknown("proxy", proxy, known)
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,8 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
         (["--proxy", "x" * 3000 + ".safetensors"], "cannot read xxx.*: File name too long"),
         (["--proxy", "~nosuchuser/x"], "unknown proxy '~nosuchuser/x'"),
         (["--proxy", "a\nb"], "unknown proxy"),
+        (["--proxy", "myset"], r"myset does not end as .* \(.safetensors, .pt, .pth\): rename it"),
+        (["--proxy", "made"], "made is a folder: give made/condensed.safetensors"),
         (["--proxy", "a\nb.safetensors"], "--proxy has several lines: rename the file"),
         (["--dataset", "a\nb.npz"], "--dataset has several lines: rename the file"),
         (["--proxy", "a\udcff"], "--proxy contains bytes that are not UTF-8"),
@@ -119,7 +121,9 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
 )
 def test_mistakes_are_one_line_and_leave_nothing(flags: list[str], message: str) -> None:
     other = load("digits").resized(6, 1)
-    condense(other, "random", ipc=1).save("other.safetensors")
+    Path("made").mkdir()
+    for path in ("other.safetensors", "myset", "made/condensed.safetensors"):
+        condense(other, "random", ipc=1).save(path)
     from nas import Table
     from nas.table import rows_of
 
