@@ -86,7 +86,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
 
     Raises:
         UserError: the runs or the ground truth use different images, or the ground truth is of
-            other networks with the same names.
+            other networks with the same names, or has none of the architectures of a run.
     """
     from nas.report import agreement, ranked, regret
     from nas.table import GroundTruth
@@ -103,6 +103,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
         return list(runs)
     found = []
     for other in runs:
+        ground_truth.count_shared((row.architecture for row in ranked(other.table)), other.name)
         ground_truth.require_same_networks(other.table.sizes, other.table.build_sha256)
         table = other.table.with_ground_truth(ground_truth.accuracies)
         best, own = ranked(table)[0].ground_truth, other.summary

@@ -107,7 +107,8 @@ def read_ground_truth(settings: Search, data: ImageData, space: Space) -> Ground
     """The ground truth of the settings, if there is one.
 
     Raises:
-        UserError: it cannot be read, or is of other images or networks.
+        UserError: it cannot be read, or is of other images or networks, or has none of the
+            architectures.
     """
     from nas.objective import sizes_of
     from nas.table import GroundTruth
@@ -116,6 +117,13 @@ def read_ground_truth(settings: Search, data: ImageData, space: Space) -> Ground
         return None
     test_sha256 = str(data.describe()["sha256_test"])
     found = GroundTruth.read(settings.ground_truth, data.fingerprint(), data.name, test_sha256)
+    names = [space.names[index] for index in space.order()[: settings.n_trials]]
+    shared = found.count_shared(names, "the search")
+    if shared < len(names):
+        note(
+            f"{shared} of {len(names)} architectures are in the ground truth: only they count in "
+            "the correlations"
+        )
     # Now, not when all is trained: a resumed search keeps its ground truth. The networks of
     # `condense` need not be counted if nothing has changed.
     certain = space.build is None and found.build_sha256 == space.build_fingerprint

@@ -176,6 +176,24 @@ class GroundTruth:
             table.build_sha256,
         )
 
+    def count_shared(self, names: Iterable[str], of: str) -> int:
+        """How many of these architectures it has an accuracy of.
+
+        Args:
+            names: of the architectures.
+            of: what they are the architectures of, for the error message.
+
+        Raises:
+            UserError: none.
+        """
+        count = sum(name in self.accuracies for name in names)
+        if not count:
+            raise UserError(
+                f"none of the architectures of {of} is in the ground truth: give a ground truth "
+                "of the same space"
+            )
+        return count
+
     def require_same_networks(self, sizes: Mapping[str, int], build_sha256: str) -> None:
         """Check that the names that these architectures share with it mean the same networks.
 

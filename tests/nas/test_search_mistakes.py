@@ -58,6 +58,29 @@ def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
         assert not Path("other").exists()
 
 
+WIDTHS = """
+from condense import Network
+networks = [Network(depth=1, width=width) for width in (8, 16, 24, 32)]
+known, some, none = networks[:2], networks[1:3], networks[2:]
+"""
+
+
+def test_a_ground_truth_of_other_architectures_is_refused_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("widths.py").write_text(WIDTHS)
+    run("--space", "widths.py:known", "--proxy", "whole", "--out", "whole")
+    own = ("--proxy", "random", "--ground-truth", "whole")
+    with pytest.raises(UserError, match="none of the architectures of the search is in the ground"):
+        run("--space", "widths.py:none", *own, "--out", "none")
+    assert not Path("none").exists()
+    run("--space", "widths.py:known", *own, "--out", "all", "--n-trials", "1")
+    assert "ground truth" not in capsys.readouterr().err
+    run("--space", "widths.py:some", *own, "--out", "some")
+    assert "note: 1 of 2 architectures are in the ground truth" in capsys.readouterr().err
+    assert summary("some")["spearman_all_n"] == 1
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
