@@ -27,8 +27,7 @@ ENOUGH = 1000
 ones, from which networks learn more."""
 
 SAMPLE = 2000
-"""Training images from which the statistics of the coefficients are computed, at most: the same
-share of each class, in whatever order the images are."""
+"""Training images from which the statistics of the coefficients are computed, at most."""
 
 BATCH = 100
 """Images that are converted to floats at a time."""
@@ -55,8 +54,7 @@ def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None)
 def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
     """Coefficients. Without `image_bytes`: small images; better ones if `most` of each class do not
     fill the bytes; pixels if as many whole images fit."""
-    step = -(-len(data.x_train) // SAMPLE)
-    some = data.x_train[torch.cat(data.train_indices_by_class())[::step].sort().values]
+    some = data.x_train[_sample(data)]
     spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
     fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
     codec = smallest = fit(settings.image_bytes)
@@ -71,6 +69,16 @@ def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
         image_bytes = (place - _shared_bytes(codec, data)) // fitting - _label_bytes(data, settings)
         codec = fit(max(image_bytes, smallest.bytes_per_image))
     return codec
+
+
+def _sample(data: ImageData) -> Tensor:
+    """Rows of `SAMPLE` training images at most, at equal distances; if these miss a class, as they
+    may where classes take turns, at equal distances in the images sorted by class."""
+    step = -(-len(data.x_train) // SAMPLE)
+    rows = torch.arange(0, len(data.x_train), step, device=data.device)
+    if len(data.y_train[rows].unique()) < data.classes:
+        return torch.cat(data.train_indices_by_class())[::step]
+    return rows
 
 
 def images_per_class(
