@@ -178,7 +178,15 @@ def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:
     selected = data.with_classes(classes)
     if not len(selected.x_test):
         raise UserError(f"{data.name}: classes {list(classes)} have no images to test with")
-    return replace(selected, name=f"{data.name} {','.join(map(str, classes))}")
+    return replace(selected, name=f"{data.name} {_labels(classes)}")
+
+
+def _labels(classes: Sequence[int]) -> str:
+    """The labels in their order; three or more consecutive ones as a range: `0-9`."""
+    first, last = classes[0], classes[-1]
+    if len(classes) > 2 and list(classes) == list(range(first, last + 1)):
+        return f"{first}-{last}"
+    return ",".join(map(str, classes))
 
 
 def normalised_alike(tasks: Sequence[ImageData]) -> list[ImageData]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from condense.cli.flags import parse
 from condense.config.serialization import differences, record
@@ -49,3 +52,33 @@ def test_figures_of_data_sets_with_odd_names(tmp_path: Path) -> None:
     report.plot_matrix(tmp_path / "matrix.png", names, [[0.5, None], [0.4, 0.6]])
     report.plot_stages(tmp_path / "stages.png", names, [0.5, 0.5], [0.0, 0.1], "$d$")
     assert (tmp_path / "matrix.png").stat().st_size > 0
+
+
+def test_figures_of_many_tasks_have_a_largest_size(tmp_path: Path) -> None:
+    """That of 200 tasks took 11 GB."""
+    names = [f"{2 * task},{2 * task + 1}" for task in range(60)]
+    report.plot_matrix(tmp_path / "matrix.png", names, [[0.5] * 60] * 60)
+    report.plot_stages(tmp_path / "stages.png", names, [0.5] * 60, [0.0] * 60, "dsa")
+    for figure in ("matrix.png", "stages.png"):
+        assert max(Image.open(tmp_path / figure).size) <= 1600
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "shown"),
+    [(3, "synthdigits", 3), (4, "photographs of birds", 4), (10, "90-99", 10), (60, "10,11", 20)],
+)
+def test_names_of_tasks_do_not_overlap_in_figures(
+    count: int, name: str, shown: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(report, "save", lambda figure, path: drawn.append(figure))
+    names, values = [name] * count, [0.5] * count
+    report.plot_matrix(tmp_path, names, [values] * count)
+    report.plot_stages(tmp_path, names, values, values, "dsa")
+    for figure in drawn:
+        figure.draw_without_rendering()
+        labels = figure.axes[0].get_xticklabels()
+        if labels[0].get_rotation() == 0:
+            extents = [label.get_window_extent() for label in labels]
+            assert not any(left.overlaps(right) for left, right in pairwise(extents))
+        assert len(labels) == shown

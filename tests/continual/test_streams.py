@@ -210,7 +210,7 @@ def test_a_known_stream_has_the_size_and_the_flips_asked_for(tmp_path: Path) -> 
 
 def test_a_data_set_in_parts() -> None:
     _, found = load_tasks("digits:classes=4")
-    assert [task.name for task in found] == ["digits 0,1,2,3", "digits 4,5,6,7", "digits 8,9"]
+    assert [task.name for task in found] == ["digits 0-3", "digits 4-7", "digits 8,9"]
     assert {task.shape for task in found} == {(1, 8, 8)}
     assert own_spec("digits:classes=4", found).replay == SPLIT_REPLAY
     assert own_spec("digits:classes=4").matching == {}
