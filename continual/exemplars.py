@@ -53,13 +53,17 @@ class Samples:
 
     def pixels(self) -> Tensor:
         """The images, float32 with 0 for black and 1 for white."""
-        return self.images / 255 if self.images.dtype == torch.uint8 else self.images
+        return _pixels(self.images)
 
     def inputs(self) -> Tensor:
         """Inputs of a network: normalised, float32 [n, c, h, w]."""
+        mean, std = self.constants()
+        return (self.pixels() - mean) / std
+
+    def constants(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation as float32 [c, 1, 1], on the device of the images."""
         mean, std = self.images.new_tensor([self.mean, self.std], dtype=torch.float32)
-        normalised: Tensor = (self.pixels() - mean[:, None, None]) / std[:, None, None]
-        return normalised
+        return mean[:, None, None], std[:, None, None]
 
     def to(self, device: torch.device) -> Samples:
         """The same samples on a device."""
@@ -70,6 +74,10 @@ class Samples:
             tasks=self.tasks.to(device),
             logits=None if self.logits is None else self.logits.to(device),
         )
+
+
+def _pixels(images: Tensor) -> Tensor:
+    return images / 255 if images.dtype == torch.uint8 else images
 
 
 def padded_logits(samples: Samples, classes: int) -> Tensor:
@@ -133,15 +141,17 @@ class _ImageSet(Dataset[tuple[Tensor, Tensor | int]]):
     """A map-style dataset of (normalised image, label)."""
 
     def __init__(self, samples: Samples, items: ItemFormat) -> None:
-        self.samples, self.items = samples, items
+        self.images, self.labels, self.items = samples.images, samples.labels.tolist(), items
+        # Made once: for each item this would take longer than the rest.
+        self.mean, self.std = samples.constants()
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor | int]:
-        sample = self.samples[torch.tensor([index])]
-        label = sample.labels[0] if self.items.tensor_labels else int(sample.labels)
-        return _as_type(sample.inputs()[0], self.items.dtype), label
+        image = _as_type((_pixels(self.images[index]) - self.mean) / self.std, self.items.dtype)
+        label = self.labels[index]
+        return image, torch.tensor(label) if self.items.tensor_labels else label
 
 
 def _as_type(image: Tensor, dtype: torch.dtype) -> Tensor:
