@@ -221,7 +221,7 @@ class Reporter:
                 score=math.nan if score is None else score,
                 best=self._best,
             )
-        if new:
+            # With each row, so that a signal between two of several new results loses nothing.
             self._checkpointer.save(Checkpoint({}, {"told": list(self._told)}))
 
 
