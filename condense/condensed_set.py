@@ -317,7 +317,6 @@ class CondensedSet:
             "format": FORMAT,
             "mean": json.dumps(plain(self.mean)),
             "std": json.dumps(plain(self.std)),
-            "normalised": "false",
             "class_names": json.dumps(self.class_names, ensure_ascii=False),
             "provenance": json.dumps(provenance, ensure_ascii=False, sort_keys=True),
         }

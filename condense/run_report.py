@@ -14,6 +14,7 @@ from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
+from condense.config.serialization import Change
 from condense.data.loading import images_of
 from condense.errors import UserError
 from condense.evaluation import Accuracy
@@ -25,6 +26,7 @@ from condense.runs.plots import plot_history
 from condense.runs.report import list_files, per_cent
 from condense.runs.report_sections import (
     HERE,
+    as_flag,
     as_flags,
     common_flags,
     provenance_section,
@@ -66,7 +68,7 @@ def finish(
     condensed: CondensedSet,
     evaluation: Evaluation,
     tested: Tested,
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
     **more: Any,
 ) -> None:
     """Write the report and the summary, and print the result and the paths of the files.
@@ -175,7 +177,7 @@ def _report(
     condensed: CondensedSet,
     evaluation: Evaluation,
     tested: Tested,
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
 ) -> Report:
     accuracy = tested.accuracy
     given = _given(folder)
@@ -200,9 +202,7 @@ def _report(
     )
 
 
-def _settings(
-    folder: RunFolder, condensed: CondensedSet, differing: Sequence[tuple[str, Any, Any]]
-) -> Section:
+def _settings(folder: RunFolder, condensed: CondensedSet, differing: Sequence[Change]) -> Section:
     """The settings, with those of the method that stands behind `auto` or `whole`."""
     section = settings_section(folder.config, differing)
     asked, method = folder.config["settings"].get("method"), condensed.provenance.get("method")
@@ -299,7 +299,7 @@ def _next(
     folder: RunFolder,
     condensed: CondensedSet,
     tested: Tested,
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
 ) -> list[Block]:
     """Commands for the set, which test it as this run has."""
     given, kept = _given(folder), folder.config["settings"]
@@ -332,10 +332,10 @@ def _another(condensed: CondensedSet) -> str:
 
 
 def _as_flag(name: str, value: Any) -> list[str]:
-    return [] if value is None else as_flags([(name, None, value)])
+    return [] if value is None else [as_flag(name, value)]
 
 
-def _as_tested(differing: Sequence[tuple[str, Any, Any]], without: str = " ") -> list[str]:
+def _as_tested(differing: Sequence[Change], without: str = " ") -> list[str]:
     """The settings of the evaluation as flags of `condense evaluate`: without their group.
 
     The number of networks is left out, and settings that begin with `without`.
@@ -343,8 +343,8 @@ def _as_tested(differing: Sequence[tuple[str, Any, Any]], without: str = " ") ->
     apart = ("evaluation.num_eval", without)
     return as_flags(
         [
-            (name.rpartition(".")[2], before, after)
-            for name, before, after in differing
-            if name.startswith("evaluation.") and not name.startswith(apart)
+            change._replace(name=change.name.rpartition(".")[2])
+            for change in differing
+            if change.name.startswith("evaluation.") and not change.name.startswith(apart)
         ]
     )

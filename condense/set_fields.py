@@ -86,10 +86,6 @@ def fields_of_file(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -
     images = tensors["images"] if stored is None else stored.decode(mean, std)
     lrs = tensors.get("distill_lrs")
     check_fields(images, labels, mean, std, names, lrs)
-    if metadata["normalised"] not in ("true", "false"):
-        raise ValueError("normalised is neither true nor false")
-    if metadata["normalised"] == "true":
-        images = _denormalised(images, mean, std)
     return {
         "images": images,
         "labels": labels,

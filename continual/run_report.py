@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import CondensedSet
+from condense.config.serialization import Change
 from condense.runs.html_report import (
     Bar,
     Block,
@@ -23,6 +24,7 @@ from condense.runs.html_report import (
 from condense.runs.plots import plot_history
 from condense.runs.report import per_cent
 from condense.runs.report_sections import (
+    as_flag,
     as_flags,
     common_flags,
     provenance_section,
@@ -46,7 +48,7 @@ def write_report(
     settings: ContinualConfig,
     names: Sequence[str],
     summary: dict[str, Any],
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
 ) -> None:
     """Write the report of a finished run.
 
@@ -161,11 +163,11 @@ def _exemplars(folder: Path, names: Sequence[str]) -> list[Block]:
 def _next(
     folder: RunFolder,
     settings: ContinualConfig,
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
 ) -> list[Block]:
-    changed = [change for change in differing if change[0] not in ("seeds", "logger")]
-    of_memory = [change for change in changed if change[0].startswith("condensing")]
-    command = ["python -m continual.run", *as_flags([("stream", None, settings.stream)])]
+    changed = [change for change in differing if change.name not in ("seeds", "logger")]
+    of_memory = [change for change in changed if change.name.startswith("condensing")]
+    command = ["python -m continual.run", as_flag("stream", settings.stream)]
     command += common_flags(folder.config["settings"]["common"])
     common = " ".join(command + as_flags([each for each in changed if each not in of_memory]))
     memories = [name for name in BASELINES if name != settings.memory]

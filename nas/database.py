@@ -23,7 +23,7 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, selectinload
 
 from nas.retrying import Retrying
@@ -103,10 +103,7 @@ class Database(RDBStorage):
             if trial.state != TrialState.WAITING:
                 return False
             trial.state, trial.datetime_start = TrialState.RUNNING, datetime.now()
-            # Earlier versions may have left a heartbeat when they were killed.
-            heartbeats = models.TrialHeartbeatModel
-            session.execute(delete(heartbeats).where(heartbeats.trial_id == trial_id))
-            session.add(heartbeats(trial_id=trial_id))
+            session.add(models.TrialHeartbeatModel(trial_id=trial_id))
         return True
 
     def finish(

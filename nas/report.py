@@ -56,8 +56,8 @@ def regret(
 
 def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
     """A correlation from the summary entries of `agreement`."""
-    low, high = summary.get(f"{name}_interval") or (None, None)
-    return Correlation(summary.get(name), low, high, summary.get(f"{name}_n") or 0)
+    low, high = summary[f"{name}_interval"]
+    return Correlation(summary[name], low, high, summary[f"{name}_n"])
 
 
 def lines(summary: Mapping[str, Any]) -> str:

@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from condense import CondensedSet, RunFolder
+from condense.config.serialization import Change
 from condense.distribution import install_extra
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Table, Text, write
 from condense.runs.report_sections import (
     HERE,
+    as_flag,
     as_flags,
     common_flags,
     provenance_section,
@@ -63,7 +65,7 @@ def write_report(
     table: Architectures,
     summary: Mapping[str, Any],
     ground_truth: GroundTruth | None,
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
 ) -> None:
     """Write the report of a search.
 
@@ -165,10 +167,10 @@ def _best(table: Architectures) -> Table:
 
 
 def _next(
-    folder: RunFolder, summary: Mapping[str, Any], differing: Sequence[tuple[str, Any, Any]]
+    folder: RunFolder, summary: Mapping[str, Any], differing: Sequence[Change]
 ) -> list[Block]:
     kept = folder.config["settings"]
-    search = ["python -m nas.search", *as_flags([("dataset", None, kept["dataset"])])]
+    search = ["python -m nas.search", as_flag("dataset", kept["dataset"])]
     search += common_flags(kept["common"])
     other = "dsa" if summary["proxy"] == "random" else "random"
     condensed = summary["proxy"] not in UNCONDENSED
@@ -189,6 +191,6 @@ def _next(
     ]
 
 
-def _shared(differing: Sequence[tuple[str, Any, Any]], names: tuple[str, ...]) -> list[str]:
+def _shared(differing: Sequence[Change], names: tuple[str, ...]) -> list[str]:
     """The settings that differ from the preset and begin with one of these names, as flags."""
-    return as_flags([change for change in differing if change[0].startswith(names)])
+    return as_flags([change for change in differing if change.name.startswith(names)])

@@ -28,8 +28,8 @@ _RANGES: dict[Any, tuple[tuple[type, ...], float, float]] = {
 }
 
 
-class _Agreement(TypedDict, total=False):
-    """The entries of `nas.report.agreement`. Older runs have no intervals without ground truth."""
+class _Summary(TypedDict):
+    """The entries used in tables; others are ignored."""
 
     spearman_top: Signed | None
     spearman_top_interval: tuple[Signed | None, Signed | None]
@@ -40,11 +40,6 @@ class _Agreement(TypedDict, total=False):
     kendall_all: Signed | None
     kendall_all_interval: tuple[Signed | None, Signed | None]
     kendall_all_n: Count
-
-
-class _Summary(_Agreement):
-    """The entries used in tables; others are ignored."""
-
     dataset: Line
     image_size: Count
     proxy: Line

@@ -19,9 +19,7 @@ from nas.summary import MOST
 TABLE = "architectures.csv"
 
 _FIRST = ("index", "architecture")
-_ADDED = ("test_sha256", "build_sha256")
-"""Columns that older tables do not have."""
-_ABOUT = ("proxy", "dataset", "images_sha256", *_ADDED)
+_ABOUT = ("proxy", "dataset", "images_sha256", "test_sha256", "build_sha256")
 _LAST = (
     *("parameters", "status", "reason", "score", "accuracy", "ground_truth", "steps", "seconds"),
     *_ABOUT,
@@ -87,9 +85,9 @@ class Table:
     dataset: str
     images_sha256: str
     test_sha256: str = ""
-    """Of the test split; empty in a table of an older run."""
+    """Of the test split; empty: unknown."""
     build_sha256: str = ""
-    """`Space.build_fingerprint`; empty in a table of an older run."""
+    """`Space.build_fingerprint`; empty: unknown."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -124,7 +122,7 @@ class Table:
             raise UserError(f"{path} is damaged: {error}") from error
         if not records:
             raise UserError(f"{path} contains no architectures")
-        missing = [name for name in (*_FIRST, *_LAST) if name not in (*records[0], *_ADDED)]
+        missing = [name for name in (*_FIRST, *_LAST) if name not in records[0]]
         if missing:
             raise UserError(f"{path} is not a table of architectures: no column {missing[0]!r}")
         try:

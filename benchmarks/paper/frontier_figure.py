@@ -57,12 +57,11 @@ class Point:
 
 def points(rows: Sequence[Row]) -> list[Point]:
     """The points of the rows of the test split."""
-    groups: dict[tuple[str, int, str, int, int], list[Row]] = {}
+    groups: dict[tuple[str, int, str, int, int, str], list[Row]] = {}
     for row in rows:
         if (row["dataset"], row["tested_on"]) == (DATASET, "test"):
-            steps = json.loads(row["evaluation"])["steps"]
-            key = (row["recipe"], int(row["ipc"]), row["labels"], int(row["width"]), steps)
-            groups.setdefault(key, []).append(row)
+            key = (row["recipe"], int(row["ipc"]), row["labels"], int(row["width"]))
+            groups.setdefault((*key, *training(row)), []).append(row)
     return [
         Point(
             *key[:4],
@@ -72,6 +71,12 @@ def points(rows: Sequence[Row]) -> list[Point]:
         )
         for key, group in groups.items()
     ]
+
+
+def training(row: Row) -> tuple[int, str]:
+    """Steps and precision of the tested networks."""
+    evaluation = json.loads(row["evaluation"])
+    return evaluation["steps"], evaluation["network"]["precision"]
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:

@@ -6,12 +6,21 @@ import dataclasses
 import typing
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from condense.errors import UserError
 from condense.runs.io import plain
 
 SettingsT = TypeVar("SettingsT")
+
+
+class Change(NamedTuple):
+    """A setting that differs from the usual value, that of the preset or the published one."""
+
+    name: str
+    """Nested names with dots."""
+    usual: Any
+    value: Any
 
 
 def record(settings: Any, without: Collection[str] = ()) -> dict[str, Any]:
@@ -38,32 +47,27 @@ def overrides(settings: Any) -> dict[str, Any]:
 
     Defaults are the published values, so these are the changes by a preset and by flags.
     """
-    return {name: plain(value) for name, _, value in differences(settings, type(settings)())}
+    return {change.name: plain(change.value) for change in differences(settings, type(settings)())}
 
 
-def differences(
-    settings: Any, base: Any, without: Collection[str] = ()
-) -> list[tuple[str, Any, Any]]:
+def differences(settings: Any, base: Any, without: Collection[str] = ()) -> list[Change]:
     """The fields of a dataclass and its nested dataclasses that differ from those of `base`.
 
     Args:
         settings: the dataclass.
         base: one of the same type.
         without: names of fields to omit, at every level.
-
-    Returns:
-        (name, value in base, value), nested names with dots.
     """
-    found = []
+    found: list[Change] = []
     for field in dataclasses.fields(settings):
         name, value, usual = field.name, getattr(settings, field.name), getattr(base, field.name)
         if name in without or value == usual:
             continue
         if dataclasses.is_dataclass(value) and type(value) is type(usual):
             inner = differences(value, usual, without)
-            found += [(f"{name}.{key}", before, after) for key, before, after in inner]
+            found += [change._replace(name=f"{name}.{change.name}") for change in inner]
         else:
-            found.append((name, usual, value))
+            found.append(Change(name, usual, value))
     return found
 
 

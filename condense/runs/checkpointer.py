@@ -105,13 +105,12 @@ class OwnCheckpoints(Listeners):
         """The checkpoint to resume from; None for a new start.
 
         Raises:
-            UserError: it is of another computation. A checkpoint without a key, as earlier versions
-                wrote it, is taken as it is.
+            UserError: it is of another computation.
         """
         found = self._checkpointer.restore()
         if found is not None:
             with found.restoring():
-                if found.state.get("key", self._key) != self._key:
+                if found.state["key"] != self._key:
                     raise ValueError("other images, settings or another seed")
         return found
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from condense.config.serialization import Change
 from condense.runs.html_report import Section, Table, Text
 
 HERE = "In the folder of this report"
@@ -16,7 +17,7 @@ _ABOUT_THE_RUN = ("seed", "preset", "deterministic")
 
 def settings_section(
     config: Mapping[str, Any],
-    differing: Sequence[tuple[str, Any, Any]],
+    differing: Sequence[Change],
     without: Collection[str] = (),
 ) -> Section:
     """The settings that differ from the preset, and all settings to unfold.
@@ -28,8 +29,8 @@ def settings_section(
     """
     preset = config["settings"]["common"]["preset"]
     rows = [
-        (flag(name), _shown_of(name, before), _shown_of(name, after))
-        for name, before, after in differing
+        (flag(name), _shown_of(name, usual), _shown_of(name, value))
+        for name, usual, value in differing
     ]
     everything = settings_table(config["settings"], "All settings", without)
     if not rows:
@@ -89,22 +90,22 @@ def common_flags(common: Mapping[str, Any]) -> list[str]:
     names = ["preset"]
     if common["size"] is not None:
         names += ["size", "fit"]
-    if not common.get("hflip", True):  # runs of earlier versions do not say it
+    if not common["hflip"]:
         names += ["hflip"]
-    return as_flags([(name, None, common[name]) for name in names])
+    return [as_flag(name, common[name]) for name in names]
 
 
-def as_flags(differing: Sequence[tuple[str, Any, Any]]) -> list[str]:
+def as_flags(differing: Iterable[Change]) -> list[str]:
     """The settings that differ from the preset as flags of a command line."""
-    flags = []
-    for name, _, value in differing:
-        if isinstance(value, bool):
-            flags.append(f"--{'' if value else 'no-'}{flag(name)}")
-        else:
-            several = isinstance(value, (list, tuple))
-            values = [_as_argument(each) for each in (value if several else [value])]
-            flags.append(" ".join([f"--{flag(name)}", *values]))
-    return flags
+    return [as_flag(change.name, change.value) for change in differing]
+
+
+def as_flag(name: str, value: Any) -> str:
+    """A setting as a flag of a command line."""
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{flag(name)}"
+    values = value if isinstance(value, (list, tuple)) else [value]
+    return " ".join([f"--{flag(name)}", *map(_as_argument, values)])
 
 
 def _shown_of(name: str, value: object) -> str:

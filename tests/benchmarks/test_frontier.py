@@ -12,6 +12,8 @@ from benchmarks.rows import read_rows
 from condense import load
 from condense.errors import UserError
 
+TRAINING = '{"steps": 5, "network": {"precision": "float32"}}'
+
 
 def test_measured_once_and_shown(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     flags = ["--datasets", "digits", "--ipc", "1", "--recipes", "random", "--labels", "hard"]
@@ -28,6 +30,9 @@ def test_measured_once_and_shown(tmp_path, capsys: pytest.CaptureFixture[str]) -
     held = read_rows(tmp_path / frontier.FILE)[1]
     assert held["tested_on"] == "held out"
     assert held["images"] != row["images"]
+    frontier.run([*flags, *small, "--precision", "bfloat16"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("| digits | 1 | 4, bfloat16 | 3 | random | 1 | ")
 
 
 def test_held_out_images_are_not_condensed() -> None:
@@ -55,7 +60,7 @@ def test_an_unknown_recipe_is_one_line() -> None:
 def test_the_figure_averages_sets_and_networks(tmp_path: Path) -> None:
     row = {
         **{"dataset": "cifar10", "recipe": "random", "ipc": "10", "labels": "hard", "width": "32"},
-        **{"tested_on": "test", "evaluation": '{"steps": 5}', "bytes": "3000"},
+        **{"tested_on": "test", "evaluation": TRAINING, "bytes": "3000"},
     }
     rows = [
         {**row, "cpu_seconds": "0.0", "accuracies": "10 20"},
@@ -63,7 +68,10 @@ def test_the_figure_averages_sets_and_networks(tmp_path: Path) -> None:
         {**row, "cpu_seconds": "9.0", "accuracies": "90", "tested_on": "held out"},
         {**row, "cpu_seconds": "9.0", "accuracies": "90", "dataset": "mnist"},
     ]
-    assert points(rows) == [Point("random", 10, "hard", 32, 2.0, 3.0, 30.0)]
+    expected = [Point("random", 10, "hard", 32, 2.0, 3.0, 30.0)]
+    assert points(rows) == expected
+    other = {"evaluation": TRAINING.replace("float32", "bfloat16")}
+    assert points([*rows, {**rows[1], **other}])[:1] == expected
     draw(rows, tmp_path / "figure.png")
     with Image.open(tmp_path / "figure.png") as picture:
         assert picture.width > picture.height > 300
@@ -73,13 +81,14 @@ def test_the_figure_averages_sets_and_networks(tmp_path: Path) -> None:
 
 def test_the_table_of_held_out_images() -> None:
     row = {"dataset": "cifar10", "ipc": "1", "labels": "hard", "images_per_class": "50"}
+    row |= {"evaluation": TRAINING}
     rows = [
         {**row, "tested_on": "held out", "recipe": "herding, DCT", "accuracies": "40 42"},
         {**row, "tested_on": "held out", "recipe": "DM, DCT", "accuracies": "48"},
         {**row, "tested_on": "test", "recipe": "random, DCT", "accuracies": "1"},
     ]
     last = frontier.held_out_table(rows).splitlines()[-1]
-    assert last == "| cifar10 | 1 | 50 |  | 41.0 ± 1.4 | 48.0 |  |  |"
+    assert last == "| cifar10 | 1 | 5 | 50 |  | 41.0 ± 1.4 | 48.0 |  |  |"
 
 
 def test_all_training_images_have_no_size_and_are_not_drawn(

@@ -79,10 +79,6 @@ def test_the_checkpoint_of_another_computation_is_not_resumed(method: str) -> No
     for changes, images in OTHERS:
         with pytest.raises(UserError, match="belongs to another computation"):
             condense(images, method, preset="smoke", checkpointer=kept, **{"ipc": 1, **changes})
-    assert kept.last is not None
-    assert kept.last.state.pop("key")  # as an earlier version wrote it
-    again = condense(data, method, preset="smoke", ipc=1, checkpointer=kept)
-    assert again.fingerprint() == made.fingerprint()
 
 
 def test_the_checkpoint_of_another_evaluation_is_not_resumed(data: ImageData) -> None:

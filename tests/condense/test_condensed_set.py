@@ -1,4 +1,3 @@
-import json
 from dataclasses import replace
 
 import numpy
@@ -12,7 +11,6 @@ from condense.config.evaluation import Evaluation
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.evaluation import evaluate
-from condense.runs.io import write_tensors
 from condense.seeds import generator
 from tests.helpers.condensed_sets import (
     a_set,
@@ -99,21 +97,6 @@ def test_from_normalised_undoes_the_normalisation():
     torch.testing.assert_close(made.images, data.x_train[:6] / 255)
     torch.testing.assert_close(made.normalised(data), images)
     assert torch.equal(made.labels, data.y_train[:6])
-
-
-def test_a_file_of_normalised_images_is_read_as_pixels(tmp_path):
-    small = a_set()
-    metadata = {
-        "format": "condensed-set-1",
-        "mean": json.dumps(small.mean),
-        "std": json.dumps(small.std),
-        "normalised": "true",
-        "class_names": json.dumps(small.class_names),
-        "provenance": "{}",
-    }
-    path = tmp_path / "set.safetensors"
-    write_tensors(path, {"images": small.normalised(), "labels": small.labels}, metadata)
-    torch.testing.assert_close(CondensedSet.load(path).images, small.images)
 
 
 def test_as_dataset_pairs_normalised_images_with_labels():

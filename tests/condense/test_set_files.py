@@ -28,7 +28,6 @@ def broken(**changes):
         "format": "condensed-set-1",
         "mean": json.dumps(small.mean),
         "std": json.dumps(small.std),
-        "normalised": "false",
         "class_names": json.dumps(small.class_names),
         "provenance": "{}",
     }
@@ -96,7 +95,6 @@ def test_a_set_may_have_another_suffix(tmp_path):
         {"class_names": "[]"},
         {"class_names": "[1, 2, 3]"},
         {"provenance": "[]"},
-        {"normalised": "perhaps"},
     ],
 )
 def test_what_is_no_condensed_set_is_said_in_one_line(tmp_path, changes):

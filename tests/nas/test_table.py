@@ -108,17 +108,6 @@ def test_a_name_is_written_once(tmp_path: Path) -> None:
     assert Table.read(tmp_path).rows[0].factors == {}
 
 
-def test_tables_of_older_runs_are_read(tmp_path: Path) -> None:
-    import pandas
-
-    table().write(tmp_path / "architectures.csv")
-    frame = pandas.read_csv(tmp_path / "architectures.csv")
-    frame.drop(columns=["test_sha256", "build_sha256"]).to_csv(tmp_path / "old.csv", index=False)
-    old = Table.read(tmp_path / "old.csv")
-    assert (old.images_sha256, old.test_sha256, old.build_sha256) == ("abc", "", "")
-    assert GroundTruth.read(tmp_path / "old.csv", "abc", "blobs", "456").sizes
-
-
 def test_a_ground_truth_of_other_networks_is_refused(data: ImageData) -> None:
     space, other = (
         Space(["a", "b"], lambda *_, n=n: nn.Linear(n, 1), str(n))  # type: ignore[misc]

@@ -50,9 +50,8 @@ def computation(name: str) -> Callable[[Checkpointer], object]:
 def mutations(sound: Checkpoint) -> Iterator[tuple[str, Checkpoint]]:
     for key, value in sound.state.items():
         others = {other: kept for other, kept in sound.state.items() if other != key}
-        if key != "key":  # which checkpoints of earlier versions lack
-            yield f"no {key}", replace(sound, state=others)
-            yield f"{key} renamed", replace(sound, state={**others, f"{key}s": value})
+        yield f"no {key}", replace(sound, state=others)
+        yield f"{key} renamed", replace(sound, state={**others, f"{key}s": value})
         for wrong in (None, "x", [], {}, -1, 10**12, 10**400, 0.5, float("nan"), [None], ["1"]):
             if wrong != value and not (wrong == [] and isinstance(value, list)):
                 yield f"{key} is {str(wrong)[:9]}", replace(sound, state={**others, key: wrong})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import starmap
 from pathlib import Path
 
+from condense.config.serialization import Change
 from condense.runs.html_report import Table
 from condense.runs.report_sections import (
     as_flags,
@@ -58,7 +60,7 @@ def test_settings_as_flags_and_as_text() -> None:
         ("condensing.network.width", 128, 8),
         ("ground_truth", None, Path("a b")),
     ]
-    assert as_flags(differing) == [
+    assert as_flags(starmap(Change, differing)) == [
         *("--no-distill", "--er-ace", "--steps None", "--dsa-strategy color crop"),
         *("--stream 'a b.npz'", "--width 8", "--condensing.network.width 8"),
         f"--ground-truth '{Path('a b').absolute()}'",
