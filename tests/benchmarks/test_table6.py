@@ -23,11 +23,14 @@ from benchmarks.rows import read_rows
 from condense import UserError
 from condense.config.serialization import record
 from nas import Row, Table, search
+from nas.ranking import Correlation, Ranking
 from tests.helpers.processes import ROOT
 
 GROUND_TRUTH = {"a": 0.9, "b": 0.8, "c": 0.6, "d": 0.7}
 DSA = {"a": 0.4, "b": 0.5, "c": 0.3, "d": 0.2}
 """Selected: b, with a regret of 10 points. Ranks 2 1 3 4 beside 1 2 4 3: ρ = 1 - 6·4 / (4·15)."""
+
+NO_AGREEMENT = Ranking(*3 * [Correlation(None, None, None, 0)], top={}).as_dict()
 
 
 def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: Any) -> Path:
@@ -46,7 +49,7 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
         "seconds_search": 90.0, "seconds_proxy": 30.0, "seconds_wall": 120.0, "workers": 1,
         "images": 100, "steps": steps, "preset": "cpu", "seed": 0, "device": "cpu",
         "pruned": 0, "steps_saved": 0.0, "retrained_steps": None,
-        "proxy_from_cache": False, **more,
+        "proxy_from_cache": False, **NO_AGREEMENT, **more,
     }  # fmt: skip
     settings = record(search.defaults("cpu", proxy), without=("out", "resume", "quiet"))
     settings["common"]["preset"] = "cpu"
