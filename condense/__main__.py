@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, cast
 
 import tyro
 
@@ -92,6 +92,10 @@ class Show:
     another repository."""
     dataset: str | None = None
     """For a .pt file: the dataset with whose mean and std its images are normalised."""
+    size: int | None = None
+    """Side of the images of the dataset, if they differ in size."""
+    fit: Literal["crop", "resize"] = "crop"
+    """How they get this --size: crop or resize, as for `condense run`."""
     out: Path = Path("grid.png")
     """The PNG file to write."""
 
@@ -228,7 +232,7 @@ def show(argv: list[str]) -> None:
 
     data: Any = DATASETS.get(settings.dataset or "")
     if settings.dataset and (data is None or data.mean is None):
-        data = load(settings.dataset)
+        data = load(settings.dataset, size=settings.size, fit=settings.fit)
     condensed = load_set(file_of(settings.set), data)
     condensed.grid(settings.out)
     about = condensed.provenance

@@ -18,8 +18,10 @@ from condense.config.serialization import rebuild
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.evaluation import Accuracy, evaluate
+from condense.methods.selection import without_short_classes
 from condense.runs.cache import Cache
 from condense.runs.checkpointer import Checkpointer, Listeners
+from condense.storage.capacity import images_per_class
 
 BASELINES: dict[Compare, tuple[str, ...]] = {
     "none": (),
@@ -51,7 +53,7 @@ def selected(
 ) -> dict[str, Coreset]:
     """The baselines of a set by method, with their settings.
 
-    There are none if a class has fewer images than the set has bytes for and may not keep these.
+    There are none if a class that is condensed has fewer images than fit into the bytes of the set.
 
     Raises:
         UserError: the settings recorded in the set are invalid.
@@ -60,7 +62,8 @@ def selected(
     if not names:
         return {}
     settings = coreset_settings(condensed, preset_name)
-    enough = settings.short_classes == "keep" or settings.ipc <= int(data.train_counts.min())
+    data = without_short_classes(data, settings)
+    enough = images_per_class(data, settings) <= int(data.train_counts.min())
     return dict.fromkeys(names, settings) if enough else {}
 
 

@@ -120,7 +120,8 @@ def _title(condensed: CondensedSet, data: Mapping[str, Any]) -> str:
     about = condensed.provenance
     size = per_class(condensed)
     if about.get("ipc") not in (None, int(condensed.hard_labels.bincount().max())):
-        size += f" in the bytes of {about.get('ipc')}"
+        what = "numbers" if condensed.stored is None else "bytes"
+        size += f" in the {what} of {about.get('ipc')}"
     method = about.get("method") or ("merged" if "merged" in about else None)
     own = {"name": about.get("dataset"), "sha256": about.get("fingerprint", data["sha256"])}
     other = any(data[key] != value for key, value in own.items())
@@ -317,7 +318,7 @@ def _next(
     search = ["python -m nas.search --proxy", shlex.quote(given), *_as_flag("dataset", dataset)]
     search += common_flags({**common, "size": size, "fit": fit, "hflip": hflip})
     # The preset cpu makes larger images smaller; a proxy needs images of its own size.
-    commands.append([*search, f"--image-size {condensed.shape[1]}"])
+    commands.append([*search, f"--image-size {max(condensed.shape[1:])}"])
     about = "More networks, the baselines, another architecture, a search on this set:"
     return [Code(_where(given, about), "\n".join(map(" ".join, commands)))]
 

@@ -143,7 +143,7 @@ def fields_of_tensors(
     """
     # Copies, because other code may go on to optimise its images.
     images, labels = as_floats(as_tensor(images, "images")), as_tensor(labels, "labels")
-    labels = _as_probabilities(labels) if labels.is_floating_point() else labels.long()
+    labels = _as_labels(labels)
     try:
         check_images(images)
         mean, std = (None if value is None else _numbers(value) for value in (mean, std))
@@ -194,8 +194,10 @@ def ordered_by_class(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_floats(images: Tensor) -> Tensor:
-    """Images as float32; uint8 becomes 0 to 1."""
-    return images.float() / 255 if images.dtype == torch.uint8 else images.float()
+    """Images as float32; uint8 becomes 0 to 1, and so do other integers above 1."""
+    whole = not (images.is_floating_point() or images.dtype == torch.bool)
+    of_255 = images.dtype == torch.uint8 or (whole and bool((images > 1).any()))
+    return images.float() / 255 if of_255 else images.float()
 
 
 def looks_normalised(images: Tensor, mean: Sequence[float] | None = None) -> bool:
@@ -288,6 +290,15 @@ def _merged_moments(sets: Sequence[Fields]) -> tuple[tuple[float, ...], tuple[fl
     mean = (weights * means).sum(0)
     std = ((weights * (stds**2 + means**2)).sum(0) - mean**2).sqrt()
     return tuple(mean.tolist()), tuple(std.tolist())
+
+
+def _as_labels(labels: Tensor) -> Tensor:
+    """Labels in the types of a set; integers in rows are soft labels, such as one-hot vectors."""
+    if labels.is_floating_point():
+        return _as_probabilities(labels)
+    if labels.ndim == 1:
+        return labels.long()
+    return labels if labels.dtype == torch.uint8 else labels.float()
 
 
 def _as_probabilities(labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from condense.config.methods import Coreset, MethodSettings
 from condense.data.image_data import ImageData
 from condense.methods.registry import METHODS
-from condense.methods.selection import large_classes
+from condense.methods.selection import without_short_classes
 from condense.storage.capacity import images_per_class
 
 MAX_PER_CLASS = 200
@@ -34,9 +34,7 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
     Raises:
         UserError: not one image fits into the bytes.
     """
-    large = large_classes(data, settings.ipc)
-    if settings.short_classes == "keep" and large:  # the others keep their real images
-        data = data.with_classes(large)
+    data = without_short_classes(data, settings)
     synthetic = "dm" if data.shape[0] == 1 else "idm"
     count = images_per_class(data, settings)
     pixels = count * data.classes * math.prod(data.shape[1:])

@@ -185,6 +185,12 @@ def large_classes(data: ImageData, count: int) -> list[int]:
     return labels
 
 
+def without_short_classes(data: ImageData, settings: MethodSettings) -> ImageData:
+    """The classes that are condensed: short ones may keep their real images instead."""
+    large = large_classes(data, settings.ipc)
+    return data.with_classes(large) if settings.short_classes == "keep" and large else data
+
+
 def set_of_rows(data: ImageData, rows: Tensor, settings: MethodSettings) -> CondensedSet:
     """The condensed set of these rows [classes, count] of the training split, as it is stored."""
     rows = rows.flatten()

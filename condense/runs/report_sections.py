@@ -88,6 +88,8 @@ def common_flags(common: Mapping[str, Any]) -> list[str]:
         common: the content of `settings.common` in config.json.
     """
     names = ["preset"]
+    if common["data_root"] is not None:
+        names += ["data_root"]
     if common["size"] is not None:
         names += ["size", "fit"]
     if not common["hflip"]:

@@ -65,6 +65,23 @@ def test_a_class_with_fewer_images_is_not_compared() -> None:
     assert selected(made, few, "both", "smoke") == {}
 
 
+@pytest.mark.parametrize(
+    ("storage", "size"), [("pixels", 5), ("pixels", 6), ("ycbcr420", 5), ("dct", 5)]
+)
+def test_a_class_that_does_not_fill_the_bytes_is_not_compared(storage: str, size: int) -> None:
+    """With factor 2 there are 20 or 24 images in the bytes of 5 or 6."""
+    digits = load("digits")
+    rows = [row[:22] for row in digits.train_indices_by_class()]
+    few = digits.train_subset(torch.cat(rows))
+    factor = 1 if storage == "dct" else 2
+    made = condense(few, "dm", preset="smoke", ipc=size, storage=storage, factor=factor)
+    found = selected(made, few, "both", "smoke")
+    assert set(found) == ({"random", "herding"} if made.ipc <= 22 else set())
+    assert (made.ipc > 22) == (size == 6)
+    for name, settings in found.items():
+        assert condense(few, name, settings).bytes == made.bytes
+
+
 def test_a_class_that_keeps_its_fewer_images_is_compared() -> None:
     digits = load("digits")
     members = digits.train_indices_by_class()

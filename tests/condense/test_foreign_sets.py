@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from condense import __main__, load
 from condense.api import condense
 from condense.data.image_data import ImageData
 from condense.data.registry import DATASETS
@@ -18,6 +19,7 @@ from condense.errors import UserError
 from condense.export.formats import export
 from condense.foreign_sets import Tensors, is_foreign, load_pt, load_set, tensors_in
 from condense.seeds import generator
+from tests.helpers.folders import write_photos
 from tests.helpers.images import blobs
 
 MNIST = DATASETS["mnist"]
@@ -139,6 +141,18 @@ def test_pairs_and_dictionaries(content: Any, tmp_path: Path) -> None:
     assert torch.equal(found.images, IMAGES)
     assert torch.equal(found.labels, LABELS)
     assert found.lr == (0.1 if "lr" in content else None)
+
+
+def test_a_normalised_file_of_photos_of_several_sizes_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_photos(Path("photos"))
+    photos = load("photos", size=16)
+    images = condense(photos, "random", preset="smoke", ipc=2).normalised()
+    torch.save((images, torch.tensor([0, 0, 1, 1])), "made.pt")
+    __main__.show(["made.pt", "--dataset", "photos", "--size", "16"])
+    assert Path("grid.png").is_file()
 
 
 def test_pixels_need_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from condense import Accuracy, CondensedSet, __main__, condense, load, run_report, zoo
 from condense.methods import automatic
@@ -158,6 +159,18 @@ def test_of_a_set_that_is_tested_on_other_images(capsys: pytest.CaptureFixture[s
         assert f"<h1>{title}</h1>" in page.read_text(encoding="utf-8")
         summary = json.loads(page.with_name("summary.json").read_bytes())
         assert (summary["dataset"], summary["tested_on"]) == ("own", told[12:] or "own")
+
+
+def test_of_images_that_are_wider_than_high(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search leaves them as they are, if its size is that of the longer side."""
+    digits = load("digits")
+    names = ("x_train", "x_test")
+    wide = {name: F.pad(getattr(digits, name), (2, 2)) for name in names}
+    np.savez("own.npz", y_train=digits.y_train, y_test=digits.y_test, **wide)
+    flags = ["--dataset", "own.npz", "--method", "random", "--ipc", "1", "--storage", "pixels"]
+    __main__.run([*flags, *SMOKE, "--evaluation.num-eval", "1", "--out", "made"])
+    (wanted,) = parsed(Path("made/report.html"), "python -m nas.search ", monkeypatch)
+    assert wanted.image_size == 12
 
 
 def test_of_a_set_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,27 @@ def test_pixels_and_normalised_images_give_the_same_set() -> None:
     assert normalised.labels.dtype == torch.int64
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_integers_above_1_are_pixels_up_to_255(dtype: torch.dtype) -> None:
+    pixels = (PIXELS * 255).to(dtype)
+    made = CondensedSet.from_tensors(pixels, LABELS, mean=MEAN, std=STD)
+    torch.testing.assert_close(made.images, pixels.float() / 255)
+    whole = CondensedSet.from_tensors((PIXELS > 0.5).to(torch.int64), LABELS, mean=MEAN, std=STD)
+    assert whole.images.unique().tolist() == [0, 1]
+
+
+def test_labels_in_rows_are_soft_labels() -> None:
+    one_hot = torch.eye(2, dtype=torch.int64)[LABELS]
+    levels = (one_hot * 255).to(torch.uint8)
+    for labels in (one_hot, one_hot.bool(), one_hot.to(torch.uint8), levels):
+        made = CondensedSet.from_tensors(PIXELS, labels, mean=MEAN, std=STD)
+        assert torch.equal(made.targets, one_hot.float())
+    again = CondensedSet.from_tensors(made.images, made.labels, mean=MEAN, std=STD)
+    assert torch.equal(again.labels, levels)
+    with pytest.raises(UserError, match="soft labels are not rows of probabilities that sum to 1"):
+        CondensedSet.from_tensors(PIXELS, 3 * one_hot)
+
+
 def test_what_other_code_does_to_its_tensors_later_changes_no_set() -> None:
     images, labels = PIXELS.clone().requires_grad_(), LABELS.clone()
     made = CondensedSet.from_tensors(images, labels)

@@ -65,9 +65,10 @@ def test_settings_as_flags_and_as_text() -> None:
         *("--stream 'a b.npz'", "--width 8", "--condensing.network.width 8"),
         f"--ground-truth '{Path('a b').absolute()}'",
     ]
-    common = {"preset": "cpu", "size": None, "fit": "resize", "seed": 1}
+    common = {"preset": "cpu", "size": None, "fit": "resize", "hflip": True, "data_root": None}
     assert common_flags(common) == ["--preset cpu"]
     assert common_flags({**common, "size": 8}) == ["--preset cpu", "--size 8", "--fit resize"]
     assert common_flags({**common, "hflip": False}) == ["--preset cpu", "--no-hflip"]
+    assert common_flags({**common, "data_root": "/a b"}) == ["--preset cpu", "--data-root '/a b'"]
     assert shown(Path("a")) == str(Path("a").absolute())
     assert [shown(value) for value in (None, (), (1, 2))] == ["none", "none", "1 2"]
