@@ -128,10 +128,12 @@ class Space:
                 field.name: tuple(getattr(value, field.name) for value in self.architectures)
                 for field in dataclasses.fields(kind)
             }
-            found = {
-                name: column if _are_scalars(column) else tuple(map(str, column))
+            levels = {
+                name: column if _are_scalars(column) else tuple(map(_without_address, column))
                 for name, column in columns.items()
-                if len(set(map(str, column))) > 1
+            }
+            found = {
+                name: column for name, column in levels.items() if len(set(map(str, column))) > 1
             }
             if found:
                 return found
@@ -161,6 +163,11 @@ class Space:
 
 def _are_scalars(column: Iterable[Any]) -> bool:
     return all(isinstance(value, str | int | float | bool) for value in column)
+
+
+def _without_address(value: object) -> str:
+    """A level as text, the same in every process."""
+    return _ADDRESS.sub("", str(value))
 
 
 def convnets() -> Space:

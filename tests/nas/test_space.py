@@ -3,6 +3,8 @@ from __future__ import annotations
 import pickle
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from itertools import combinations
@@ -153,6 +155,21 @@ def build(hidden, shape, classes):
 
 space = Space(["4", "16"], build=build)
 """
+
+
+def test_levels_are_the_same_in_every_process() -> None:
+    @dataclass(frozen=True)
+    class Net:
+        width: int
+        act: Callable[[torch.Tensor], torch.Tensor]
+
+        def __str__(self) -> str:
+            return f"{self.width}-{self.act.__name__}"
+
+    nets = [Net(width, act) for width in (8, 16) for act in (F.relu, torch.tanh)]
+    factors = Space(nets, build=lambda net, shape, classes: torch.nn.Flatten()).factors
+    assert factors["width"] == (8, 8, 16, 16)
+    assert factors["act"] == 2 * ("<function relu>", "<built-in method tanh of type object>")
 
 
 def test_a_space_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
