@@ -14,12 +14,12 @@ from condense.cli.device import choose_device
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
-from condense.config.serialization import Change
 from condense.data.loading import images_of
 from condense.errors import UserError
 from condense.evaluation import Accuracy
 from condense.foreign_sets import is_pt
 from condense.models.build import build
+from condense.runs.changes import Change
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, write
 from condense.runs.io import is_file
 from condense.runs.plots import plot_history
@@ -105,7 +105,8 @@ def result(
     time = "from the cache or the zoo" if cached else f"in {tested.seconds:.0f} s"
     lines = [f"{_title(condensed, data)}: {accuracy} {time}"]
     for name, baseline in tested.baselines.items():
-        lines.append(f"{_named(name)} in the same bytes: {baseline}; {_gain(tested, baseline)}")
+        alike = "number" if _learnt_labels(condensed) else "bytes"
+        lines.append(f"{_named(name)} in the same {alike}: {baseline}; {_gain(tested, baseline)}")
     return "\n".join(lines)
 
 
@@ -257,8 +258,14 @@ def _note(condensed: CondensedSet, tested: Tested) -> str:
         _gain(tested, baseline, _named(name)) for name, baseline in tested.baselines.items()
     )
     more = f" --compare both adds {missing}." if missing else ""
-    shared = "bytes, storage and training" if condensed.distill_lrs is None else "bytes"
+    shared = "number of images" if _learnt_labels(condensed) else "bytes"
+    shared += ", storage and training" if condensed.distill_lrs is None else ""
     return f"All have the same {shared}: {gains}.{more}"
+
+
+def _learnt_labels(condensed: CondensedSet) -> bool:
+    """Whether labels are floats, whose bytes the baselines do not have."""
+    return condensed.labels.is_floating_point()
 
 
 def _missing(condensed: CondensedSet, tested: Tested) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from condense import CondensedSet
-from condense.config.serialization import Change
+from condense.runs.changes import Change
 from condense.runs.html_report import (
     Bar,
     Block,

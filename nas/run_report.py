@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from condense import CondensedSet, RunFolder
-from condense.config.serialization import Change
 from condense.distribution import install_extra
+from condense.runs.changes import Change
 from condense.runs.html_report import Bar, Block, Code, Picture, Report, Section, Table, Text, write
 from condense.runs.report_sections import (
     HERE,

@@ -39,7 +39,7 @@ class MethodSettings:
     coefficients of a cosine transform with a few bits each, as in JPEG."""
     factor: int = 1
     """Divides the height and width of stored images, which are enlarged bilinearly for training
-    (IDC, Kim et al. 2022); factor² as many images are stored."""
+    (IDC, Kim et al. 2022); factor² as many images are stored, with float32 enlarged ones."""
     image_bytes: int | None = None
     """Bytes of a stored image with --storage dct. None: as few as lose a tenth of the variance of
     the training images."""

@@ -14,11 +14,14 @@ LEAST_DEPTH = 3
 WIDEST, DEEPEST = 65536, 64
 """Maximum number of filters and of blocks; the size of the network is limited by memory."""
 
+WITHOUT_NORM = ("mlp", "fc1", "lenet", "alexnet")
+"""Architectures without normalisation."""
+
 
 @dataclass(frozen=True)
 class Network:
-    """A network; architecture, norm and precision apply to all, the rest to the ConvNet only, width
-    also to fc1."""
+    """A network; architecture and precision apply to all, norm to convnet, vgg11 and resnet18, the
+    rest to the ConvNet only, width also to fc1."""
 
     architecture: str = "convnet"
     """convnet, mlp (two hidden layers of 128 units), fc1 (one hidden layer), lenet, alexnet, vgg11
@@ -41,7 +44,12 @@ class Network:
         at_least(1, self, "width", "depth")
         at_most(WIDEST, self, "width")
         at_most(DEEPEST, self, "depth")
-        if self.norm == "group" and self.width % 4:
+        if self.architecture in WITHOUT_NORM and self.norm not in ("instance", "none"):
+            raise UserError(
+                f"{self.architecture} has no normalisation: norm {self.norm} is for convnet, vgg11 "
+                "and resnet18"
+            )
+        if self.norm == "group" and self.architecture == "convnet" and self.width % 4:
             raise UserError(
                 f"width must be a multiple of 4 for group normalisation, not {self.width}"
             )

@@ -6,21 +6,13 @@ import dataclasses
 import typing
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from condense.errors import UserError
+from condense.runs.changes import Change
 from condense.runs.io import plain
 
 SettingsT = TypeVar("SettingsT")
-
-
-class Change(NamedTuple):
-    """A setting that differs from the usual value, that of the preset or the published one."""
-
-    name: str
-    """Nested names with dots."""
-    usual: Any
-    value: Any
 
 
 def record(settings: Any, without: Collection[str] = ()) -> dict[str, Any]:

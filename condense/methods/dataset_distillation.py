@@ -28,6 +28,7 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
+from condense.training.chunking import has_batch_norm
 
 BETAS = (0.5, 0.999)
 """Betas of Adam for images and learning rates; as in the authors' code."""
@@ -120,6 +121,11 @@ class Distiller:
         self.data, self.settings, self.seed = data, settings, seed
         self.classes = torch.arange(data.classes, device=data.device)
         network = build(settings.network, data.shape, data.classes, device=data.device)
+        if has_batch_norm(network):
+            raise UserError(
+                "dd and gtn train for a few steps, too few for the running statistics of a batch "
+                "norm: choose another norm"
+            )
         self.network = network.train()
 
     def initial_raw(self) -> Tensor:

@@ -15,12 +15,14 @@ from torch import Tensor, nn
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Forgetting
 from condense.data.image_data import ImageData
+from condense.errors import UserError
 from condense.methods.selection import coreset_size, set_of_rows
 from condense.models.build import build
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.runs.state_dicts import restore_state, state_of
 from condense.seeds import generator
+from condense.training.loop import all_finite
 
 NEVER_LEARNT = torch.iinfo(torch.int64).max
 """Count of an image that was never classified correctly: higher than any other count."""
@@ -66,7 +68,7 @@ def forgetting_coreset(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a class has too few images.
+        UserError: a class has too few images, or the network diverges.
     """
     count = coreset_size(data, settings)
     forgotten = count_forgetting(data, settings, seed, checkpointer)
@@ -92,7 +94,11 @@ def most_forgotten(data: ImageData, forgotten: Tensor, ipc: int, seed: int) -> T
 def count_forgetting(
     data: ImageData, settings: Forgetting, seed: int, checkpointer: Checkpointer
 ) -> Tensor:
-    """Train a network on the whole training split; the forgetting counts, int64 [n]."""
+    """Train a network on the whole training split; the forgetting counts, int64 [n].
+
+    Raises:
+        UserError: it diverges.
+    """
     network = build(settings.network, data.shape, data.classes, generator(seed, "network"))
     network.to(data.device).train()
     optimizer = torch.optim.SGD(
@@ -114,6 +120,8 @@ def count_forgetting(
         train_epoch(
             network, optimizer, data, settings.batch_size, record, generator(seed, "epoch", epoch)
         )
+        if not all_finite(network):
+            raise UserError(f"diverged in epoch {epoch + 1}: use a lower learning rate")
         right = float(record.right.float().mean())
         checkpointer.report(
             epoch + 1, settings.epochs, right=right, forgotten=int(record.events.sum())

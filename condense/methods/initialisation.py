@@ -85,8 +85,9 @@ def _note_copies(
         count: number of images that are learnt of each class.
     """
     sampled = isinstance(settings, OptimisedImages) and settings.batch_syn
+    independent = getattr(settings, "augment_synthetic", None) == "independent"
     short = [name for name, n in zip(data.class_names, given, strict=True) if n < count]
-    if short and not sampled:
+    if short and not sampled and not independent:
         note(
             f"{listed(short)}: {min(given)} images or more for {count}, the others are copies that "
             "stay equal; --batch-syn lets them differ"

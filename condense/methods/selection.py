@@ -20,7 +20,7 @@ from condense.seeds import generator
 from condense.storage.capacity import codec_of, images_per_class, stored_set
 from condense.storage.codecs import Codec
 from condense.training.chunking import max_forward_batch, max_training_batch
-from condense.training.loop import in_chunks
+from condense.training.loop import all_finite, in_chunks
 from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 from condense.training.training_split import train_on_split
@@ -146,7 +146,11 @@ def repeated(rows: Tensor, count: int) -> Tensor:
 def feature_network(
     data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
 ) -> Classifier:
-    """A network trained on the whole training split, as feature extractor."""
+    """A network trained on the whole training split, as feature extractor.
+
+    Raises:
+        UserError: it diverges.
+    """
     draws = generator(seed, "features")
     network = build(settings.network, data.shape, data.classes, draws, device=data.device)
     schedule = Schedule(
@@ -154,6 +158,8 @@ def feature_network(
     )
     report = partial(checkpointer.stage, "training the network of herding", settings.steps)
     train_on_split(network, data, schedule, draws, report=report)
+    if not all_finite(network):
+        raise UserError("the training of the network of herding diverged: choose another network")
     network.eval()
     return network
 

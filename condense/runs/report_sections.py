@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from condense.config.serialization import Change
+from condense.runs.changes import Change
 from condense.runs.html_report import Section, Table, Text
 
 HERE = "In the folder of this report"

@@ -44,6 +44,15 @@ def searched(page: Path, out: str) -> None:
     assert Path(out, "summary.json").is_file()
 
 
+def test_learnt_labels_have_bytes_of_their_own() -> None:
+    digits = load("digits")
+    made = condense(digits, "ld", preset="smoke", ipc=1)
+    tested = run_report.Tested(Accuracy((0.5, 0.55)), {"random": Accuracy((0.5,))}, 3.2)
+    second = run_report.result(made, tested, digits.describe()).splitlines()[1]
+    assert second.startswith("random images in the same number: ")
+    assert second.endswith("; the set is 2.5 points better")
+
+
 @pytest.mark.parametrize(
     ("random", "words"),
     [(0.5, "the set is 2.5 points better"), (0.5249, "the set is level"),

@@ -172,6 +172,7 @@ def test_the_learning_rate_of_the_images_is_halved_after_each_tenth(data):
         ({"distill_epochs": 0}, "distill-epochs must be at least 1"),
         ({"networks": 0}, "networks must be at least 1"),
         ({"ipc": 99}, "fewer than 99"),
+        ({"network": Network(width=4, norm="batch")}, "too few for the running statistics of a"),
     ],
 )
 def test_settings_that_make_no_sense(data, changes, message):

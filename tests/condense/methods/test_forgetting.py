@@ -135,6 +135,12 @@ def test_the_learning_rate_falls_at_30_60_and_80_per_cent():
     assert lrs == pytest.approx(expected)
 
 
+def test_a_network_that_diverges_counts_nothing(data):
+    network = Network(width=4, depth=1, norm="none")
+    with pytest.raises(UserError, match="diverged in epoch 1: use a lower learning rate"):
+        condense(data, "forgetting", replace(TINY, network=network, lr=1e20))
+
+
 def test_settings_that_make_no_sense(data):
     with pytest.raises(UserError, match="epochs must be at least 1"):
         condense(data, "forgetting", epochs=0)

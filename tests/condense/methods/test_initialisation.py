@@ -13,7 +13,7 @@ from torch import Tensor
 from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.kernel import KernelInducingPoints
-from condense.config.methods import Coreset, DistributionMatching
+from condense.config.methods import Coreset, DistributionMatching, GradientMatching
 from condense.config.network import Network
 from condense.data.image_data import ImageData
 from condense.errors import UserError
@@ -59,6 +59,10 @@ def test_copies_that_are_sampled_are_no_fault(capsys: pytest.CaptureFixture[str]
     data = with_one_image_of_the_last_class(blobs())
     initial_images(data, replace(TINY, ipc=1, factor=2, batch_syn=2), seed=0)
     initial_images(blobs(), replace(TINY, ipc=1, factor=2), seed=0)
+    independent = GradientMatching(
+        ipc=1, factor=2, network=TINY.network, augment_synthetic="independent"
+    )
+    initial_images(data, independent, seed=0)
     assert not capsys.readouterr().err
 
 

@@ -97,6 +97,15 @@ def test_the_network_of_the_features_is_trained_by_sgd_with_momentum(data):
         torch.testing.assert_close(ours, theirs, atol=1e-7, rtol=1e-5)
 
 
+def test_features_of_a_network_that_diverges_select_nothing(data, monkeypatch):
+    def diverge(network, *_, **__):
+        next(network.parameters()).data.fill_(torch.nan)
+
+    monkeypatch.setattr(selection, "train_on_split", diverge)
+    with pytest.raises(UserError, match="the training of the network of herding diverged"):
+        condense(data, "herding", replace(SMALL, ipc=2))
+
+
 def test_herding_of_all_rows_selects_all():
     features = torch.randn(7, 3, generator=generator(0))
     assert sorted(greedy_herding(features, 7).tolist()) == list(range(7))

@@ -208,6 +208,12 @@ def test_what_cannot_be_built():
         UserError, match="width must be a multiple of 4 for group normalisation, not 6"
     ):
         Network(width=6, norm="group")
+    Network("resnet18", width=6, norm="group")
+    with pytest.raises(
+        UserError, match="lenet has no normalisation: norm batch is for convnet, vgg11 and resnet18"
+    ):
+        Network("lenet", norm="batch")
+    Network("lenet", norm="none")
     with pytest.raises(UserError, match=r"unknown norm 'foo'; known: "):
         build(Network(norm="foo"), GREY, 10)
     with pytest.raises(UserError, match="settings must be a Network, not a str"):

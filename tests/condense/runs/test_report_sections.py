@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import starmap
 from pathlib import Path
 
-from condense.config.serialization import Change
+from condense.runs.changes import Change
 from condense.runs.html_report import Table
 from condense.runs.report_sections import (
     as_flags,
