@@ -29,9 +29,21 @@ def table_share(codec: Codec, users: Mapping[Codec, int]) -> int:
 
 
 def table_bytes(groups: Mapping[Group, StoredExemplars]) -> int:
-    """Bytes of the tables of the storage; the classes of a task share one."""
-    tables: dict[tuple[int, int], int] = {}
+    """Bytes of the tables of the storage; groups that share a codec share its table."""
+    return sum(codec.table_bytes for codec in {kept.codec for kept in groups.values()})
+
+
+def with_shared_codecs(groups: Mapping[Group, StoredExemplars]) -> dict[Group, StoredExemplars]:
+    """The groups; those of a task whose tables are the same share one codec.
+
+    A buffer that was loaded from its tensors has the same codecs as before.
+    """
+    shared: dict[Group, StoredExemplars] = {}
+    distinct: dict[tuple[int, int], list[StoredExemplars]] = {}
     for group, kept in groups.items():
-        task = group.experience, group.task
-        tables[task] = max(tables.get(task, 0), kept.codec.table_bytes)
-    return sum(tables.values())
+        of_task = distinct.setdefault((group.experience, group.task), [])
+        like = next((other for other in of_task if kept.like(other)), None)
+        if like is None:
+            of_task.append(kept)
+        shared[group] = kept if like is None else kept.with_codec_of(like)
+    return shared

@@ -40,7 +40,7 @@ from condense import (
 from continual.buffer_arguments import ImageKwargs, check_known, checked_size, per_channel
 from continual.exemplars import ItemFormat, Samples, as_dataset
 from continual.experience_numbers import ExperienceNumbers
-from continual.groups import Group, table_bytes, table_share, whole_bytes
+from continual.groups import Group, table_bytes, table_share, whole_bytes, with_shared_codecs
 from continual.loading import network_logits
 from continual.settings import Storage
 from continual.shares import Demand, divide
@@ -267,15 +267,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
                 continue
             key, _, rest = name.partition("/")
             parts.setdefault(Group(*map(int, key.split("."))), {})[rest] = tensor
-        loaded: dict[Group, StoredExemplars] = {}
-        for group in sorted(parts):
-            kept = self._loaded(parts[group], data)
-            for other, found in loaded.items():  # the classes of a task share a codec
-                if other[:2] == group[:2] and kept.like(found):
-                    kept = kept.with_codec_of(found)
-                    break
-            loaded[group] = kept
-        self.groups = loaded
+        loaded = {group: self._loaded(parts[group], data) for group in sorted(parts)}
+        self.groups = with_shared_codecs(loaded)
         if items is not None:
             task_labels, tensor_labels = items.bool().tolist()
             self._items = ItemFormat(task_labels, tensor_labels, items.dtype)
@@ -342,14 +335,14 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
     def _keep(self, groups: dict[Group, StoredExemplars]) -> None:
         """Keep the best images of each group, as many as fit."""
         self._dataset = None
+        groups = with_shared_codecs(groups)
         if self.images_per_class is not None or not groups:
             self.groups = groups
             return
         groups = self._recoded(groups)
         counts = self._divided(groups)
-        self.groups = {
-            group: kept[: counts[group]] for group, kept in groups.items() if counts[group]
-        }
+        left = {group: kept[: counts[group]] for group, kept in groups.items() if counts[group]}
+        self.groups = with_shared_codecs(left)
 
     def _divided(self, groups: dict[Group, StoredExemplars]) -> dict[Group, int]:
         """Number of images of each group that fit."""
