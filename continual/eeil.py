@@ -82,7 +82,7 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     Each experience after the first has two stages. Stage 1 trains on the new data and the memory,
     concatenated or, with `batch_size_mem`, in batches with a fixed number of exemplars. All old
     heads are distilled from the network before the experience. Then the memory stores exemplars of
-    the new classes, with equal numbers for old and new classes. Stage 2 fine-tunes on the memory
+    the new classes, with equal bytes for old and new classes. Stage 2 fine-tunes on the memory
     only; the newest head is also distilled, from the network after stage 1. A memory that depends
     on the network is selected again after stage 2.
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from condense import Codec
+from condense import Codec, UserError
 from continual.stored import StoredExemplars
+
+Shape = tuple[int, int, int]
+"""Channels, height and width."""
 
 
 class Group(NamedTuple):
@@ -21,6 +24,23 @@ class Group(NamedTuple):
 def whole_bytes(groups: Mapping[Group, StoredExemplars]) -> int:
     """Bytes of a whole image, 8 bits per number."""
     return math.prod(next(iter(groups.values())).codec.shape)
+
+
+def require_shape(groups: Mapping[Group, StoredExemplars], shapes: Iterable[Shape]) -> None:
+    """Check that new images have the shape of those in the memory, and all the same one.
+
+    Raises:
+        UserError: otherwise.
+    """
+    kept = {kept.codec.shape for kept in groups.values()}
+    if len(found := kept.union(shapes)) > 1:
+        several = " and ".join(sorted(map(_as_text, found)))
+        raise UserError(f"the images of a memory have one shape, not {several}")
+
+
+def _as_text(shape: Shape) -> str:
+    channels, height, width = shape
+    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
 
 
 def table_share(codec: Codec, users: Mapping[Codec, int]) -> int:

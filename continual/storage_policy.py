@@ -40,7 +40,14 @@ from condense import (
 from continual.buffer_arguments import ImageKwargs, check_known, checked_size, per_channel
 from continual.exemplars import ItemFormat, Samples, as_dataset
 from continual.experience_numbers import ExperienceNumbers
-from continual.groups import Group, table_bytes, table_share, whole_bytes, with_shared_codecs
+from continual.groups import (
+    Group,
+    require_shape,
+    table_bytes,
+    table_share,
+    whole_bytes,
+    with_shared_codecs,
+)
 from continual.loading import network_logits
 from continual.settings import Storage
 from continual.shares import Demand, divide
@@ -133,9 +140,11 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """Store exemplars of this experience; replaces earlier exemplars of it.
 
         Raises:
-            UserError: as `images_of` and `items_of`.
+            UserError: as `images_of` and `items_of`, or the images have another shape than those
+                in the memory.
         """
         tasks = images_of(exp, self.mean, self.std, self.hflip)
+        require_shape(self.groups, [task.data.shape for task in tasks])
         items = items_of(exp)
         number = self._numbers.of(exp, {group.experience for group in self.groups})
         mine = {
@@ -363,24 +372,25 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         """The exemplars with smaller images, where the storage has such, before any is removed.
 
         All groups of a codec keep one codec, chosen for the group with the fewest bytes per image.
-        Without the table of the storage, if as many whole images fit.
+        Without the table of the storage, if as many whole images of all these groups fit.
         """
         owners = Counter(map(self._owner, groups))
         whole = whole_bytes(groups)
         users, counts = Counter(kept.codec for kept in groups.values()), self._divided(groups)
-        least: dict[Codec, tuple[int, int]] = {}
-        """For each codec the bytes of an image, and the share of the group that has only these."""
+        shares: dict[Codec, list[tuple[int, int]]] = {}  # and the images, of each group
         for group, kept in groups.items():
             share = self.max_size * whole // (len(owners) * owners[self._owner(group)])
             table, size = table_share(kept.codec, users), kept.codec.bytes_per_image
             if table + counts[group] * size >= share + size:  # what small groups leave
                 share = table + counts[group] * size
-            each = max(0, share - table) // len(kept)
-            least[kept.codec] = min(least.get(kept.codec, (each, share)), (each, share))
+            shares.setdefault(kept.codec, []).append((share, len(kept)))
         codecs: dict[Codec, Codec] = {}
-        for codec, (each, share) in least.items():
-            smaller, left = codec.smaller(each), share - table_share(codec, users)
-            if codec.table_bytes and left // smaller.bytes_per_image <= share // whole:
+        for codec, sizes in shares.items():
+            table = table_share(codec, users)
+            left = [(max(0, share - table), n) for share, n in sizes]
+            smaller = codec.smaller(min(size // n for size, n in left))
+            fitting = sum(min(n, size // smaller.bytes_per_image) for size, n in left)
+            if codec.table_bytes and fitting <= sum(min(n, share // whole) for share, n in sizes):
                 smaller = pixel_codec("pixels", codec.shape, *codec.normalisation)
             codecs[codec] = smaller
         return {group: kept.recoded(codecs[kept.codec]) for group, kept in groups.items()}
