@@ -53,11 +53,12 @@ def test_each_network_has_a_stream_of_its_own(data):
 
 def test_an_interrupted_evaluation_goes_on(data):
     small = condense(data, "random", ipc=2)
-    whole = evaluate(small, data, QUICK)
     checkpointer = Kept()
-    checkpointer.kept = Checkpoint({}, {"values": list(whole.values[:2])})
+    whole = evaluate(small, data, QUICK, checkpointer=checkpointer)
+    state = {**checkpointer.kept.state, "values": list(whole.values[:2])}
+    checkpointer.kept = Checkpoint({}, state)
     assert evaluate(small, data, QUICK, checkpointer=checkpointer) == whole
-    assert checkpointer.reports == [(3, 3)]
+    assert checkpointer.reports == [(1, 3), (2, 3), (3, 3), (3, 3)]
     fewer = evaluate(small, data, replace(QUICK, num_eval=2), checkpointer=checkpointer)
     assert fewer.values == whole.values[:2]
 
