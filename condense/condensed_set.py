@@ -32,6 +32,7 @@ from condense.set_fields import (
     ordered_by_class,
     plain_provenance,
 )
+from condense.storage.codecs import shape_text
 from condense.storage.stored import StoredImages
 from condense.system.plain_torch import plain_torch
 from condense.validation import require_class
@@ -250,7 +251,7 @@ class CondensedSet:
         about = [
             str(self.provenance[key]) for key in ("dataset", "method") if key in self.provenance
         ]
-        counts = f"{self.classes} classes, {len(self.images)} images {_size(self.shape)}"
+        counts = f"{self.classes} classes, {len(self.images)} images {shape_text(self.shape)}"
         return f"CondensedSet({', '.join([*about, counts])}, {self.bytes} bytes)"
 
     def _repr_html_(self) -> str:
@@ -265,8 +266,8 @@ class CondensedSet:
         """
         if self.shape != data.shape:
             raise UserError(
-                f"the condensed images are {_size(self.shape)}, those of {data.name} are "
-                f"{_size(data.shape)}: choose a set that was made from images of that size"
+                f"the condensed images are {shape_text(self.shape)}, those of {data.name} are "
+                f"{shape_text(data.shape)}: choose a set that was made from images of that size"
             )
         if self.class_names != data.class_names:
             own, others = (listed([*map(str, x.class_names)]) for x in (self, data))
@@ -381,8 +382,3 @@ def _picture(condensed: CondensedSet) -> Image.Image:
     return picture.resize(
         (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
     )
-
-
-def _size(shape: tuple[int, int, int]) -> str:
-    channels, height, width = shape
-    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"

@@ -7,10 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from condense import Codec, UserError
+from condense.storage.codecs import Shape, shape_text
 from continual.stored import StoredExemplars
-
-Shape = tuple[int, int, int]
-"""Channels, height and width."""
 
 
 class Group(NamedTuple):
@@ -34,13 +32,8 @@ def require_shape(groups: Mapping[Group, StoredExemplars], shapes: Iterable[Shap
     """
     kept = {kept.codec.shape for kept in groups.values()}
     if len(found := kept.union(shapes)) > 1:
-        several = " and ".join(sorted(map(_as_text, found)))
+        several = " and ".join(sorted(map(shape_text, found)))
         raise UserError(f"the images of a memory have one shape, not {several}")
-
-
-def _as_text(shape: Shape) -> str:
-    channels, height, width = shape
-    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
 
 
 def table_share(codec: Codec, users: Mapping[Codec, int]) -> int:

@@ -5,27 +5,22 @@ from __future__ import annotations
 import pytest
 import torch
 
-from condense import ImageData, UserError, load
+from condense import UserError, load
 from continual import CondensedBuffer, RandomBuffer, make_benchmark
-from tests.helpers.buffers import agent
-
-
-def with_small_classes(data: ImageData) -> ImageData:
-    """At most 100 images of each class, and less than ten of the last three."""
-    sizes = [100] * (data.classes - 3) + [9, 8, 8]
-    members = zip(data.train_indices_by_class(), sizes, strict=True)
-    return data.train_subset(torch.cat([rows[:size] for rows, size in members]))
+from tests.helpers.buffers import agent, few
 
 
 @pytest.mark.parametrize("size", [20, 30, 40])
 def test_a_restored_memory_of_small_classes_goes_on_as_before(size: int) -> None:
     """Some classes keep their real images, each with a codec of its own at first."""
     digits = load("digits")
-    few = with_small_classes(digits.with_classes(range(5)))
-    one, two = make_benchmark([few, digits.with_classes(range(5, 10))], "class").train_stream
+    small = few(
+        digits.with_classes(range(5)), class_0=100, class_1=100, class_2=9, class_3=8, class_4=8
+    )
+    one, two = make_benchmark([small, digits.with_classes(range(5, 10))], "class").train_stream
     whole, restored = (CondensedBuffer(size, method="random", storage="dct") for _ in "ab")
     whole.post_adapt(agent(), one)
-    restored.load_state_dict(whole.state_dict(), few)
+    restored.load_state_dict(whole.state_dict(), small)
     assert restored.bytes == whole.bytes
     for memory in (whole, restored):
         memory.post_adapt(agent(), two)
@@ -40,7 +35,7 @@ def test_a_restored_memory_of_small_classes_goes_on_as_before(size: int) -> None
 def test_classes_that_come_again_leave_the_images_of_others() -> None:
     """Their first group becomes too small for the table that all classes of the task share."""
     digits = load("digits")
-    again = with_few(digits.with_classes([0, 1]))
+    again = few(digits.with_classes([0, 1]), class_0=60, class_1=60)
     stream = make_benchmark([digits.with_classes(range(4)), *[again] * 16], "domain").train_stream
     memory = RandomBuffer(60, storage="dct")
     memory.post_adapt(agent(), stream[0])
@@ -50,11 +45,6 @@ def test_classes_that_come_again_leave_the_images_of_others() -> None:
         assert memory.bytes <= 60 * 64
     assert min(images_of(memory, label) for label in (2, 3)) >= before - 2
     assert min(images_of(memory, label) for label in (0, 1)) >= 15
-
-
-def with_few(data: ImageData) -> ImageData:
-    """60 images of each class."""
-    return data.train_subset(torch.cat([rows[:60] for rows in data.train_indices_by_class()]))
 
 
 def images_of(memory: RandomBuffer, label: int) -> int:
