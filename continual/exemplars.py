@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -188,6 +190,21 @@ def as_dataset(samples: Samples, items: ItemFormat | None = None) -> AvalancheDa
         attributes.append(DataAttribute(logits, "logits", use_in_getitem=True))
     kind = TaskAwareSupervisedClassificationDataset if items.task_labels else ClassificationDataset
     return kind([_ImageSet(samples, items)], data_attributes=attributes)
+
+
+class LazyBuffer:
+    """Exemplars that are decoded when they are first read, as `buffer`.
+
+    Avalanche's MIR reads `buffer_groups` anew for each class.
+    """
+
+    def __init__(self, make: Callable[[], AvalancheDataset]) -> None:
+        self._make = make
+
+    @cached_property
+    def buffer(self) -> AvalancheDataset:
+        """The exemplars."""
+        return self._make()
 
 
 def _sequence(values: list[int]) -> Any:

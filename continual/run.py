@@ -56,7 +56,7 @@ def defaults(
     if head not in ("auto", "class"):  # the shared labels of the others are old and new at once
         replay = replace(replay, er_ace=False)
     if str(batch_size).isdecimal() and replay.batch_size_mem is not None:
-        replay = replace(replay, batch_size_mem=max(1, int(str(batch_size)) // 2))
+        replay = replace(replay, batch_size_mem=int(str(batch_size)) // 2 or None)
     return ContinualConfig(
         memory=memory,
         storage=replay.storage,

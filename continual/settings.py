@@ -46,7 +46,8 @@ class EEILConfig:
     batch_size: int = 128
     batch_size_mem: int | None = None
     """Exemplars in each batch of stage 1. None: the memory and the new data are concatenated, as in
-    EEIL. Default of continual.run: half of batch_size; None in the paper preset."""
+    EEIL. Default of continual.run: half of batch_size; None with a batch size of 1 and in the
+    paper preset."""
     er_ace: bool = False
     """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
     over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default of continual.run:
@@ -332,7 +333,8 @@ class ContinualConfig:
     al. 2022). Not with storage dct."""
     store_logits: bool = False
     """Store the logits of each exemplar (two bytes per class, which the size does not count) and
-    distil from them at replay (DER, Buzzega et al. 2020)."""
+    distil from them at replay (DER, Buzzega et al. 2020). With memory ld, whose exemplars have
+    learnt labels, these are stored in any case and the logits are not."""
     seeds: int = 1
     """Number of runs, with seeds from --seed on; results are averaged."""
     logger: tuple[Logger, ...] = ()

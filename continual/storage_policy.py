@@ -18,7 +18,7 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from types import SimpleNamespace
+from functools import partial
 from typing import Any, Literal, Unpack, get_args
 
 import torch
@@ -38,7 +38,7 @@ from condense import (
     unknown,
 )
 from continual.buffer_arguments import ImageKwargs, check_known, checked_size, per_channel
-from continual.exemplars import ItemFormat, Samples, as_dataset
+from continual.exemplars import ItemFormat, LazyBuffer, Samples, as_dataset
 from continual.experience_numbers import ExperienceNumbers
 from continual.groups import (
     Group,
@@ -229,14 +229,12 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         return as_dataset(samples, self._items)
 
     @property
-    def buffer_groups(self) -> dict[int, Any]:
+    def buffer_groups(self) -> dict[int, LazyBuffer]:
         """By class, an object whose `buffer` has its exemplars, as Avalanche's buffers have it."""
-        labels = dict.fromkeys(group.label for group in self.groups)
-        found = {}
-        for label in labels:
-            mine = [group for group in self.groups if group.label == label]
-            found[label] = SimpleNamespace(buffer=self._as_dataset(mine))
-        return found
+        mine: dict[int, list[Group]] = {}
+        for group in self.groups:
+            mine.setdefault(group.label, []).append(group)
+        return {label: LazyBuffer(partial(self._as_dataset, mine[label])) for label in mine}
 
     @property
     def buffer_datasets(self) -> list[AvalancheDataset]:

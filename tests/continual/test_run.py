@@ -356,6 +356,8 @@ def test_what_a_memory_has_by_default() -> None:
         flags = ["--preset", "cpu", "--stream", "own.npz:classes=2", "--head", head]
         found = parse(defaults, flags, PROG)
         assert replay_config(found) == replace(SPLIT_REPLAY, er_ace=head == "class")
+    halves = [replay_config(defaults("cpu", batch_size=size)).batch_size_mem for size in (7, 1)]
+    assert halves == [3, None]
 
 
 @pytest.mark.parametrize("preset", ["paper", "cpu", "smoke"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,8 @@ from condense import (
     load,
 )
 from continual import RandomBuffer, make_benchmark
+from continual.exemplars import Samples
+from continual.groups import Group
 from tests.helpers.buffers import BUFFERS, agent, counts
 from tests.helpers.tiny_streams import tasks, tiny_eeil
 
@@ -291,6 +294,22 @@ def test_what_the_buffer_gives_is_what_the_network_sees() -> None:
     (alone, *_), *others = buffer.buffer_groups[3].buffer
     assert torch.equal(alone, image)
     assert not others
+
+
+def test_only_the_class_that_is_read_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = RandomBuffer(images_per_class=2)
+    buffer.post_adapt(agent(), first())
+    read, decode = [], RandomBuffer._samples
+
+    def count(self: RandomBuffer, groups: Sequence[Group]) -> Samples:
+        read.extend(groups)
+        return decode(self, groups)
+
+    monkeypatch.setattr(RandomBuffer, "_samples", count)
+    # As Avalanche's MIR does, which looks each class up in `buffer_groups` again.
+    for label, _ in buffer.buffer_groups.items():
+        assert len(buffer.buffer_groups[label].buffer) == 2
+    assert sorted(read) == sorted(buffer.groups)
 
 
 def test_other_peoples_experiences_need_their_normalisation() -> None:
