@@ -204,7 +204,8 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
         return load_set(path, data).with_provenance(dataset=data.name), data
     condensed = load_set(path)
     about = condensed.provenance
-    dataset, size, fit, hflip = images_of(about, asked, common.size, common.fit, common.hflip)
+    images = images_of(about, asked, common.size, common.fit, common.hflip)
+    dataset, size, fit, hflip = images
     common = replace(common, size=size, fit=fit, hflip=hflip)
     if not dataset:
         raise UserError(f"{settings.set} does not say what it was made from: give --dataset")
@@ -213,7 +214,8 @@ def _set_and_data(settings: Evaluate, path: Path) -> tuple[CondensedSet, ImageDa
             f"{settings.set} was made from {dataset}, which is not there any more: give --dataset"
         )
     data = load_images(dataset, common)
-    if not asked and about.get("fingerprint", data.fingerprint()) != data.fingerprint():
+    as_made = not asked and images == images_of(about)  # else flags change the images
+    if as_made and about.get("fingerprint", data.fingerprint()) != data.fingerprint():
         raise UserError(
             f"{settings.set} was made from other images named {dataset}: give --dataset to test "
             "it on these"

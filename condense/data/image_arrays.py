@@ -81,14 +81,22 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
     of both splits have one scale.
 
     Raises:
-        UserError: values are outside these ranges, as in normalised images.
+        UserError: values are outside these ranges, as in normalised images, or the floats of one
+            split are in 0..1 and those of the other are not.
     """
-    high = 0.0
-    for key, array in images.items():
-        if array.dtype.kind in "if" or array.dtype.itemsize > 1:
-            largest = _checked_maximum(key, array)
-            high = max(high, largest if array.dtype.kind == "f" else 0.0)
-    scale = 255 if high <= 1 + TOLERANCE else 1
+    highs = {
+        key: _checked_maximum(key, array)
+        for key, array in images.items()
+        if array.dtype.kind in "if" or array.dtype.itemsize > 1
+    }
+    floats = {key: high for key, high in highs.items() if images[key].dtype.kind == "f"}
+    scale = 255 if max(floats.values(), default=0) <= 1 + TOLERANCE else 1
+    for key, high in floats.items():
+        if scale == 1 and 0 < high <= 1 + TOLERANCE:
+            raise UserError(
+                f"key {key} contains values up to {high:.4g}, the other split up to "
+                f"{max(floats.values()):.4g}: give both in 0..255 or both in 0..1"
+            )
     return {key: _scaled(_moved(array), scale) for key, array in images.items()}
 
 

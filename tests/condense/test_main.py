@@ -311,6 +311,16 @@ def test_own_signs_are_read_without_hflip(command, tmp_path):
     assert "other images" not in done.stderr
 
 
+def test_flags_that_change_the_images_are_no_other_images(command, tmp_path):
+    write_photos(tmp_path / "photos")
+    run = ("condense", "run", "--dataset", "photos", "--size", "16", "--method", "random")
+    command(*run, "--ipc", "1", "--out", "a", *SMOKE)
+    evaluate = ("condense", "evaluate", "a/condensed.safetensors", *SMOKE)
+    command(*evaluate, "--no-hflip")
+    done = command(*evaluate, "--size", "8", code=2)
+    assert "16×16" in done.stderr
+
+
 def test_help_does_without_torch(command, tmp_path):
     """A folder of that name comes first on the path of imports."""
     (tmp_path / "torch.py").write_text("raise ImportError('torch was imported')")
