@@ -37,6 +37,8 @@ def class_gradients(
         classes: int64 [classes], the label of all `n` images of a row.
         matched: names of the parameters to differentiate by.
     """
+    if len(classes) == 1:  # `vmap` would take a tenth to a quarter longer
+        return _one_class_gradient(network, images[0], classes, matched)
     parameters = dict(network.named_parameters())
     weights = {name: parameters[name].detach() for name in matched}
     others = {
@@ -54,6 +56,16 @@ def class_gradients(
 
     gradients: Gradients = vmap(grad(loss), in_dims=(None, 0, 0))(weights, images, classes)
     return gradients
+
+
+def _one_class_gradient(
+    network: nn.Module, images: Tensor, label: Tensor, matched: Collection[str]
+) -> Gradients:
+    parameters = dict(network.named_parameters())
+    loss = F.cross_entropy(network(images), label.expand(len(images)))
+    weights = [parameters[name] for name in matched]
+    found = torch.autograd.grad(loss, weights, create_graph=True)
+    return {name: gradient[None] for name, gradient in zip(matched, found, strict=True)}
 
 
 def stacked_class_gradients(

@@ -79,8 +79,10 @@ def test_distances_count_the_parameters_that_the_published_ones_count(kind, norm
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("distance", DISTANCES.values())
-def test_all_classes_at_once_are_the_plain_loop(norm, distance):
+@pytest.mark.parametrize("count", [1, 5])
+def test_all_classes_at_once_are_the_plain_loop(norm, distance, count):
     network, images, classes = network_and_images(norm)
+    images, classes = images[-count:], classes[-count:]
     matched = matched_parameters(network, distance)
     expected = loop(network, images, classes, matched)
     got = class_gradients(network, images, classes, matched)
@@ -93,9 +95,11 @@ def test_all_classes_at_once_are_the_plain_loop(norm, distance):
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("distance", DISTANCES.values())
-def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance):
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_gradient_of_the_distance_is_that_of_the_plain_loop(norm, distance, count):
     network, images, classes = network_and_images(norm)
-    real = torch.randn(5, 6, *SHAPE, generator=generator(2))
+    images, classes = images[-count:], classes[-count:]
+    real = torch.randn(count, 6, *SHAPE, generator=generator(2))
     matched = matched_parameters(network, distance)
     target = stacked_class_gradients(network, list(real), classes, matched, chunk_size=6)
     moved = []
