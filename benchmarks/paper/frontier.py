@@ -184,7 +184,7 @@ def cases(settings: Frontier) -> Iterator[Row]:
 def table(rows: Sequence[Row]) -> str:
     """Test accuracy (%) by dataset, size and recipe, with hard and with soft labels."""
     tested = [row for row in rows if row["tested_on"] == "test"]
-    kinds = dict.fromkeys(map(_kind, tested))
+    kinds = sorted({*map(_kind, tested)}, key=_place)
 
     def cells(kind: tuple[str, ...], labels: str) -> list[str]:
         found = [row for row in tested if _kind(row) == kind and row["labels"] == labels]
@@ -231,6 +231,15 @@ def _kind(row: Row) -> tuple[str, ...]:
     ipc = "all" if row["recipe"] == WHOLE else row["ipc"]
     width = row["width"] if precision == "float32" else f"{row['width']}, {precision}"
     return row["dataset"], ipc, width, str(steps), row["recipe"]
+
+
+def _place(kind: tuple[str, ...]) -> tuple[object, ...]:
+    """Where a kind of rows is in the table: by numbers, then in the order of the recipes."""
+    dataset, ipc, width, steps, recipe = kind
+    size, _, precision = width.partition(", ")
+    whole = ipc == "all"
+    numbers = (whole, 0 if whole else int(ipc), int(size), precision, int(steps))
+    return dataset, *numbers, [*RECIPES].index(recipe)
 
 
 def run(argv: list[str]) -> None:

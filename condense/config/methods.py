@@ -47,8 +47,8 @@ class MethodSettings:
     """Classes with fewer training images than --ipc. refuse: an error. keep: they keep their real
     images, and the others are condensed without them."""
     labels: Literal["hard", "soft"] = "hard"
-    """soft: the probabilities of a teacher, a network like --network that is trained on the whole
-    training split; stored with 8 bits per class."""
+    """soft: the probabilities of a teacher, a network of the architecture that the method uses,
+    trained on the whole training split; stored with 8 bits per class."""
     temperature: float = 2.0
     """Logits of the teacher are divided by it before the softmax (Hinton et al. 2015)."""
     teacher_steps: int = 2000

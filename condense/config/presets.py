@@ -204,8 +204,9 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     chosen = {**PRESETS[name].get(settings, {}), **changes}
     if changes.get("epoch_eval_train") is not None and "steps" not in changes:
         chosen.pop("steps", None)  # the epochs asked for, instead of the steps of the preset
-    if name == "cpu" and settings in WITHOUT_NORMS:
-        lrs = _lrs_without_norms(WITHOUT_NORMS[settings], chosen["network"])
+    network = chosen.get("network")  # of another type where a user gives a module or a name
+    if name == "cpu" and settings in WITHOUT_NORMS and isinstance(network, Network):
+        lrs = _lrs_without_norms(WITHOUT_NORMS[settings], network)
         chosen = {**chosen, **lrs, **changes}
     if name == "cpu" and changes.get("storage", "dct") == "dct":
         chosen = {**chosen, **THROUGH_DCT.get(settings, {}), **changes}

@@ -1,5 +1,6 @@
 """What the settings are where nobody says otherwise, and what they cannot be."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,10 @@ def test_defaults_are_the_published_values(kind: type) -> None:
     ],
 )
 def test_values_of_another_kind_are_one_line(kind: type, wrong: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError) as caught:
-        kind(**wrong)
-    assert str(caught.value).startswith(said)
+    for make in (kind, partial(preset, kind, "cpu")):
+        with pytest.raises(UserError) as caught:
+            make(**wrong)
+        assert str(caught.value).startswith(said)
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
