@@ -18,7 +18,7 @@ from condense.data.image_data import ImageData
 from condense.methods.optimisation import learning_rate, optimise_images
 from condense.methods.real_batches import augmented, real_rows
 from condense.methods.selection import require_images
-from condense.methods.synthetic import SyntheticImages, match_sampled
+from condense.methods.synthetic import SyntheticImages
 from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -124,13 +124,10 @@ def match_distributions(
     data, settings = matcher.data, matcher.settings
 
     def step(synthetic: SyntheticImages, k: int) -> float:
-        draws, images = generator(seed, "iteration", k), synthetic.images()
-
-        def match_some(some: Tensor) -> tuple[Tensor, Tensor]:
-            return matcher.match(some, draws)
-
-        gradient, loss = match_sampled(match_some, images, settings.batch_syn, draws)
-        synthetic.step(gradient, learning_rate(settings, k))
+        draws = generator(seed, "iteration", k)
+        sample = synthetic.sample(settings.batch_syn, draws)
+        gradient, loss = matcher.match(sample.images, draws)
+        synthetic.step(sample, gradient, learning_rate(settings, k))
         return float(loss)
 
     with worker_threads(data.device):

@@ -34,7 +34,7 @@ from condense.methods.initialisation import initial_images
 from condense.methods.optimisation import learning_rate, optimise_images, synthetic_images
 from condense.methods.real_batches import augmented, real_rows
 from condense.methods.selection import require_images
-from condense.methods.synthetic import SyntheticImages, match_sampled
+from condense.methods.synthetic import SyntheticImages
 from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -127,23 +127,21 @@ class Matcher:
         initialise(self.network, draws)
         lr = learning_rate(self.settings, k)
         total = torch.zeros((), device=self.data.device)
-        images = synthetic.images()
         for t in range(self.outer_loop):
-            gradient, distance = self.match(images, draws)
-            synthetic.step(gradient, lr)
-            images = synthetic.images()
+            calibrate(self.network, self.data, draws)
+            sample = synthetic.sample(self.settings.batch_syn, draws)
+            gradient, distance = self.match(sample.images, draws)
+            synthetic.step(sample, gradient, lr)
             total += distance
             if t < self.outer_loop - 1:
-                self.train_network(images, draws)
+                self.train_network(synthetic.images(), draws)
         return float(total / (self.outer_loop * len(self.classes)))
 
     def match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value."""
-        calibrate(self.network, self.data, draws)
-        match = partial(self._match, draws=draws)
-        return match_sampled(match, images, self.settings.batch_syn, draws)
+        """The gradient of Σ_c D(∇_θ L_c^S, ∇_θ L_c^T) with respect to `images`, and its value.
 
-    def _match(self, images: Tensor, draws: torch.Generator) -> tuple[Tensor, Tensor]:
+        With batch norm call `calibrate` first.
+        """
         rows = real_rows(self.data, self.settings.batch_real, draws)
         largest = max(map(len, rows))
         shared = sample_params(self.strategy, draws, groups=len(rows))

@@ -22,7 +22,7 @@ from condense.methods.learnt_labels import make_probabilities
 from condense.methods.optimisation import learning_rate, optimise_images
 from condense.methods.real_batches import real_rows
 from condense.methods.selection import require_images
-from condense.methods.synthetic import SyntheticImages, match_sampled, optimizer_of
+from condense.methods.synthetic import SyntheticImages, optimizer_of
 from condense.models.tangent_kernel import KEPT, tangent_kernel
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -62,17 +62,12 @@ def condense_by_kernel_inducing_points(
     def step(synthetic: SyntheticImages, k: int) -> float:
         draws, lr = generator(seed, "iteration", k), learning_rate(settings, k)
         targets = torch.cat(real_rows(data, settings.batch_real, draws))
-        images = synthetic.images()
-
-        def regress(some: Tensor) -> tuple[Tensor, Tensor]:
-            return regression_gradient(some, data, targets, settings)
-
-        # An image and its label are one row, so that a sample has the labels of its images.
-        support = torch.cat([images.flatten(2), labels.values.detach()], 2)
-        gradient, loss = match_sampled(regress, support, settings.batch_syn, draws)
+        sample, all_labels = synthetic.sample(settings.batch_syn, draws), labels.values.detach()
+        support = torch.cat([sample.images.flatten(2), sample.of(all_labels)], 2)
+        gradient, loss = regression_gradient(support, data, targets, settings)
         of_images, of_labels = gradient.tensor_split([-data.classes], 2)
-        synthetic.step(of_images.reshape(images.shape), lr)
-        labels.step(of_labels, lr)
+        synthetic.step(sample, of_images.reshape(sample.images.shape), lr)
+        labels.step(sample.spread(of_labels, all_labels.shape[1]), lr)
         return float(loss)
 
     with worker_threads(data.device):

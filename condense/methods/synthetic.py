@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,35 @@ from condense.config.methods import OptimisedImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.state_dicts import restore_state, state_of
 from condense.storage.codecs import Codec
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Some of the images of each class, decoded once: for a gradient, and for the step along it."""
+
+    planes: Sequence[Tensor]
+    """Each [classes, n, channels, height, width]."""
+    decoded: Tensor
+    """[classes, n, c, h, w], normalised, with the graph to the planes."""
+    rows: tuple[Tensor, Tensor] | None
+    """Class [classes, 1] and number [classes, n] of each image; None: all images."""
+
+    @property
+    def images(self) -> Tensor:
+        """The decoded images without the graph."""
+        return self.decoded.detach()
+
+    def of(self, values: Tensor) -> Tensor:
+        """The values of these images, of values for all images [classes, all, ...]."""
+        return values if self.rows is None else values[self.rows]
+
+    def spread(self, values: Tensor, count: int) -> Tensor:
+        """Values of these images as values of all images [classes, count, ...]; 0 elsewhere."""
+        if self.rows is None:
+            return values
+        whole = values.new_zeros(len(values), count, *values.shape[2:])
+        whole[self.rows] = values
+        return whole
 
 
 class SyntheticImages:
@@ -32,18 +62,36 @@ class SyntheticImages:
     @torch.no_grad()
     def images(self) -> Tensor:
         """The decoded images, normalised."""
-        return self._decoded()
+        return self._decoded(self.planes)
 
-    def step(self, gradient: Tensor, lr: float) -> None:
+    def sample(self, size: int | None, draws: torch.Generator) -> Sample:
+        """A sample of the images of each class.
+
+        Args:
+            size: images of each class in the sample; None, or as many as there are: all.
+            draws: for the sample.
+        """
+        classes, count = self.planes[0].shape[:2]
+        planes, rows = [plane.detach() for plane in self.planes], None
+        if size is not None and size < count:
+            columns = [torch.randperm(count, generator=draws)[:size] for _ in range(classes)]
+            rows = torch.arange(classes)[:, None], torch.stack(columns)
+            planes = [plane[rows] for plane in planes]
+        planes = [plane.requires_grad_() for plane in planes]
+        with torch.enable_grad():
+            return Sample(planes, self._decoded(planes), rows)
+
+    def step(self, sample: Sample, gradient: Tensor, lr: float) -> None:
         """One step of the optimizer.
 
         Args:
-            gradient: with respect to `images()`, of the same shape.
+            sample: of these images, since the last step.
+            gradient: with respect to `sample.images`, of the same shape; that of the others is 0.
             lr: learning rate.
         """
-        gradients = torch.autograd.grad(self._decoded(), self.planes, gradient)
+        gradients = torch.autograd.grad(sample.decoded, sample.planes, gradient)
         for plane, own in zip(self.planes, gradients, strict=True):
-            plane.grad = own
+            plane.grad = sample.spread(own, plane.shape[1])
         self._optimizer.param_groups[0]["lr"] = lr
         self._optimizer.step()
 
@@ -67,37 +115,10 @@ class SyntheticImages:
                 raise KeyError("optimizer")
         restore_state("optimizer", self._optimizer, before)
 
-    def _decoded(self) -> Tensor:
-        classes, count = self.planes[0].shape[:2]
-        images = self.codec.decode([plane.flatten(0, 1) for plane in self.planes])
+    def _decoded(self, planes: Sequence[Tensor]) -> Tensor:
+        classes, count = planes[0].shape[:2]
+        images = self.codec.decode([plane.flatten(0, 1) for plane in planes])
         return images.view(classes, count, *images.shape[1:])
-
-
-def match_sampled(
-    match: Callable[[Tensor], tuple[Tensor, Tensor]],
-    images: Tensor,
-    size: int | None,
-    draws: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """What `match` returns for a sample of the images of each class.
-
-    Args:
-        match: returns the gradient of a distance with respect to its images, and the distance.
-        images: [classes, n, c, h, w].
-        size: images of each class in the sample; None: all.
-        draws: for the sample.
-
-    Returns:
-        The gradient with respect to `images`, 0 where they are not in the sample; the distance.
-    """
-    classes, count = images.shape[:2]
-    if size is None or size >= count:
-        return match(images)
-    columns = [torch.randperm(count, generator=draws)[:size] for _ in range(classes)]
-    sample = torch.arange(classes)[:, None], torch.stack(columns)
-    gradient = torch.zeros_like(images)
-    gradient[sample], distance = match(images[sample])
-    return gradient, distance
 
 
 def optimizer_of(tensors: Sequence[Tensor], settings: OptimisedImages) -> Optimizer:

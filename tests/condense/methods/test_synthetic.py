@@ -8,7 +8,7 @@ from condense.config.methods import DistributionMatching, GradientMatching
 from condense.config.network import Network
 from condense.errors import UserError
 from condense.methods.optimisation import optimise_images, synthetic_images
-from condense.methods.synthetic import SyntheticImages, match_sampled
+from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -16,6 +16,13 @@ from tests.helpers.images import blobs
 from tests.helpers.methods import assert_resumes, same_sets
 
 NETWORK = Network(width=4)
+
+
+def step(synthetic: SyntheticImages, gradient: torch.Tensor, lr: float) -> None:
+    """A step of all images."""
+    synthetic.step(synthetic.sample(None, generator(0)), gradient, lr)
+
+
 STORAGES = [("float32", 1), ("pixels", 2), ("ycbcr420", 2), ("dct", 1)]
 
 
@@ -34,8 +41,7 @@ def test_a_step_is_that_of_autograd(storage: str, factor: int, optimizer: str) -
     else:
         plain = torch.optim.SGD(planes, lr=0.1, momentum=0.5)
     for _ in range(3):
-        images = ours.images()
-        ours.step(2 * (images - target), lr=0.1)
+        step(ours, 2 * (ours.images() - target), lr=0.1)
         decoded = ours.codec.decode([plane.flatten(0, 1) for plane in planes])
         loss = (decoded - target.flatten(0, 1)).square().sum()
         plain.zero_grad()
@@ -49,9 +55,9 @@ def test_whole_floats_move_by_the_published_update() -> None:
     data, settings = blobs(), DistributionMatching(2)
     start = torch.randn(3, 2, 1, 8, 8, generator=generator(0))
     synthetic, velocity, images = synthetic_images(data, settings, start), 0.0, start.clone()
-    for step in range(3):
-        gradient = torch.randn(start.shape, generator=generator(step))
-        synthetic.step(gradient, lr=0.3)
+    for number in range(3):
+        gradient = torch.randn(start.shape, generator=generator(number))
+        step(synthetic, gradient, lr=0.3)
         velocity = 0.5 * velocity + gradient
         images = images - 0.3 * velocity
     torch.testing.assert_close(synthetic.images(), images)
@@ -62,10 +68,10 @@ def test_a_restored_state_goes_on_with_the_same_bits() -> None:
     settings = DistributionMatching(2, storage="ycbcr420", factor=2, optimizer="adam")
     start = torch.randn(3, 2, 3, 8, 8, generator=generator(0))
     first, second = (synthetic_images(data, settings, start * s) for s in (1, 0))
-    first.step(start, 0.1)
+    step(first, start, 0.1)
     second.restore(Checkpoint({name: t.clone() for name, t in first.state().items()}))
     for synthetic in (first, second):
-        synthetic.step(start * 2, 0.1)
+        step(synthetic, start * 2, 0.1)
     assert torch.equal(first.images(), second.images())
 
 
@@ -94,18 +100,33 @@ def test_a_resumed_run_gives_the_same_set(method: str, storage: str, factor: int
     assert not same_sets(condense(data, method, settings), condense(data, "random", ipc=2))
 
 
-def test_a_sample_is_matched_and_the_rest_has_no_gradient() -> None:
-    images = torch.arange(24.0).view(2, 6, 2, 1, 1)
+@pytest.mark.parametrize(("storage", "factor"), STORAGES)
+def test_a_step_of_a_sample_is_one_of_all_images_with_no_gradient_elsewhere(
+    storage: str, factor: int
+) -> None:
+    data = blobs(shape=(3, 16, 16))
+    size = {"image_bytes": 20} if storage == "dct" else {}
+    settings = DistributionMatching(6, storage=storage, factor=factor, optimizer="adam", **size)
+    start = torch.randn(3, 6, 3, 16, 16, generator=generator(0))
+    some, all_images = (synthetic_images(data, settings, start) for _ in range(2))
+    before = some.images().clone()
+    for number in range(2):  # the second step has the momentum of images that are not in its sample
+        sample, whole = some.sample(4, generator(number)), some.images()
+        chosen = sample.spread(torch.ones(3, 4), 6).bool()
+        assert chosen.sum(1).tolist() == [4, 4, 4]
+        torch.testing.assert_close(sample.spread(sample.images, 6)[chosen], whole[chosen])
+        assert torch.equal(sample.of(chosen), torch.ones(3, 4, dtype=torch.bool))
+        gradient = torch.randn(sample.images.shape, generator=generator(number, "gradient"))
+        some.step(sample, gradient, 0.1)
+        step(all_images, sample.spread(gradient, 6), 0.1)
+    assert not torch.equal(some.images(), before)
+    torch.testing.assert_close(some.planes, all_images.planes, atol=1e-5, rtol=1e-4)
 
-    def match(some: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return 2 * some + 1, some.sum()
 
-    gradient, distance = match_sampled(match, images, 4, generator(0))
-    chosen = gradient != 0
-    assert chosen.view(2, 6, 2).all(2).sum(1).tolist() == [4, 4]
-    assert torch.equal(gradient[chosen], 2 * images[chosen] + 1)
-    assert distance == images[chosen].sum()
-    for size in (None, 6, 7):
-        gradient, distance = match_sampled(match, images, size, generator(0))
-        assert torch.equal(gradient, 2 * images + 1)
-        assert distance == images.sum()
+@pytest.mark.parametrize("size", [None, 2, 3])
+def test_a_sample_of_all_images_draws_nothing(size: int | None) -> None:
+    draws = generator(0)
+    synthetic = synthetic_images(blobs(), DistributionMatching(2), torch.rand(3, 2, 1, 8, 8))
+    sample = synthetic.sample(size, draws)
+    assert torch.equal(sample.images, synthetic.images())
+    assert torch.equal(draws.get_state(), generator(0).get_state())

@@ -14,6 +14,7 @@ from condense.augment.params import augment_batch
 from condense.config.evaluation import Evaluation
 from condense.config.methods import GradientMatching
 from condense.config.network import WITHOUT_NORM, Network
+from condense.methods.batch_norm import calibrate
 from condense.methods.gradient_matching import Matcher
 from condense.methods.registry import method_named
 from condense.models.build import ARCHITECTURES, build
@@ -147,6 +148,7 @@ def test_gradient_matching_in_chunks_is_that_of_the_whole(monkeypatch, fits, cha
         matcher.network.load_state_dict(
             build(settings.network, data.shape, 5, generator(7)).state_dict()
         )
+        calibrate(matcher.network, data, generator(8))
     (gradient, distance), (ours, value) = (m.match(images, generator(3)) for m in (whole, cut))
     assert gradient.abs().max() > 0
     torch.testing.assert_close(ours, gradient, atol=1e-4 * float(gradient.abs().max()), rtol=0)
