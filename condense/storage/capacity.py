@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -32,6 +33,9 @@ SAMPLE = 2000
 BATCH = 100
 """Images that are converted to floats at a time."""
 
+_spectra: WeakKeyDictionary[ImageData, Spectrum] = WeakKeyDictionary()
+"""By the images, which do not change."""
+
 
 def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None) -> Codec:
     """The codec with which a set of `data` is stored.
@@ -54,9 +58,7 @@ def codec_of(data: ImageData, settings: MethodSettings, most: int | None = None)
 def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
     """Coefficients. Without `image_bytes`: small images; better ones if `most` of each class do not
     fill the bytes; pixels if as many whole images fit."""
-    some = data.x_train[_sample(data)]
-    spectrum = Spectrum.of((data.normalise(part) for part in some.split(BATCH)), data.std)
-    fit = partial(Dct.fit, spectrum, data.shape, data.mean, data.std)
+    fit = partial(Dct.fit, _spectrum(data), data.shape, data.mean, data.std)
     codec = smallest = fit(settings.image_bytes)
     if settings.image_bytes is not None:
         return codec
@@ -69,6 +71,14 @@ def _dct(data: ImageData, settings: MethodSettings, most: int) -> Codec:
         image_bytes = (place - _shared_bytes(codec, data)) // fitting - _label_bytes(data, settings)
         codec = fit(max(image_bytes, smallest.bytes_per_image))
     return codec
+
+
+def _spectrum(data: ImageData) -> Spectrum:
+    """The statistics of the images; computed once, because a run needs them many times."""
+    if data not in _spectra:
+        some = data.x_train[_sample(data)].split(BATCH)
+        _spectra[data] = Spectrum.of((data.normalise(part) for part in some), data.std)
+    return _spectra[data]
 
 
 def _sample(data: ImageData) -> Tensor:

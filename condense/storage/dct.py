@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -182,20 +183,24 @@ def _transform(images: Tensor, std: Tensor) -> Tensor:
     """
     _, channels, height, width = images.shape
     pictures = to_ycbcr(images * std.to(images)) if channels == 3 else images
-    return _basis(height).to(images) @ pictures @ _basis(width).to(images).T
+    rows, columns = (_basis(side, images.dtype, images.device) for side in (height, width))
+    return rows @ pictures @ columns.T
 
 
 def _inverse(coefficients: Tensor, std: Tensor) -> Tensor:
     """The normalised images with these coefficients, [n, c, h, w]."""
     _, channels, height, width = coefficients.shape
-    pictures = _basis(height).to(coefficients).T @ coefficients @ _basis(width).to(coefficients)
+    kind = coefficients.dtype, coefficients.device
+    pictures = _basis(height, *kind).T @ coefficients @ _basis(width, *kind)
     return from_ycbcr(pictures) / std.to(pictures) if channels == 3 else pictures
 
 
-def _basis(size: int) -> Tensor:
-    """The orthonormal cosine transform (DCT-II) of vectors of this size, float64 [size, size]."""
-    positions = torch.arange(size, dtype=torch.float64)
+@lru_cache
+@torch.inference_mode(False)  # it is cached, and may be used in training later
+def _basis(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The orthonormal cosine transform (DCT-II) of vectors of this size, [size, size]."""
+    positions = torch.arange(size, dtype=torch.float64, device="cpu")
     angles = math.pi / size * (positions[None] + 0.5) * positions[:, None]
     basis = angles.cos() * math.sqrt(2 / size)
     basis[0] /= math.sqrt(2)
-    return basis
+    return basis.to(device, dtype)

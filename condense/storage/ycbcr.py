@@ -11,7 +11,8 @@ with plain_torch():  # this module may be imported first where gradients are off
     YCBCR = torch.tensor(
         [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]
     )
-"""RGB to YCbCr, with chroma around 0 (JFIF, ITU-T T.871)."""
+    RGB = torch.linalg.inv(YCBCR)
+"""RGB to YCbCr, with chroma around 0 (JFIF, ITU-T T.871), and back."""
 
 YCBCR_STD = 0.25
 """Unit of luma and chroma, where white is 1: about the standard deviation of natural images."""
@@ -24,4 +25,4 @@ def to_ycbcr(rgb: Tensor) -> Tensor:
 
 def from_ycbcr(ycbcr: Tensor) -> Tensor:
     """The inverse of `to_ycbcr`."""
-    return torch.einsum("oc,nchw->nohw", torch.linalg.inv(YCBCR).to(ycbcr), ycbcr * YCBCR_STD)
+    return torch.einsum("oc,nchw->nohw", RGB.to(ycbcr), ycbcr * YCBCR_STD)
