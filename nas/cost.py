@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
 import torch
 from torch import Tensor, nn
 
-from condense import ImageData, build
+from condense import ImageData
+from nas.objective import evaluation_mode, global_draws, network_to_count
 from nas.space import Space
 
 PER_ACTIVATION, PER_NETWORK = 30.0, 140_000.0
@@ -17,8 +21,8 @@ def cost(space: Space, index: int, data: ImageData) -> float:
     """The estimated time of a training step, in multiplications per image.
 
     It is the number of multiplications of the layers with weights, which is parameters × positions
-    where they are applied, plus a constant for each activation. The network is built without memory
-    (meta device) where it can be; else it has the cost of a network without layers.
+    where they are applied, plus a constant for each activation. They are counted in a forward pass
+    of one image; if it fails, the cost is that of a network without layers.
     """
     counted = PER_NETWORK
 
@@ -30,13 +34,18 @@ def cost(space: Space, index: int, data: ImageData) -> float:
             counted += PER_ACTIVATION * output.numel()
             counted += sum(weight.numel() for weight in weights) * positions
 
+    # A network of the user is built and used where it will be trained: what its code computes once
+    # and keeps (a mask in a cache) is then what the training needs, and not on the meta device.
+    device = torch.device("meta") if space.build is None else data.device
     try:
-        network = _without_memory(space, index, data).eval()
-        for layer in network.modules():
-            if not any(True for _ in layer.children()):
-                layer.register_forward_hook(count)
-        with torch.no_grad():
-            network(torch.zeros(1, *data.shape, device="meta"))
+        network = network_to_count(space, index, data).to(device)
+        with (
+            _each_layer(network, count),
+            evaluation_mode(network),
+            global_draws(0, data.device),
+            torch.no_grad(),
+        ):
+            network(torch.zeros(1, *data.shape, device=device))
     except (
         Exception,
         SystemExit,
@@ -45,9 +54,13 @@ def cost(space: Space, index: int, data: ImageData) -> float:
     return counted
 
 
-def _without_memory(space: Space, index: int, data: ImageData) -> nn.Module:
-    value = space.architectures[index]
-    if space.build is None:
-        return build(value, data.shape, data.classes, device="meta")
-    with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        return space.build(value, data.shape, data.classes)
+@contextmanager
+def _each_layer(
+    network: nn.Module, look: Callable[[nn.Module, object, object], None]
+) -> Iterator[None]:
+    """`look` gets each layer with its input and its output."""
+    with ExitStack() as hooks:
+        for layer in network.modules():
+            if not any(True for _ in layer.children()):
+                hooks.enter_context(layer.register_forward_hook(look))
+        yield

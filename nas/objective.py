@@ -107,7 +107,7 @@ def train_architecture(
     accuracies: list[float] = []
     pruned, reason = False, None
     try:
-        counted = _network_to_count(space, index, data)
+        counted = network_to_count(space, index, data)
         parameters = _size(counted)
         if proxy.images is None:
             return TrialResult(parameters, float(parameters))
@@ -116,7 +116,7 @@ def train_architecture(
             draws = generator(seed, *stream)
             network = make_network(space, index, data, draws, counted)
             # Networks of a user-defined function may draw while they are trained, as dropout does.
-            with _global_draws(derive(seed, "training", *stream), data.device):
+            with global_draws(derive(seed, "training", *stream), data.device):
                 _train(network, proxy, data, training, draws, steps, watch if not number else None)
                 accuracies.append(_tested(network, data))
     except _StopHereError:
@@ -177,12 +177,13 @@ def _mean(accuracies: Sequence[float], images: int) -> float:
 
 def count_parameters(space: Space, index: int, data: ImageData) -> int:
     """The number of weights; networks of `condense` are built without memory (meta device)."""
-    return _size(_network_to_count(space, index, data))
+    return _size(network_to_count(space, index, data))
 
 
-def _network_to_count(space: Space, index: int, data: ImageData) -> nn.Module:
+def network_to_count(space: Space, index: int, data: ImageData) -> nn.Module:
+    """A network of this architecture, to look at: one of `condense` has no memory (meta device)."""
     value = space.architectures[index]
-    with _global_draws(0, data.device):
+    with global_draws(0, data.device):
         if space.build is not None:
             return with_shapes(space.build(value, data.shape, data.classes), data.shape)
         return build(value, data.shape, data.classes, device="meta")
@@ -217,7 +218,7 @@ def make_network(
         SharedWeightsError: it has weights of `earlier`, another network of this space.
     """
     # A user-defined function draws from torch's global generator.
-    with _global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
+    with global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
         value = space.architectures[index]
         if space.build is not None:
             network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
@@ -240,16 +241,28 @@ def _trained_in(network: nn.Module) -> set[int]:
 def with_shapes(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """`network`, whose lazy layers have their weights, which a first forward pass gives them."""
     if any(is_lazy(parameter) for parameter in network.parameters()):
-        modes = {module: module.training for module in network.modules()}
-        with torch.no_grad():
-            network.eval()(torch.zeros(2, *shape))
-        for module, training in modes.items():
-            module.training = training
+        with torch.no_grad(), evaluation_mode(network):
+            network(torch.zeros(2, *shape))
     return network
 
 
 @contextmanager
-def _global_draws(seed: int | None, device: torch.device) -> Iterator[None]:
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """The network is in evaluation mode; afterwards each of its modules is in the mode it was in.
+
+    The modules of a user may be shared with other networks.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
+@contextmanager
+def global_draws(seed: int | None, device: torch.device) -> Iterator[None]:
     """Torch's global generators start from `seed`, if there is one, and are restored at the end."""
     # `manual_seed` seeds the generators of all GPUs, of which only the one in use is restored:
     # to read the state of another one would reserve memory on it.
@@ -303,7 +316,7 @@ def _train(
 
     def look(done: int) -> None:
         if done in rungs and watch is not None:
-            with _global_draws(None, data.device):  # the training goes on as if not watched
+            with global_draws(None, data.device):  # the training goes on as if not watched
                 accuracy = test_accuracy(network, data)
             try:
                 stop = watch(done, accuracy)

@@ -68,7 +68,7 @@ def test_they_are_refused(
     """The second network would be trained from the trained weights of the first."""
     space, proxy = Space([5], build=kind()), make_proxy("whole", data, None, BRIEF, 0)
     if estimated:
-        cost(space, 0, data)  # may build on the meta device
+        cost(space, 0, data)  # builds them too
     with pytest.raises(UserError, match=r"build must return a new network each time: .* of 5 are"):
         train_architecture(space, 0, proxy, data, BRIEF, 0)
 
