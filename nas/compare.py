@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -65,7 +66,7 @@ def read(path: Path) -> Compared:
     """Read a finished run.
 
     Raises:
-        UserError: the run is not finished, or its files are damaged.
+        UserError: the run is not finished, or its files are damaged or of different sessions.
     """
     from nas.summary import read_summary
     from nas.table import TABLE, Table
@@ -77,8 +78,23 @@ def read(path: Path) -> Compared:
     table = Table.read(path / TABLE)
     if all(row.score is None for row in table.rows):
         raise UserError(f"{path / TABLE} is damaged: none of its architectures has a score")
+    if not _agree(summary, table):
+        raise UserError(
+            f"{TABLE} and {SUMMARY} of {path} do not belong together: if the search was resumed "
+            f"and stopped, finish it with python -m nas.search --resume {path}"
+        )
     name = label(summary["proxy"]) + (", pruned" if summary["pruned"] else "")
     return Compared(name, table, summary)
+
+
+def _agree(summary: Mapping[str, Any], table: Table) -> bool:
+    """Whether a summary is that of the table. A resumed search replaces one after the other."""
+    from nas.report import ranked
+
+    statuses = Counter(row.status for row in table.rows)
+    counts = {"n_complete": "complete", "pruned": "pruned", "failed": "failed"}
+    counted = all(summary[entry] == statuses[status] for entry, status in counts.items())
+    return counted and summary["best"] == ranked(table)[0].architecture
 
 
 def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> list[Compared]:

@@ -16,9 +16,9 @@ from condense.cli.flags import parse
 from condense.cli.images import found_again
 from condense.cli.run import open_run
 from condense.config.serialization import differences
-from condense.runs.io import read_json, write_json
+from condense.runs.io import is_file, read_json, write_json
 from condense.runs.report import list_files
-from condense.runs.run_dir import CONDENSED
+from condense.runs.run_dir import CONDENSED, SUMMARY
 from condense.system.notes import note
 from nas.settings import (
     CHANGING_NOTHING,
@@ -254,24 +254,26 @@ def finish(
     if settings.proxy == "whole":
         ground_truth = GroundTruth.of(table)
     table = table.with_ground_truth(ground_truth.accuracies if ground_truth else {})
-    table.write(folder.path / TABLE)
+    if not is_file(folder.path / SUMMARY):  # else it stays that of the summary until both are new
+        table.write(folder.path / TABLE)
     if not report.ranked(table):
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
         raise UserError(f"none of {len(rows)} architectures has a score{reason}")
-    name = label(settings.proxy)
-    report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
-    report.plot_ranking(folder.path / "ranking.png", table, name)
     best = report.ranked(table)[0]
     retrained = None
     if best.ground_truth is None and settings.retraining.networks:
         retrained = retrain(folder, experiment, best.index)
     summary = summarise(experiment, table, ground_truth, retrained)
+    name = label(settings.proxy)
+    report.plot_scatter(folder.path / "scatter.png", table, settings.top_fraction, name)
+    report.plot_ranking(folder.path / "ranking.png", table, name)
     base = dataclasses.replace(
         defaults(settings.common.preset, settings.proxy), dataset=settings.dataset
     )
     differing = differences(settings, base, without=("common", *CHANGING_NOTHING))
     write_report(folder, table, summary, ground_truth, differing)
     summary |= {"seconds_wall": round(seconds + summary["seconds_proxy"], 1), "device": device}
+    table.write(folder.path / TABLE)
     folder.write_summary(summary)
     if not summary["n_remaining"]:
         folder.remove_checkpoint()

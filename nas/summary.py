@@ -45,6 +45,7 @@ class _Summary(TypedDict):
     proxy: Line
     n_complete: Count
     pruned: Count
+    failed: Count
     top_fraction: Fraction
     best: Line
     best_accuracy: Fraction | None

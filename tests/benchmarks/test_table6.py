@@ -41,6 +41,8 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
         Row(index, name, parameters=10 * index, score=value, accuracy=value, steps=steps)
         for index, (name, value) in enumerate(accuracies.items())
     ]
+    for index in range(more.get("pruned", 0)):
+        rows.append(Row(4 + index, f"pruned {index}", status="pruned", steps=steps // 8))
     Table(rows, proxy, "cifar10", "ab").write(folder / "architectures.csv")
     summary = {
         "proxy": proxy, "dataset": "cifar10", "image_size": 16,
@@ -48,7 +50,7 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
         "best_accuracy": None, "regret": None, "top_fraction": 0.5, "n_complete": 4,
         "seconds_search": 90.0, "seconds_proxy": 30.0, "seconds_wall": 120.0, "workers": 1,
         "images": 100, "steps": steps, "preset": "cpu", "seed": 0, "device": "cpu",
-        "pruned": 0, "steps_saved": 0.0, "retrained_steps": None,
+        "pruned": 0, "failed": 0, "steps_saved": 0.0, "retrained_steps": None,
         "proxy_from_cache": False, **NO_AGREEMENT, **more,
     }  # fmt: skip
     settings = record(search.defaults("cpu", proxy), without=("out", "resume", "quiet"))

@@ -89,7 +89,8 @@ def test_no_architecture_is_in_the_common_ground_truth(run: Path, tmp_path: Path
     other = tmp_path / "other"
     shutil.copytree(run, other)
     replace(Table.read(tmp_path / "common.csv"), proxy="dm").write(other / "architectures.csv")
-    (other / "summary.json").write_text(json.dumps({**SUMMARY, "proxy": "dm"}))
+    own = {"proxy": "dm", "n_complete": 1, "best": "other"}
+    (other / "summary.json").write_text(json.dumps({**SUMMARY, **own}))
     refused("none of the architectures of dm is in the ground truth", run, other)
 
 
@@ -134,7 +135,7 @@ def test_a_summary_with_an_odd_value(run: Path, entry: str, value: Any) -> None:
 
 
 def test_a_summary_without_an_entry(run: Path) -> None:
-    for entry in SUMMARY.keys() - {"n_remaining", "failed"}:
+    for entry in SUMMARY.keys() - {"n_remaining"}:
         left = {name: value for name, value in SUMMARY.items() if name != entry}
         (run / "summary.json").write_text(json.dumps(left))
         refused(rf"summary.json is damaged: summary.{entry} is missing", run)
@@ -223,6 +224,14 @@ def test_a_table_without_any_score(run: Path) -> None:
     rows = [Row(0, "a", status="failed"), Row(1, "b", status="pruned")]
     Table(rows, "dsa", "digits", "ab").write(run / "architectures.csv")
     refused("none of its architectures has a score", run)
+
+
+@pytest.mark.parametrize(
+    "other", [{"n_complete": 3}, {"pruned": 1}, {"failed": 1}, {"best": "a"}], ids=str
+)
+def test_a_table_and_a_summary_of_different_sessions(run: Path, other: dict[str, Any]) -> None:
+    (run / "summary.json").write_text(json.dumps({**SUMMARY, **other}))
+    refused(r"architectures.csv and summary.json of .*run do not belong together: .*--resume", run)
 
 
 def test_other_networks_of_the_same_names(run: Path, tmp_path: Path) -> None:

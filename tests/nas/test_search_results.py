@@ -1,0 +1,53 @@
+"""The table and the summary that a search leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pytest
+
+from condense import RunFolder, UserError
+from condense.runs.run_dir import Interrupted
+from nas import TrialResult, compare, search
+from nas.experiment import Experiment
+from tests.helpers.tiny_searches import in_an_empty_folder, run, summary  # noqa: F401
+
+
+def test_a_resumed_search_that_is_stopped_leaves_no_mixture(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its table is of the session of its summary, or the run is not compared."""
+    own = ("--space", "own_space:quick", "--proxy", "random", "--n-trials", "3")
+    resume = ("--resume", "run", "--timeout", "None", "--quiet")
+    run(*own, "--timeout", "0.001", "--out", "run")
+    brief = compare.read(Path("run"))
+    assert len(brief.table.rows) == 1
+
+    def stop(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    def resume_and_stop(of: object, at: str) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(of, at, stop)
+            with pytest.raises(Interrupted):
+                search.run([*resume])
+
+    resume_and_stop(search, "retrain")
+    assert compare.read(Path("run")) == brief
+    resume_and_stop(RunFolder, "write_summary")
+    with pytest.raises(UserError, match=r"finish it with python -m nas.search --resume run$"):
+        compare.read(Path("run"))
+    search.run([*resume])
+    assert len(compare.read(Path("run")).table.rows) == 3
+
+
+def test_the_table_is_there_before_the_retraining(monkeypatch: pytest.MonkeyPatch) -> None:
+    def retrained(*_: object) -> TrialResult:
+        assert len(pandas.read_csv("run/architectures.csv")) == 2
+        return TrialResult(5, 0.5, 8)
+
+    monkeypatch.setattr(Experiment, "retrain", retrained)
+    run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--out", "run")
+    assert summary("run")["best_accuracy"] == 0.5
