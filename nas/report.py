@@ -46,8 +46,9 @@ def regret(
 ) -> float | None:
     """The best accuracy of the ground truth minus this one; None if either is unknown.
 
-    Also None if the selected architecture is not in the ground truth and was `retrained` with a
-    different number of steps. Negative if it is not in the ground truth and better than its best.
+    Also None if the selected architecture is not in the ground truth and each network was
+    `retrained` with another number of steps. Negative if it is not in the ground truth and better
+    than its best.
     """
     if ground_truth is None or ground_truth.best is None or accuracy is None:
         return None
@@ -101,7 +102,8 @@ def _regret(summary: Mapping[str, Any]) -> str:
     if summary["regret"] is not None:
         return f", regret {per_cent(summary['regret'])}"
     if ground_truth and retrained:
-        return f" after {retrained} steps (no regret: the ground truth has {ground_truth['steps']})"
+        its = ground_truth["steps"]
+        return f" after {retrained} steps per network (no regret: the ground truth has {its})"
     return ""
 
 

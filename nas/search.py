@@ -250,7 +250,8 @@ def finish(
     rows = rows_of(experiment.space, study.done(), experiment.trained)
     hashes = (data.fingerprint(), str(data.describe()["sha256_test"]))
     built = experiment.space.build_fingerprint
-    table = Table(rows, settings.proxy, data.name, *hashes, built)
+    networks = settings.training.networks
+    table = Table(rows, settings.proxy, data.name, *hashes, built, networks)
     if settings.proxy == "whole":
         ground_truth = GroundTruth.of(table)
     table = table.with_ground_truth(ground_truth.accuracies if ground_truth else {})
@@ -313,6 +314,7 @@ def summarise(
     settings, rows = experiment.settings, table.rows
     best = report.ranked(table)[0]
     accuracy = retrained.score if retrained else best.ground_truth
+    retrained_steps = retrained.steps // settings.retraining.networks if retrained else None
     count = {
         status: sum(row.status == status for row in rows)
         for status in ("complete", "pruned", "failed")
@@ -333,12 +335,12 @@ def summarise(
         "best": best.architecture,
         "best_accuracy": accuracy,
         "best_known": ground_truth and ground_truth.best,
-        "regret": report.regret(ground_truth, accuracy, retrained.steps if retrained else None),
+        "regret": report.regret(ground_truth, accuracy, retrained_steps),
         "steps": experiment.steps,
         "steps_saved": _saved(experiment, table),
         "ground_truth": ground_truth
         and {"architectures": len(ground_truth.accuracies), "steps": ground_truth.steps},
-        "retrained_steps": retrained and retrained.steps,
+        "retrained_steps": retrained_steps,
         "retrained_reason": retrained and retrained.reason,
         "seconds_search": round(sum(row.seconds for row in rows), 1),
         "seconds_proxy": made.get("seconds", 0.0),

@@ -52,7 +52,7 @@ class _Summary(TypedDict):
     regret: Signed | None
     steps: Count
     steps_saved: Fraction
-    retrained_steps: Count | None
+    retrained_steps: Count | None  # of each network
     seconds_search: Amount
     seconds_proxy: Amount
     seconds_wall: Amount

@@ -19,7 +19,7 @@ from nas.summary import MOST
 TABLE = "architectures.csv"
 
 _FIRST = ("index", "architecture")
-_ABOUT = ("proxy", "dataset", "images_sha256", "test_sha256", "build_sha256")
+_ABOUT = ("proxy", "dataset", "images_sha256", "test_sha256", "build_sha256", "networks")
 _LAST = (
     *("parameters", "status", "reason", "score", "accuracy", "ground_truth", "steps", "seconds"),
     *_ABOUT,
@@ -36,6 +36,7 @@ class Row:
         score: the value for the ranking; None unless complete.
         accuracy: on the test images; None unless complete, and if nothing is trained.
         ground_truth: accuracy after training on the whole set; None if unknown.
+        steps: training steps of all its networks together.
     """
 
     index: int
@@ -88,6 +89,8 @@ class Table:
     """Of the test split; empty: unknown."""
     build_sha256: str = ""
     """`Space.build_fingerprint`; empty: unknown."""
+    networks: int = 1
+    """Networks trained per architecture."""
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -127,12 +130,14 @@ class Table:
             raise UserError(f"{path} is not a table of architectures: no column {missing[0]!r}")
         try:
             rows = [_row(record) for record in records]
-            about = _only({tuple(record.get(name, "") for name in _ABOUT) for record in records})
+            found = _only({tuple(record[name] for name in _ABOUT) for record in records})
+            proxy, dataset, images, test, build, cell = found
+            networks = _networks(cell)
             _require_distinct(row.index for row in rows)
             _require_distinct(row.architecture for row in rows)
         except ValueError as error:
             raise UserError(f"{path} is damaged: {error}") from error
-        return cls(rows, *about)
+        return cls(rows, proxy, dataset, images, test, build, networks)
 
     def with_ground_truth(self, ground_truth: Mapping[str, float]) -> Table:
         """The table with the column `ground_truth` filled in."""
@@ -151,7 +156,7 @@ class GroundTruth:
     accuracies: Mapping[str, float]
     seconds: float
     steps: int
-    """Training steps of each architecture."""
+    """Training steps of each network."""
     sizes: Mapping[str, int] = field(default_factory=dict)
     """Numbers of parameters by architecture name."""
     build_sha256: str = ""
@@ -169,7 +174,7 @@ class GroundTruth:
         return cls(
             {row.architecture: row.accuracy for row in known if row.accuracy is not None},
             sum(row.seconds for row in table.rows),
-            max((row.steps for row in known), default=0),
+            max((row.steps for row in known), default=0) // table.networks,
             {row.architecture: row.parameters for row in known},
             table.build_sha256,
         )
@@ -283,6 +288,13 @@ def _count(cell: str) -> int:
     value = int(cell)
     if not 0 <= value <= MOST:
         raise ValueError(f"{cell} is not a count")
+    return value
+
+
+def _networks(cell: str) -> int:
+    value = _count(cell)
+    if not value:
+        raise ValueError("its architectures have no networks")
     return value
 
 

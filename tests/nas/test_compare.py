@@ -203,6 +203,8 @@ TABLES: dict[str, Callable[[bytes], bytes]] = {
     "failed with a score": table_with("status", "failed"),
     "seconds of nan": table_with("seconds", "nan"),
     "images of another set": table_with("images_sha256", "cd"),
+    "no networks": table_with("networks", "0"),
+    "half a network": table_with("networks", "0.5"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The table and the summary that a search leaves."""
+"""The table and the summary that a search leaves, and the regret in it."""
 
 from __future__ import annotations
 
@@ -51,3 +51,24 @@ def test_the_table_is_there_before_the_retraining(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Experiment, "retrain", retrained)
     run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--out", "run")
     assert summary("run")["best_accuracy"] == 0.5
+
+
+def test_the_steps_of_each_network_decide_about_the_regret(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The ground truth has three networks of 8 steps, and not the selected architecture."""
+    known = ("--space", "own_space:quick", "--n-trials", "1")
+    run(*known, "--proxy", "whole", "--training.networks", "3", "--out", "whole")
+    assert summary("whole")["ground_truth"] == {"architectures": 1, "steps": 8}
+    more = ("--space", "own_space:quick", "--proxy", "parameters", "--ground-truth", "whole")
+    for steps, networks, comparable in ((8, 1, True), (24, 1, False), (8, 2, True)):
+        retraining = ("--retraining.steps", f"{steps}", "--retraining.networks", f"{networks}")
+        name = f"run-{steps}-{networks}"
+        run(*more, *retraining, "--out", name)
+        found = summary(name)
+        assert found["retrained_steps"] == steps
+        assert (found["regret"] is not None) == comparable
+        said = " % after 24 steps per network (no regret: the ground truth has 8)"
+        assert (said in capsys.readouterr().out) != comparable
+        (compared,) = compare.with_common_ground_truth([compare.read(Path(name))], Path("whole"))
+        assert compared.summary["regret"] == found["regret"]

@@ -37,7 +37,7 @@ def test_regret_by_hand() -> None:
 
 def test_regret_needs_a_ground_truth_of_as_many_steps() -> None:
     found = {"regret": None, "ground_truth": {"steps": 8}, "retrained_steps": 200}
-    assert _regret(found) == " after 200 steps (no regret: the ground truth has 8)"
+    assert _regret(found) == " after 200 steps per network (no regret: the ground truth has 8)"
     assert _regret({**found, "regret": 0.25}) == ", regret 25.0 %"
     assert _regret({**found, "ground_truth": None}) == ""
 
@@ -48,7 +48,7 @@ def table(proxy: str = "whole", sha: str = "abc") -> Table:
         2: TrialResult(12, None, 3, 0.5, pruned=True),
         1: TrialResult(0, reason="too small, alas"),
     }
-    return Table(rows_of(SPACE, done), proxy, "blobs", sha, "123", SPACE.build_fingerprint)
+    return Table(rows_of(SPACE, done), proxy, "blobs", sha, "123", SPACE.build_fingerprint, 2)
 
 
 def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
@@ -66,6 +66,7 @@ def test_tables_are_read_as_they_are_written(tmp_path: Path) -> None:
         read = Table.read(path)
         assert (read.proxy, read.dataset, read.images_sha256) == ("whole", "blobs", "abc")
         assert (read.test_sha256, read.build_sha256) == ("123", SPACE.build_fingerprint)
+        assert read.networks == 2
         assert [row.reason for row in read.rows] == ["", "too small, alas", ""]
         assert read.rows[0] == Row(
             **{**vars(written.rows[0]), "factors": {"width": "8", "depth": "1"}}
@@ -134,7 +135,7 @@ def test_a_ground_truth_of_other_images_is_refused(tmp_path: Path) -> None:
     table().write(path)
     ground_truth = GroundTruth.read(path, "abc", "blobs")
     assert ground_truth == GroundTruth(
-        {SPACE.names[0]: 0.5}, 1.75, 20, {SPACE.names[0]: 10}, SPACE.build_fingerprint
+        {SPACE.names[0]: 0.5}, 1.75, 10, {SPACE.names[0]: 10}, SPACE.build_fingerprint
     )
     with pytest.raises(UserError, match="a ground truth with other test images of blobs"):
         GroundTruth.read(path, "abc", "blobs", "456")
