@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from condense.data.image_data import ImageData
 from condense.methods.real_batches import augmented, real_rows
 from condense.training.chunking import has_batch_norm
+from condense.training.threads import shared_operations
 
 IMAGES = 16
 """Real images per class for the update of the running statistics."""
@@ -26,7 +27,8 @@ def calibrate(network: nn.Module, data: ImageData, draws: torch.Generator) -> No
     """Update and freeze batch norm with real images; without batch norm nothing is sampled."""
     if has_batch_norm(network):
         images = augmented(data, real_rows(data, IMAGES, draws))
-        freeze_batch_norm(network, torch.cat(list(images)))
+        with shared_operations():
+            freeze_batch_norm(network, torch.cat(list(images)))
 
 
 @torch.no_grad()

@@ -146,8 +146,9 @@ def mean_embeddings(
     """
     if chunk_size is None:
         batches = list(real)
-        sizes = [len(images) for images in batches]
-        embedded = in_chunks(embed, torch.cat(batches), sum(sizes)).split(sizes)
+        # Not by `in_chunks`, which gives the one chunk to one thread.
+        with torch.no_grad():
+            embedded = embed(torch.cat(batches)).split([len(images) for images in batches])
     else:
         embedded = tuple(in_chunks(embed, images, chunk_size) for images in real)
     return torch.stack([vectors.mean(0) for vectors in embedded])

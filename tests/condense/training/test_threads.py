@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from condense.api import condense
 from condense.config.evaluation import Evaluation
@@ -161,6 +162,27 @@ def test_evaluation_has_the_same_bits_on_any_number_of_threads(
         torch.set_num_threads(count)
         found.append(evaluate(small, data, settings).values)
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("method", ["dsa", "dm", "idm"])
+def test_with_batch_norm_each_batch_has_all_threads(
+    method: str, data: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[int, set[int]] = {}
+    forward = nn.BatchNorm2d.forward
+
+    def noted(self: nn.BatchNorm2d, images: Tensor) -> Tensor:
+        if self.training and not images.is_meta:  # frozen in DSA, chunks have a thread each
+            seen.setdefault(len(images), set()).add(torch.get_num_threads())
+        return forward(self, images)
+
+    monkeypatch.setattr(nn.BatchNorm2d, "forward", noted)
+    network = Network(width=4, depth=1, norm="batch")
+    settings = method_named(method).preset("smoke", ipc=2, network=network, **METHODS[method])
+    condense(data, method, settings)
+    real = {"dsa": 16, "dm": 8, "idm": 8}[method] * data.classes
+    assert {real, 2 * data.classes} <= set(seen)
+    assert set.union(*seen.values()) == {3}
 
 
 def test_batch_norm_sees_whole_batches_and_still_trains(data: ImageData) -> None:
