@@ -131,10 +131,11 @@ def greedy_herding(features: Tensor, count: int, mean: Tensor | None = None) -> 
         # one matrix-vector product, no copy of the features.
         wanted = (k + 1) * mean - total
         distance = squares - 2 * (features @ wanted)
-        best = distance.masked_fill(taken, torch.inf).argmin()
-        chosen[k] = best
-        taken[best] = True
-        total += features[best]
+        # A tensor [1], not a number: a GPU is not waited for.
+        best = distance.masked_fill(taken, torch.inf).argmin(0, keepdim=True)
+        chosen[k : k + 1] = best
+        taken.index_fill_(0, best, True)
+        total += features.index_select(0, best)[0]
     return chosen
 
 

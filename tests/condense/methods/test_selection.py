@@ -45,6 +45,11 @@ def test_herding_is_the_brute_force_greedy_choice(seed):
     assert greedy_herding(features, 8, mean).tolist() == brute_force(features, 8, mean)
 
 
+def test_herding_reads_nothing_back_from_its_device():
+    """On the meta device a tensor has no values: to read one is an error."""
+    assert greedy_herding(torch.empty(30, 6, device="meta"), 8).shape == (8,)
+
+
 def test_stored_images_approach_the_mean_of_the_real_ones(monkeypatch):
     """Chosen by what a network will see, the decoded image."""
 
