@@ -159,7 +159,8 @@ class GradientMatching(MatchedImages):
     cosine: one cosine over all parameters. mse: squared error over all parameters."""
     cuda_graphs: bool = False
     """On a GPU, record the kernel launches of a training step once and replay them (CUDA graphs):
-    same results, fewer launches. Off by default because the speed was not measured."""
+    same results, fewer launches; not under torchrun. Off by default because the speed was not
+    measured."""
     augment_real: Augment = "siamese"
     """Augmentation of the real images in matching."""
     augment_synthetic: Augment = "siamese"

@@ -50,6 +50,7 @@ from condense.training.chunking import (
 )
 from condense.training.cuda_graphs import CapturedStep
 from condense.training.loop import Step, train
+from condense.training.ranks import world_size
 from condense.training.schedule import Schedule
 from condense.training.threads import map_chunks, worker_threads
 
@@ -216,7 +217,9 @@ class Matcher:
         """The training step of the network in the loop."""
         device = self.data.device
         max_batch = max_training_batch(self.network, self.data.shape, device)
-        if self.settings.cuda_graphs and device.type == "cuda" and not has_batch_norm(self.network):
+        # What is recorded cannot wait for other ranks, with whom a step divides its batch.
+        alone = device.type == "cuda" and world_size() == 1
+        if self.settings.cuda_graphs and alone and not has_batch_norm(self.network):
             return CapturedStep(self.network, max_batch)
         return Step(self.network, max_batch)
 

@@ -1,6 +1,7 @@
 """A captured step and an eager one are the same function."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -82,3 +83,13 @@ def test_what_is_recorded_is_one_graph(data):
 def test_on_a_cpu_nothing_is_recorded(data):
     settings = GradientMatching(ipc=1, network=Network(width=4), batch_real=4, cuda_graphs=True)
     assert type(Matcher(data, settings, seed=0).step) is Step
+
+
+@pytest.mark.parametrize(("ranks", "kind"), [(1, CapturedStep), (2, Step)])
+def test_under_torchrun_nothing_is_recorded(data, monkeypatch, ranks, kind):
+    """A recorded step could not exchange its gradients with the other processes."""
+    settings = GradientMatching(ipc=1, network=Network(width=4), batch_real=4, cuda_graphs=True)
+    matcher = Matcher(data, settings, seed=0)
+    monkeypatch.setattr("condense.methods.gradient_matching.world_size", lambda: ranks)
+    matcher.data = SimpleNamespace(device=torch.device("cuda"), shape=data.shape)
+    assert type(matcher._step()) is kind
