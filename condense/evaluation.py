@@ -36,7 +36,7 @@ from condense.system.allocator import freed_memory_kept
 from condense.system.notes import note
 from condense.system.plain_torch import plain_torch
 from condense.training.chunking import chunks, max_forward_batch, max_training_batch
-from condense.training.ensembles import max_networks, train_together
+from condense.training.ensembles import divided_networks, max_networks, train_together
 from condense.training.loop import (
     CHUNK_SIZE,
     Step,
@@ -152,7 +152,9 @@ def _evaluate(
     like = build(settings.network, data.shape, data.classes, device="meta")
     max_batch = max_training_batch(like, data.shape, data.device)
     batch_size = min(settings.batch_size, len(images))
-    together = max_networks(like, data.shape, data.device, batch_size)
+    fitting = max_networks(like, data.shape, data.device, batch_size)
+    # Of all networks, not of those still to be tested: a resumed evaluation has the same groups.
+    together = divided_networks(settings.num_eval, fitting, data.device)
     before = checkpointer.restore()
     values: list[float] = []
     if before:

@@ -17,6 +17,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from condense.models.layers import Shape
 from condense.training.chunking import has_batch_norm, max_items, training_bytes
 from condense.training.loop import batches
+from condense.training.ranks import world_size
 from condense.training.schedule import Schedule
 
 
@@ -29,6 +30,17 @@ def max_networks(network: nn.Module, shape: Shape, device: torch.device, batch_s
     if device.type == "cpu" or has_batch_norm(network):
         return 1
     return max_items(device, batch_size * training_bytes(network, shape))
+
+
+def divided_networks(count: int, together: int, device: torch.device) -> int:
+    """How many of `count` networks to train together, at most `together`.
+
+    On a GPU so few that each process of torchrun has some. On a CPU the number does not depend on
+    the processes.
+    """
+    if device.type == "cpu":
+        return together
+    return max(1, min(together, -(-count // world_size())))
 
 
 def train_together(

@@ -17,7 +17,7 @@ from condense.config.network import Network
 from condense.evaluation import evaluate
 from condense.models.build import build
 from condense.seeds import generator
-from condense.training.ensembles import max_networks, train_together
+from condense.training.ensembles import divided_networks, max_networks, train_together
 from condense.training.loop import train
 from condense.training.schedule import Schedule
 from tests.helpers.methods import Kept, KilledError
@@ -88,6 +88,32 @@ def test_the_device_decides_how_many():
     assert max_networks(plain, (1, 8, 8), gpu, 100) > 20
     wide = build(Network(), (3, 32, 32), 10)
     assert 1 < max_networks(wide, (3, 32, 32), gpu, 256) < 20
+
+
+def test_on_a_gpu_each_process_trains_networks(monkeypatch):
+    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    assert divided_networks(20, 100, gpu) == 20
+    monkeypatch.setattr("condense.training.ensembles.world_size", lambda: 8)
+    assert divided_networks(20, 100, gpu) == 3
+    assert divided_networks(20, 2, gpu) == 2
+    assert divided_networks(1, 100, gpu) == 1
+    assert divided_networks(0, 100, gpu) == 1
+    assert divided_networks(20, 1, cpu) == 1
+
+
+def test_an_evaluation_divides_its_networks(data, monkeypatch):
+    monkeypatch.setattr(evaluation, "max_networks", lambda *_: 100)
+    monkeypatch.setattr(evaluation, "divided_networks", lambda count, *_: count - 1)
+    trained, sizes = evaluation._trained, []
+
+    def noted(*arguments):
+        networks = trained(*arguments)
+        sizes.append(len(networks))
+        return networks
+
+    monkeypatch.setattr(evaluation, "_trained", noted)
+    evaluate(condense(data, "random", ipc=2), data, QUICK)
+    assert sizes == [2, 1]
 
 
 @pytest.mark.parametrize("together", [2, 5])
