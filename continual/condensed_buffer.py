@@ -48,8 +48,8 @@ class CondensedBuffer(RehearsalBuffer):
 
     The rank within a class is the herding order of the condensed images' pixels: the mean of the
     first k images is close to the mean of all. A class with fewer images than its share keeps its
-    real images. An experience of one class is condensed by DM instead of DSA, DC, KIP, DD or GTN,
-    with the settings of DM at `preset` and the network of `settings`.
+    real images. An experience of one class is condensed by DM instead of DSA, DC, KIP, DD, GTN
+    or LD, with the settings of DM at `preset` and the network of `settings`.
 
     Avalanche replays hard labels, so each image has the label of its class. A learnt soft label
     is stored as logits, in the place of those of `store_logits`. `samples` has it and `buffer` has

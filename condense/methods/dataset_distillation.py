@@ -21,7 +21,7 @@ from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.methods.initialisation import images_like, initial_images
 from condense.methods.optimisation import require_finite
-from condense.methods.selection import require_images
+from condense.methods.selection import NO_GRADIENT, require_images, require_several_classes
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import Classifier, build, initialise
 from condense.runs.checkpoint import Checkpoint
@@ -46,7 +46,7 @@ def condense_by_dataset_distillation(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a setting is invalid, or a class has too few images.
+        UserError: a setting is invalid, a class has too few images, or there is only one class.
     """
     require_images(data, settings.ipc)
     distiller, before = Distiller(data, settings, seed), checkpointer.restore()
@@ -113,11 +113,7 @@ class Distiller:
     """The unrolled training: the loss as a function of images and learning rates."""
 
     def __init__(self, data: ImageData, settings: UnrolledImages, seed: int) -> None:
-        if data.classes == 1:
-            raise UserError(
-                f"{data.name} has one class: the cross-entropy over one class has no gradient, so "
-                "there is nothing to learn; choose --method dm, herding or random"
-            )
+        require_several_classes(data, f"{NO_GRADIENT}, so there is nothing to learn")
         self.data, self.settings, self.seed = data, settings, seed
         self.classes = torch.arange(data.classes, device=data.device)
         network = build(settings.network, data.shape, data.classes, device=data.device)

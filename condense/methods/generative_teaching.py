@@ -40,7 +40,7 @@ def condense_by_generative_teaching(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a setting is invalid, or a class has too few images.
+        UserError: a setting is invalid, a class has too few images, or there is only one class.
     """
     require_images(data, settings.ipc)
     distiller = StepwiseDistiller(data, settings, seed)

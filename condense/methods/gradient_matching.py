@@ -22,7 +22,7 @@ from condense.augment.params import (
 from condense.condensed_set import CondensedSet
 from condense.config.methods import Augment, GradientMatching
 from condense.data.image_data import ImageData
-from condense.errors import UserError, unknown
+from condense.errors import unknown
 from condense.gradients.distances import DISTANCES
 from condense.gradients.per_class import (
     distance_gradient,
@@ -33,7 +33,7 @@ from condense.methods.batch_norm import calibrate
 from condense.methods.initialisation import initial_images
 from condense.methods.optimisation import learning_rate, optimise_images, synthetic_images
 from condense.methods.real_batches import augmented, real_rows
-from condense.methods.selection import require_images
+from condense.methods.selection import NO_GRADIENT, require_images, require_several_classes
 from condense.methods.synthetic import SyntheticImages
 from condense.models.build import build, initialise
 from condense.runs.checkpointer import Checkpointer
@@ -73,7 +73,7 @@ def condense_by_gradient_matching(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a setting is invalid, or a class has too few images.
+        UserError: a setting is invalid, a class has too few images, or there is only one class.
     """
     matcher = Matcher(data, settings, seed)
     with worker_threads(data.device):
@@ -91,11 +91,7 @@ class Matcher:
         self.strategy = chosen_strategy(settings.dsa_strategy, data.hflip, used=used)
         self.outer_loop, self.inner_loop = settings.loops()
         require_images(data, settings.ipc)
-        if data.classes == 1:
-            raise UserError(
-                f"{data.name} has one class: the cross-entropy over one class has no gradient, so "
-                "there is nothing to match; choose --method dm, herding or random"
-            )
+        require_several_classes(data, f"{NO_GRADIENT}, so there is nothing to match")
         self.classes = torch.arange(data.classes, device=data.device)
         self.images_per_class = images_per_class(data, settings)
         self.labels = self.classes.repeat_interleave(self.images_per_class)

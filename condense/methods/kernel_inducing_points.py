@@ -21,7 +21,7 @@ from condense.errors import UserError
 from condense.methods.learnt_labels import make_probabilities
 from condense.methods.optimisation import learning_rate, optimise_images
 from condense.methods.real_batches import real_rows
-from condense.methods.selection import require_images
+from condense.methods.selection import require_images, require_several_classes
 from condense.methods.synthetic import SyntheticImages, optimizer_of
 from condense.models.tangent_kernel import KEPT, tangent_kernel
 from condense.runs.checkpoint import Checkpoint
@@ -52,11 +52,7 @@ def condense_by_kernel_inducing_points(
     """
     _require_float64(data)
     require_images(data, settings.ipc)
-    if data.classes == 1:
-        raise UserError(
-            f"{data.name} has one class: its centred label is zero, so there is nothing to "
-            "regress; choose --method dm, herding or random"
-        )
+    require_several_classes(data, "its centred label is zero, so there is nothing to regress")
     labels = SupportLabels(data, settings)
 
     def step(synthetic: SyntheticImages, k: int) -> float:

@@ -23,7 +23,13 @@ from condense.config.unrolled import LabelDistillation
 from condense.data.image_data import ImageData
 from condense.methods.learnt_labels import make_probabilities
 from condense.methods.optimisation import require_finite
-from condense.methods.selection import coreset_size, select_randomly, set_of_rows
+from condense.methods.selection import (
+    NO_GRADIENT,
+    coreset_size,
+    require_several_classes,
+    select_randomly,
+    set_of_rows,
+)
 from condense.methods.unrolled import Weights, descend, logits_at
 from condense.models.build import build, initialise
 from condense.runs.checkpoint import Checkpoint
@@ -44,7 +50,7 @@ def condense_by_label_distillation(
         checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
 
     Raises:
-        UserError: a class has too few images.
+        UserError: a class has too few images, or there is only one class.
     """
     distiller = LabelDistiller(data, settings, seed)
     before = checkpointer.restore()
@@ -83,6 +89,7 @@ class LabelDistiller:
     """One distillation: the images, their labels, and the network."""
 
     def __init__(self, data: ImageData, settings: LabelDistillation, seed: int) -> None:
+        require_several_classes(data, f"{NO_GRADIENT}, so there is nothing to learn")
         self.data, self.settings, self.seed = data, settings, seed
         rows = select_randomly(data, coreset_size(data, settings), seed)
         self.set = set_of_rows(data, rows, settings)

@@ -60,7 +60,8 @@ class Method:
     @property
     def several_classes(self) -> bool:
         """Whether it needs more than one class."""
-        return issubclass(self.settings, GradientMatching | KernelInducingPoints | UnrolledImages)
+        several = GradientMatching | KernelInducingPoints | UnrolledImages | LabelDistillation
+        return issubclass(self.settings, several)
 
     def soft_labels(self, settings: MethodSettings | None = None) -> bool:
         """Whether the labels are learnt probabilities; with `settings`, by default the paper's."""

@@ -25,6 +25,9 @@ from condense.training.schedule import Schedule
 from condense.training.threads import worker_threads
 from condense.training.training_split import train_on_split
 
+NO_GRADIENT = "the cross-entropy over one class has no gradient"
+"""Why most methods that train networks need several classes."""
+
 
 def random_coreset(
     data: ImageData, settings: Coreset, seed: int, checkpointer: Checkpointer
@@ -183,6 +186,22 @@ def require_images(data: ImageData, ipc: int, advice: str = "use fewer images pe
         names = [data.class_names[label] for label in short.nonzero()[:, 0].tolist()]
         raise UserError(
             f"{data.name} has fewer than {ipc} training images of {listed(names)}: {advice}"
+        )
+
+
+def require_several_classes(data: ImageData, because: str) -> None:
+    """Check that there is more than one class.
+
+    Args:
+        data: the images.
+        because: why one is too few; in the middle of the message.
+
+    Raises:
+        UserError: there is one.
+    """
+    if data.classes == 1:
+        raise UserError(
+            f"{data.name} has one class: {because}; choose --method dm, herding or random"
         )
 
 

@@ -123,7 +123,7 @@ def test_without_a_large_class_all_real_images_are_kept(storage: Any) -> None:
 
 
 @pytest.mark.parametrize("preset", ["cpu", "smoke"])
-@pytest.mark.parametrize("method", ["dsa", "kip", "dd", "gtn"])
+@pytest.mark.parametrize("method", ["dsa", "kip", "dd", "gtn", "ld"])
 def test_one_class_is_condensed_by_dm_as_others_have_nothing_to_learn(
     method: str, preset: str
 ) -> None:

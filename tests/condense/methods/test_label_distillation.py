@@ -184,3 +184,8 @@ def test_the_labels_teach_better_than_the_images_own_classes():
     )
     # One seed gains 1 to 9 points, so that rounding could decide with fewer.
     assert score("ld", settings, test, 4) > score("random", Coreset(ipc=1), test, 4) + 0.02
+
+
+def test_one_class_has_nothing_to_learn(data):
+    with pytest.raises(UserError, match=r"has one class: .* nothing to learn; choose --method dm"):
+        condense(data.with_classes([1]), "ld", TINY)
