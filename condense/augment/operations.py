@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Operation = Callable[[Tensor, Tensor], Tensor]
+Apply = Callable[[Tensor, Tensor], Tensor]
 """(images [n, c, h, w], numbers [n or 1, NUMBERS] uniform in [0, 1)) -> images."""
 
 NUMBERS = 3
@@ -75,7 +75,7 @@ def rotate(images: Tensor, numbers: Tensor) -> Tensor:
     return _sample(images, cosine * x - sine * y, sine * x + cosine * y)
 
 
-OPERATIONS: dict[str, Operation] = {
+OPERATIONS: dict[str, Apply] = {
     "color": color,
     "crop": crop,
     "cutout": cutout,

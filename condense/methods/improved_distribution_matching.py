@@ -16,6 +16,7 @@ from condense.config.methods import ImprovedDistributionMatching
 from condense.data.image_data import ImageData
 from condense.methods.distribution_matching import DistributionMatcher, match_distributions
 from condense.methods.selection import require_images
+from condense.methods.unrolled import Weights
 from condense.models.build import build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
@@ -27,8 +28,6 @@ AGES = (0.05, 0.15, 0.5, 1.0)
 """Ages at which a network is used, as fractions of its training steps."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 """Of the training of a network, as in the authors' code."""
-
-Weights = dict[str, Tensor]
 
 
 def condense_by_improved_distribution_matching(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 Weights = dict[str, Tensor]
-"""A network's parameters by name."""
+"""A network's parameters by name; in IDM also its buffers."""
 
 
 def logits_at(network: nn.Module, weights: Weights, images: Tensor) -> Tensor:

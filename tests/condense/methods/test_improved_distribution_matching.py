@@ -18,9 +18,9 @@ from condense.methods.improved_distribution_matching import (
     AGES,
     ImprovedMatcher,
     TrainedNetworks,
-    Weights,
 )
 from condense.methods.initialisation import initial_images
+from condense.methods.unrolled import Weights
 from condense.models.build import build
 from condense.runs.checkpointer import Checkpointer
 from condense.seeds import generator
