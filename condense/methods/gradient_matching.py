@@ -47,6 +47,7 @@ from condense.training.chunking import (
     max_items,
     max_training_batch,
     training_bytes,
+    widest_layer,
 )
 from condense.training.cuda_graphs import CapturedStep
 from condense.training.loop import Step, train
@@ -224,8 +225,8 @@ class Matcher:
         fit = max_items(self.data.device, training_bytes(self.network, self.data.shape))
         if self.data.device.type != "cpu":
             return fit
-        _, height, width = self.data.shape
-        return min(fit, max(8, CACHE_BYTES // (4 * self.settings.network.width * height * width)))
+        layer = widest_layer(self.network, self.data.shape)
+        return min(fit, max(8, CACHE_BYTES // layer))
 
     def _class_chunks(self) -> tuple[int, list[slice]]:
         """How many synthetic images of a class, and which classes, share a graph in memory."""

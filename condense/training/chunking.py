@@ -51,6 +51,21 @@ def matching_bytes(network: nn.Module, shape: Shape) -> int:
     return _kept(network, shape, twice=True)
 
 
+@torch.no_grad()
+def widest_layer(network: nn.Module, shape: Shape) -> int:
+    """Bytes per image of the largest output of a layer."""
+    sizes: list[int] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        sizes.append(output.nbytes)
+
+    network = _on_meta(network)
+    for layer in network.modules():
+        layer.register_forward_hook(note)
+    network(torch.empty(2, *shape, device="meta"))
+    return max(sizes) // 2
+
+
 def chunks(count: int, chunk_size: int) -> list[slice]:
     """0 … count − 1 in chunks of `chunk_size`; the last chunk may be smaller."""
     return [slice(first, first + chunk_size) for first in range(0, count, chunk_size)]
@@ -95,6 +110,11 @@ def max_forward_batch(max_batch: int | None) -> int:
     return min(max_batch or CHUNK_SIZE, CHUNK_SIZE)
 
 
+def _on_meta(network: nn.Module) -> nn.Module:
+    """A copy without values, in evaluation mode."""
+    return copy.deepcopy(network).to("meta").eval()
+
+
 def _kept(network: nn.Module, shape: Shape, *, twice: bool) -> int:
     """Saved bytes per image, measured on the meta device, where tensors use no memory.
 
@@ -107,7 +127,7 @@ def _kept(network: nn.Module, shape: Shape, *, twice: bool) -> int:
         kept += tensor.nbytes
         return tensor
 
-    network = copy.deepcopy(network).to("meta").eval()
+    network = _on_meta(network)
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     images = torch.empty(2, *shape, device="meta", requires_grad=True)  # norms need more than one
     labels = torch.zeros(2, dtype=torch.int64, device="meta")

@@ -30,6 +30,7 @@ from condense.training.chunking import (
     max_items,
     max_training_batch,
     training_bytes,
+    widest_layer,
 )
 from condense.training.loop import CHUNK_SIZE, Step, train
 from condense.training.schedule import Schedule
@@ -62,6 +63,31 @@ def test_any_network_can_be_measured_and_stays_as_it_is(architecture):
     assert network.training
     for name, tensor in network.state_dict().items():
         assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "numbers"),
+    [
+        (Network(width=32), (3, 32, 32), 32 * 32 * 32),
+        (Network(width=8), (1, 28, 28), 8 * 32 * 32),  # padded
+        (Network("fc1", width=1024), (1, 28, 28), 1024),
+        (Network("fc1", width=8), (1, 28, 28), 28 * 28),  # the flat image
+        (Network("lenet"), (3, 32, 32), 6 * 28 * 28),
+    ],
+)
+def test_the_widest_layer_by_hand(network, shape, numbers):
+    assert widest_layer(build(network, shape, 10), shape) == 4 * numbers
+
+
+@pytest.mark.parametrize(("width", "images"), [(128, 16), (64, 32), (32, 64), (16, 128)])
+def test_the_widest_layer_of_a_convnet_stays_in_the_cache(width, images):
+    settings = GradientMatching(ipc=1, network=Network(width=width), batch_real=4)
+    assert Matcher(blobs(shape=(3, 32, 32)), settings, seed=0).chunk_size == images
+
+
+def test_real_images_of_a_network_with_small_layers_are_not_cut(data):
+    settings = GradientMatching(ipc=1, network=Network("fc1", width=1024), batch_real=256)
+    assert Matcher(data, settings, seed=0).chunk_size >= 256
 
 
 def test_wider_networks_and_larger_images_need_more():
