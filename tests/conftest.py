@@ -18,6 +18,7 @@ import pytest
 
 from condense.data.image_data import ImageData
 from condense.methods.gradient_matching import Matcher
+from tests.helpers import postgres
 from tests.helpers.images import blobs
 from tests.helpers.modules import run_module
 
@@ -39,6 +40,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+
+
+def pytest_sessionfinish() -> None:
+    """Close the server before a worker says that it has finished: soon after, xdist kills it."""
+    while postgres.STARTED:
+        postgres.STARTED.pop().close()
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -1,17 +1,13 @@
-"""A PostgreSQL server for the tests: started on first use, stopped with the process."""
+"""A PostgreSQL server for the tests: started on first use, closed at the end of the session."""
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import os
-import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,20 +18,20 @@ class Server:
     """A server with its data in a folder of its own; programs of root must not start one."""
 
     def __init__(self, binaries: Path) -> None:
+        import pwd  # not on every system
+
         self._binaries = binaries
         self._user = pwd.getpwnam("nobody").pw_name if os.getuid() == 0 else None
         self._folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))
         if self._user:
             shutil.chown(self._folder, self._user)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
         self._data = self._folder / "data"
         self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "--no-sync")
         self.start()
 
     def start(self) -> None:
-        options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
+        """Listens on a Unix socket in the folder only: no other program can have the same."""
+        options = f"-c listen_addresses='' -c fsync=off -k {self._folder}"
         self._control("start", "-o", options, "-l", self._folder / "log")
 
     def stop(self) -> None:
@@ -43,8 +39,11 @@ class Server:
         self._control("stop", "-m", "immediate")
 
     def close(self) -> None:
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Stops it, and removes its folder."""
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def new_database(self, name: str) -> str:
         """The URL of a new database."""
@@ -55,7 +54,7 @@ class Server:
         return self._url(name)
 
     def _url(self, name: str) -> str:
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/{name}"
+        return f"postgresql+psycopg://postgres@/{name}?host={self._folder}"
 
     def _control(self, *arguments: str | Path) -> None:
         self._run("pg_ctl", "-D", self._data, "-w", "-t", "600", *arguments)
@@ -73,14 +72,18 @@ def _binaries() -> Path | None:
     return next((folder for folder in found if (folder / "initdb").is_file()), None)
 
 
-@cache
+STARTED: list[Server] = []
+"""The server of this process, once a test has needed it."""
+
+
 def server() -> Server:
     """The server of this process; skips the test where there can be none."""
+    if STARTED:
+        return STARTED[0]
     binaries = _binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed")
     if importlib.util.find_spec("psycopg") is None:
         pytest.skip("the driver of PostgreSQL is not installed: the extra `postgres`")
-    made = Server(binaries)
-    atexit.register(made.close)
-    return made
+    STARTED.append(Server(binaries))
+    return STARTED[0]

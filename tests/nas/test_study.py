@@ -83,10 +83,12 @@ def test_many_threads_ask_each_once(tmp_path: Path, url: str | None) -> None:
     assert Counter(taken) == Counter(range(6))
 
 
+@pytest.mark.parametrize("url", ["journal", "sqlite"], indirect=True)
 def test_one_ask_at_a_time(tmp_path: Path, url: str | None) -> None:
-    """SQLite would let two read that a trial waits before either writes that it runs."""
-    if url is not None and not url.startswith("sqlite"):
-        pytest.skip("the server locks the rows")
+    """SQLite would let two read that a trial waits before either writes that it runs.
+
+    A server locks the rows.
+    """
     study = shared(tmp_path, url)
     lock = tmp_path / (".study.log.lock" if url is None else "study.db.lock")
     with study._storage.exclusive(), pytest.raises(Timeout):
