@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.browser import WIDTHS, opened_browser
-from tests.helpers.processes import ROOT
+from tests.helpers.processes import HANGS, ROOT
 
 for library in ("sphinx", "furo", "myst_parser", "sphinx_copybutton"):
     pytest.importorskip(library)
@@ -30,6 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=HANGS,
     )
     assert done.returncode == 0, done.stderr
     return folder

@@ -29,7 +29,9 @@ def run_module(
     """
     if hasattr(os, "pidfd_open"):
         module, *others = arguments
-        ended = shared_server(server).run(Command(module, others, folder, dict(environment)))
+        command = Command(module, others, folder, dict(environment), wall_seconds=HANGS)
+        ended = shared_server(server).run(command)
+        assert not ended.stopped, f"{' '.join(arguments)} hangs\n{ended.err}"
         return subprocess.CompletedProcess(arguments, ended.code, ended.out, ended.err)
     return subprocess.run(
         [sys.executable, "-m", *arguments],

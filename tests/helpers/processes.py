@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -47,6 +47,19 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() - started < HANGS
         time.sleep(0.02)
+
+
+def at_work(*processes: subprocess.Popen[str], pause: float) -> Iterator[None]:
+    """Steps of a loop with pauses of so many seconds, until all have ended; kills what hangs."""
+    started = time.monotonic()
+    while any(each.poll() is None for each in processes):
+        if time.monotonic() - started > HANGS:
+            for each in processes:
+                each.kill()
+            said = [each.communicate(timeout=HANGS)[1] for each in processes]
+            raise AssertionError("\n".join([f"{processes[0].args} hangs", *map(str, said)]))
+        time.sleep(pause)
+        yield
 
 
 def in_session(*leaders: int) -> list[int]:

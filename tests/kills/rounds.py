@@ -16,15 +16,13 @@ from typing import Any
 
 from condense.runs.closing import Closing
 from tests.forkserver.client import Command, Running, shared_server
-from tests.helpers.processes import workers_of
+from tests.helpers.processes import HANGS, workers_of
 from tests.helpers.results import differences, results, rows
 
 from .jobs import JOBS, SET, Job, make_sets
 
 POLL_SECONDS = 0.002
 MOST_STARTS = 40
-MOST_SECONDS = 600
-"""A start that takes longer hangs: a hundred times what it takes on a quiet machine."""
 RUN, WHOLE = "run", "whole"
 
 
@@ -145,7 +143,7 @@ class Killing(Closing):
             self._folder,
             self._environment,
             every_seconds=every_seconds,
-            wall_seconds=MOST_SECONDS,
+            wall_seconds=HANGS,
         )
         return shared_server(job.server).start(command)
 

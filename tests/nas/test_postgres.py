@@ -19,7 +19,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from nas import space_named
 from tests.helpers.postgres import server
-from tests.helpers.processes import workers_of
+from tests.helpers.processes import at_work, workers_of
 from tests.helpers.tiny_searches import QUICK, SPACE, in_an_empty_folder, summary  # noqa: F401
 
 pytestmark = [
@@ -72,8 +72,7 @@ def test_kills_and_restarts_of_the_server_lose_nothing_and_double_nothing() -> N
             return 0  # the tables are not there yet
 
     killed, restarts, draws = 0, list(RESTARTS), random.Random(0)
-    while any(each.poll() is None for each in searches):
-        time.sleep(0.2)
+    for _ in at_work(*searches, pause=0.2):
         done = count()
         if restarts and done >= restarts[0]:
             restarts.pop(0)

@@ -9,6 +9,7 @@ import pytest
 
 from condense.system import allocator
 from condense.system.allocator import freed_memory_kept, keep_freed_memory
+from tests.helpers.processes import HANGS
 
 Calls = list[tuple[str, int, int]]
 
@@ -58,7 +59,7 @@ def test_a_process_that_keeps_its_memory_goes_on_so(calls: Calls) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc only")
 def test_the_memory_goes_back_at_the_end() -> None:
     found = subprocess.run(
-        [sys.executable, "-c", FREED], capture_output=True, text=True, check=True
+        [sys.executable, "-c", FREED], capture_output=True, text=True, check=True, timeout=HANGS
     ).stdout
     within, after = map(int, found.split())
     assert within >= 256
