@@ -59,11 +59,15 @@ def test_cells_at_the_cpu_preset_are_whole_images_and_the_papers_schedule(method
 
 
 def test_every_cell_is_a_valid_command_at_every_preset() -> None:
+    parsed = set()
     for module, _ in TABLES.values():
         for cell in module.cells():
             for preset in ("cpu", "paper"):
                 flags = cells.flags_of(cell, cells.Cells(preset=preset, precision="bfloat16"))
-                parse(_run_defaults, flags, "test")
+                but_the_dataset = tuple(flags[2:])  # whose name is no matter of parsing
+                if but_the_dataset not in parsed:
+                    parse(_run_defaults, flags, "test")
+                parsed.add(but_the_dataset)
 
 
 def test_flags_of_a_cell_replace_those_of_its_table() -> None:

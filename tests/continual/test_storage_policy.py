@@ -22,17 +22,13 @@ from condense import (
 from continual import RandomBuffer, make_benchmark
 from continual.exemplars import Samples
 from continual.groups import Group
-from tests.helpers.buffers import BUFFERS, agent, counts
+from tests.helpers.buffers import BUFFERS, agent, counts, first
 from tests.helpers.tiny_streams import tasks, tiny_eeil
 
 pytestmark = pytest.mark.filterwarnings("ignore:No loggers specified")
 
 WHOLE = 3 * 16 * 16
 """Bytes of an image."""
-
-
-def first() -> Any:
-    return make_benchmark(tasks()).train_stream[0]
 
 
 def as_bytes(pixels: torch.Tensor) -> set[bytes]:

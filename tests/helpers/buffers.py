@@ -8,8 +8,15 @@ from typing import Any
 import torch
 
 from condense import ImageData, build, generator, method_named
-from continual import CondensedBuffer, HerdingBuffer, RandomBuffer, RehearsalBuffer, with_heads
-from tests.helpers.tiny_streams import TINY_EEIL
+from continual import (
+    CondensedBuffer,
+    HerdingBuffer,
+    RandomBuffer,
+    RehearsalBuffer,
+    make_benchmark,
+    with_heads,
+)
+from tests.helpers.tiny_streams import TINY_EEIL, tasks
 
 SETTINGS = method_named("dsa").preset("smoke", iterations=1, network=TINY_EEIL.network)
 BUFFERS: dict[str, Any] = {
@@ -23,6 +30,11 @@ def agent() -> Any:
     network = build(TINY_EEIL.network, (3, 16, 16), 10, generator(0, "network"))
     model = with_heads("domain", network)
     return SimpleNamespace(model=model, device=torch.device("cpu"))
+
+
+def first() -> Any:
+    """The first experience."""
+    return make_benchmark(tasks()).train_stream[0]
 
 
 def counts(buffer: RehearsalBuffer) -> list[int]:

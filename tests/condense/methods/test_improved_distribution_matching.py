@@ -129,7 +129,7 @@ def test_the_loss_is_that_of_dm_and_a_cross_entropy(data: ImageData, norm: str) 
         target = real[sum(map(len, rows[:c])) :][: len(rows[c])].mean(0).detach()
         entropy = F.cross_entropy(network.classifier(own), torch.tensor([c, c]))
         expected = expected + ((target - own.mean(0)) ** 2).sum() + 0.7 * entropy
-    assert float(loss) == pytest.approx(float(expected), rel=1e-4)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     torch.testing.assert_close(
         gradient, torch.autograd.grad(expected, leaf)[0], atol=1e-5, rtol=1e-3
     )

@@ -13,10 +13,7 @@ from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer, FileCheckpointer
 from condense.runs.csv_log import CSVLog
 from condense.runs.progress import Progress
-
-
-def tensor_checkpoint(step: int) -> Checkpoint:
-    return Checkpoint({"images": torch.full((2, 3), float(step))}, {"step": step})
+from tests.helpers.checkpoints import tensor_checkpoint
 
 
 def test_a_checkpoint_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -4,12 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from condense.errors import UserError
-from condense.runs.checkpoint import Checkpoint
 from condense.runs.io import read_json
 from condense.runs.run_dir import Interrupted, RunFolder
+from tests.helpers.checkpoints import tensor_checkpoint
 from tests.helpers.processes import python
 
 CONFIG = {"command": "python -m condense run", "settings": {"ipc": 1, "network": {"width": 32}}}
@@ -17,10 +16,6 @@ CONFIG = {"command": "python -m condense run", "settings": {"ipc": 1, "network":
 
 def names(folder: Path) -> set[str]:
     return {item.name for item in folder.iterdir()} - {".lock", "run.log"}
-
-
-def tensor_checkpoint(step: int) -> Checkpoint:
-    return Checkpoint({"images": torch.full((2, 3), float(step))}, {"step": step})
 
 
 def test_a_run_leaves_its_config_and_a_commit(tmp_path: Path) -> None:
