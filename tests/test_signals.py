@@ -37,7 +37,7 @@ sign of how far it is."""
 
 @dataclass(frozen=True)
 class Job:
-    """A command that takes several seconds after its first steps."""
+    """A command that goes on for hours, or for several seconds where it is resumed to its end."""
 
     module: str
     arguments: tuple[str, ...]
@@ -45,31 +45,31 @@ class Job:
     """Whether it is started as `OFTEN`."""
     flushed: bool = True
     """Whether a checkpoint is offered at every step, so that the signal has it written."""
+    number: signal.Signals = signal.SIGTERM
+    resumed: bool = False
 
 
+CONDENSE = ("run", *DIGITS, "--ipc", "2", "--evaluation.num-eval", "0")
 JOBS = {
-    "condense run": Job(
-        "condense",
-        ("run", *DIGITS, "--ipc", "2", "--iterations", "30", "--evaluation.num-eval", "0"),
+    "condense run": Job("condense", (*CONDENSE, "--iterations", "30"), resumed=True),
+    "condense run, closed terminal": Job(
+        "condense", (*CONDENSE, "--iterations", "1000000"), number=signal.SIGHUP
     ),
     "condense evaluate": Job(
         "condense",
-        ("evaluate", "set.safetensors", *DIGITS, "--num-eval", "20", "--epoch-eval-train", "40"),
+        ("evaluate", "set.safetensors", *DIGITS, "--num-eval", "1000000"),
         often=True,
         flushed=False,
     ),
     "continual.run": Job(
         "continual.run",
-        (
-            *(*QUIET, "--stream", "svhn-mnist-usps", "--memory", "herding", "--seeds", "3"),
-            *("--epochs", "6", "--finetune-epochs", "6"),
-        ),
+        (*QUIET, "--stream", "svhn-mnist-usps", "--memory", "herding", "--seeds", "1000"),
         flushed=False,
     ),
     "nas.search": Job(
         "nas.search",
         (
-            *(*DIGITS, "--proxy", "random", "--n-trials", "6", "--workers", "2"),
+            *(*DIGITS, "--proxy", "random", "--n-trials", "500", "--workers", "2"),
             *("--training.epochs", "15"),
         ),
     ),
@@ -135,16 +135,8 @@ def wait_until_gone(leader: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(
-    ("name", "number"),
-    [
-        *((name, signal.SIGTERM) for name in JOBS),
-        ("condense run", signal.SIGHUP),
-    ],
-)
-def test_a_signal_ends_a_run_that_can_be_gone_on_with(
-    folder: Path, name: str, number: signal.Signals
-) -> None:
+@pytest.mark.parametrize("name", JOBS)
+def test_a_signal_ends_a_run_that_can_be_gone_on_with(folder: Path, name: str) -> None:
     """Resumed, the run gives the same bytes: tried with one command, as `test_kills` tries all."""
     job, run = JOBS[name], folder / "run"
     if "set.safetensors" in job.arguments and not (folder / "set.safetensors").exists():
@@ -155,16 +147,16 @@ def test_a_signal_ends_a_run_that_can_be_gone_on_with(
 
     process = start(folder, job, *job.arguments, "--out", "run")
     wait_until_begun(process, job, run)
-    os.kill(process.pid, number)
+    os.kill(process.pid, job.number)
     _, errors = process.communicate(timeout=HANGS)
-    assert process.returncode == 128 + number, errors
+    assert process.returncode == 128 + job.number, errors
     said = [line for line in errors.splitlines() if not line.startswith("WARNING")]
     assert len(said) == 1, errors
     assert "--resume run" in said[0]
     assert checkpoints(run)
     assert not (run / "summary.json").exists()
     wait_until_gone(process.pid)
-    if (name, number) == ("condense run", signal.SIGTERM):
+    if job.resumed:
         succeed(folder, job, "run", "--resume", "run", "--quiet")
         succeed(folder, job, *job.arguments, "--out", "whole")
         assert not differences(results(folder / "whole"), results(run))

@@ -52,6 +52,10 @@ def test_run_evaluate_show(command, tmp_path):
     config = json.loads((tmp_path / "one" / "config.json").read_text())
     assert config["data"]["train"] == 1438
     assert config["settings"]["settings"]["iterations"] == 2
+    changed = config["overrides"]["settings"]
+    assert (changed["ipc"], changed["iterations"]) == (2, 2)
+    assert "init" in config["settings"]["settings"]
+    assert "init" not in changed, "as published"
 
     command(
         "condense", "evaluate", "one/condensed.safetensors", "--dataset", "digits",

@@ -196,6 +196,10 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--storage", "dct", "--factor", "2"], "factor must be 1 with storage dct"),
         (["--memory-size", "29"], "at least 30"),
         (["--batch-size-mem", "nan"], "batch-size-mem"),
+        (
+            ["--batch-size", "8", "--batch-size-mem", "8"],
+            "batch-size-mem must be below batch-size, which is 8",
+        ),
         (["--momentum", "-1"], "momentum must be at least 0, not -1"),
         (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),

@@ -10,17 +10,14 @@ from avalanche.models import MTSimpleMLP, SimpleMLP
 from torch import nn
 
 from condense import (
+    UserError,
     build,
     generator,
     greedy_herding,
 )
-from continual import HerdingBuffer, RandomBuffer, make_benchmark
-from tests.helpers.buffers import agent, counts
+from continual import HerdingBuffer, RandomBuffer
+from tests.helpers.buffers import agent, counts, first
 from tests.helpers.tiny_streams import TINY_EEIL, tasks
-
-
-def first() -> Any:
-    return make_benchmark(tasks()).train_stream[0]
 
 
 def test_herding_by_brute_force_on_the_normalised_features_of_the_model() -> None:
@@ -93,3 +90,10 @@ def test_stored_logits_are_those_of_the_network_without_dropout() -> None:
     with torch.no_grad():
         expected = model.eval()(buffer.samples.inputs())
     torch.testing.assert_close(buffer.samples.logits, expected.half(), atol=1e-3, rtol=1e-3)
+
+
+def test_herding_needs_features() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 10))
+    without = SimpleNamespace(model=model, device="cpu")
+    with pytest.raises(UserError, match="needs a model with a method or module `features`"):
+        HerdingBuffer(images_per_class=3).post_adapt(without, first())

@@ -63,6 +63,12 @@ def test_the_dataset_is_the_tensors_normalised() -> None:
     assert torch.equal(found.tasks, expected.tasks)
 
 
+def test_an_experience_has_images_of_one_shape() -> None:
+    items = [(torch.zeros(3, side, 16), 0) for side in (16, 8, 16)]
+    with pytest.raises(UserError, match=r"one shape, not \[\(3, 8, 16\), \(3, 16, 16\)\]"):
+        read(items)
+
+
 def test_one_shape_and_one_normalisation_for_all_tasks() -> None:
     data = tasks()[0]
     split = StreamSpec((TaskSpec("digits", (0, 1)), TaskSpec("digits", (5, 3, 8))), size=12)

@@ -5,13 +5,13 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -24,8 +24,17 @@ from nas import space_named
 from nas.experiment import Experiment
 from nas.schedule import Plan
 from nas.search import defaults
-from nas.workers import DEATHS_IN_A_ROW, Crew, is_over, on_device, train_waiting, work
-from tests.helpers.processes import wait_until, workers_of
+from nas.worker_process import Task
+from nas.workers import (
+    DEATHS_IN_A_ROW,
+    Crew,
+    is_over,
+    on_device,
+    run_worker,
+    train_waiting,
+    work,
+)
+from tests.helpers.processes import at_work, wait_until, workers_of
 from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
 
 
@@ -43,8 +52,7 @@ def test_workers_killed_again_and_again_lose_nothing_and_double_nothing() -> Non
         text=True,
     )
     killed, draws, journal = 0, random.Random(0), Path("run/study.log")
-    while searching.poll() is None:
-        time.sleep(0.02)
+    for _ in at_work(searching, pause=0.02):
         done = journal.read_text().count('"score"') if journal.is_file() else 0
         workers = workers_of(searching.pid)
         if workers and killed < min(done, 3):  # once one is done, they are at work
@@ -204,3 +212,30 @@ def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
     settings = defaults("smoke", "random")
     with pytest.raises(UserError, match="convnets is another space in a worker"):
         Experiment.in_worker(settings, tmp_path, datetime.now(), Plan([0]), "another hash")
+
+
+def test_a_worker_computes_as_the_command_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its process has another device, and nothing of what the command has set in its own."""
+    calls: list[Any] = []
+
+    def refuse(*_: Any) -> None:
+        raise UserError("the images are gone")
+
+    monkeypatch.setattr("nas.workers.signal", Mock())
+    monkeypatch.setattr("nas.workers.keep_freed_memory", lambda: calls.append("memory"))
+    monkeypatch.setattr(
+        "nas.workers.set_determinism", lambda common: calls.append(common.deterministic)
+    )
+    monkeypatch.setattr("nas.workers.choose_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "set_device", calls.append)
+    monkeypatch.setattr(Experiment, "in_worker", refuse)
+    settings = defaults("smoke", "random")
+    common = replace(settings.common, device="cuda:1", deterministic=True)
+    task = Task(replace(settings, common=common), tmp_path, datetime.min, Plan([0]), "", None)
+    with pytest.raises(SystemExit) as ended:
+        run_worker(task)
+    assert ended.value.code == 2
+    assert calls == ["memory", True, torch.device("cuda:1")]
+    assert capsys.readouterr().err == "the images are gone\n"

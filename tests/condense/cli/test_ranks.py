@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from condense.__main__ import _run, _run_defaults
 from condense.cli.app import main
+from condense.cli.flags import parse
 from tests.helpers.processes import HANGS, default_signals, wait_until
 from tests.helpers.results import checkpoints, differences, results, rows
 
@@ -80,3 +83,16 @@ def test_other_commands_do_not_run_several_times(
         main(lambda argv: pytest.fail("it runs"))
     assert stop.value.code == 2
     assert "torchrun can start `python -m condense run` and" in capsys.readouterr().err
+
+
+def test_more_processes_than_classes_are_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("condense.training.ranks.world_size", lambda: 11)
+    monkeypatch.setattr("condense.__main__.open_run", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _run(parse(_run_defaults, [*QUIET, "--method", "dsa"], "test"))
+    assert "11 processes: with 10 classes the others match nothing" in capsys.readouterr().err

@@ -120,6 +120,11 @@ def test_defaults_are_the_published_values(kind: type) -> None:
         (LabelDistillation, {"label_init": "foo"}, "unknown label-init 'foo'"),
         (DatasetDistillation, {"init_weights": "foo"}, "unknown init-weights 'foo'"),
         (Evaluation, {"augment": "foo"}, "unknown augment 'foo'"),
+        (
+            Coreset,
+            {"storage": "pixels", "image_bytes": 5},
+            "image-bytes needs storage dct, not pixels",
+        ),
         (Network, {"norm": "bach"}, "unknown norm 'bach'; known: batch"),
     ],
 )
