@@ -81,8 +81,8 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
     of both splits have one scale.
 
     Raises:
-        UserError: values are outside these ranges, as in normalised images, or the floats of one
-            split are in 0..1 and those of the other are not.
+        UserError: values are outside these ranges, as in normalised images, or only one split has
+            fractions from 0 to 1.
     """
     highs = {
         key: _checked_maximum(key, array)
@@ -92,7 +92,7 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
     floats = {key: high for key, high in highs.items() if images[key].dtype.kind == "f"}
     scale = 255 if max(floats.values(), default=0) <= 1 + TOLERANCE else 1
     for key, high in floats.items():
-        if scale == 1 and 0 < high <= 1 + TOLERANCE:
+        if scale == 1 and high <= 1 + TOLERANCE and (images[key] % 1).any():
             raise UserError(
                 f"key {key} contains values up to {high:.4g}, the other split up to "
                 f"{max(floats.values()):.4g}: give both in 0..255 or both in 0..1"

@@ -47,8 +47,8 @@ def constants(**changes: tuple[float, ...]) -> dict[str, Array | None]:
         ),
         ({"x_test": images(4, 8, 9)}, "x_test contains images of shape (8, 9, 1)"),
         (
-            {"x_train": np.full((12, 8, 9, 3), 9.0), "x_test": np.ones((4, 8, 9, 3))},
-            "x_test contains values up to 1, the other split up to 9: give both in 0..255 or",
+            {"x_train": np.full((12, 8, 9, 3), 9.0), "x_test": np.full((4, 8, 9, 3), 0.5)},
+            "x_test contains values up to 0.5, the other split up to 9: give both in 0..255 or",
         ),
         ({"y_train": np.zeros(12)}, "y_train contains float64 values; integer labels"),
         ({"y_train": np.zeros(12, dtype=bool)}, "y_train contains bool values; integer labels"),
