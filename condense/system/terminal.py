@@ -6,11 +6,14 @@ import io
 import os
 import signal
 import sys
+from threading import Timer
 from types import FrameType
-from typing import NoReturn
 
 TERMINATING = ("SIGTERM", "SIGHUP")
 """Signals of job schedulers and closed terminals; Windows has only the first."""
+
+RETRY_SECONDS = 0.01
+"""After which a signal is sent again that came while an object was destroyed."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -29,12 +32,25 @@ def end_on_signals() -> None:
             signal.signal(number, _terminate)
 
 
-def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+def _terminate(number: int, frame: FrameType | None) -> None:
+    if _in_destructor(frame):  # Python would ignore the exception, and the run would go on
+        later = Timer(RETRY_SECONDS, os.kill, (os.getpid(), number))
+        later.daemon = True
+        later.start()
+        return
     # A second signal must not interrupt the flush of the checkpoint.
     for name in TERMINATING:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     raise Terminated(number)
+
+
+def _in_destructor(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def exit_code(interruption: KeyboardInterrupt) -> int:

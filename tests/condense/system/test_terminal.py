@@ -113,3 +113,25 @@ def test_the_spinning_of_threads_is_bounded_before_torch_is_imported(
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     assert python(code).stdout == "None False\n"
+
+
+def test_a_signal_is_not_lost_while_an_object_is_destroyed() -> None:
+    """Python ignores what is raised there."""
+    program = """
+        import os, signal, time
+        from condense.system.terminal import Terminated, end_on_signals
+
+        class Slow:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                sum(range(1000))
+
+        end_on_signals()
+        try:
+            Slow()
+            time.sleep(1000)
+        except Terminated as ended:
+            print(ended)
+    """
+    done = python(program)
+    assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
