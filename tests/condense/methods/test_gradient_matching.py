@@ -77,12 +77,13 @@ def test_a_sampled_step_matches_the_sampled_images_alone(data):
     part = Matcher(data, replace(TINY, batch_syn=1, outer_loop=1), seed=0)
     images = part.initial_images()
     synthetic = part.synthetic(images)
-    part.outer_iteration(synthetic, k=5)
+    mean = part.outer_iteration(synthetic, k=5)
     draws = generator(0, "outer", 5)
     initialise(part.network, draws)
     columns = torch.stack([torch.randperm(2, generator=draws)[:1] for _ in range(3)])
     chosen = torch.arange(3)[:, None], columns
-    gradient, _ = part.match(images[chosen], draws)
+    gradient, distance = part.match(images[chosen], draws)
+    assert mean == float(distance / 3)
     velocity = synthetic.state()["optimizer.0.momentum_buffer"]
     assert torch.equal(velocity[chosen], gradient)
     velocity[chosen] = 0
