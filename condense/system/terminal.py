@@ -8,12 +8,13 @@ import signal
 import sys
 from threading import Timer
 from types import FrameType
+from typing import NoReturn
 
 TERMINATING = ("SIGTERM", "SIGHUP")
 """Signals of job schedulers and closed terminals; Windows has only the first."""
 
 RETRY_SECONDS = 0.01
-"""After which a signal is sent again that came while an object was destroyed."""
+"""After which a signal is sent again whose exception Python ignored."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -30,14 +31,11 @@ def end_on_signals() -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, _terminate)
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _send_again
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    if _in_destructor(frame):  # Python would ignore the exception, and the run would go on
-        later = Timer(RETRY_SECONDS, os.kill, (os.getpid(), number))
-        later.daemon = True
-        later.start()
-        return
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     # A second signal must not interrupt the flush of the checkpoint.
     for name in TERMINATING:
         if hasattr(signal, name):
@@ -45,12 +43,16 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise Terminated(number)
 
 
-def _in_destructor(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_name == "__del__":
-            return True
-        frame = frame.f_back
-    return False
+def _send_again(ignored: sys.UnraisableHookArgs) -> None:
+    """Python ignores what is raised while an object is destroyed; the run would go on."""
+    cause = ignored.exc_value
+    if not isinstance(cause, Terminated):
+        sys.__unraisablehook__(ignored)
+        return
+    signal.signal(cause.number, _terminate)
+    later = Timer(RETRY_SECONDS, os.kill, (os.getpid(), cause.number))
+    later.daemon = True
+    later.start()
 
 
 def exit_code(interruption: KeyboardInterrupt) -> int:

@@ -115,23 +115,31 @@ def test_the_spinning_of_threads_is_bounded_before_torch_is_imported(
     assert python(code).stdout == "None False\n"
 
 
-def test_a_signal_is_not_lost_while_an_object_is_destroyed() -> None:
+@pytest.mark.parametrize("callback", ["destructor", "weak reference"])
+def test_a_signal_is_not_lost_while_an_object_is_destroyed(callback: str) -> None:
     """Python ignores what is raised there."""
     program = """
-        import os, signal, time
+        import os, signal, sys, time, weakref
         from condense.system.terminal import Terminated, end_on_signals
 
-        class Slow:
-            def __del__(self):
-                os.kill(os.getpid(), signal.SIGTERM)
-                sum(range(1000))
+        def end(*_):
+            os.kill(os.getpid(), signal.SIGTERM)
+            sum(range(1000))
+
+        class Object:
+            pass
 
         end_on_signals()
         try:
-            Slow()
+            made = Object()
+            if sys.argv[1] == "destructor":
+                Object.__del__ = end
+            else:
+                reference = weakref.ref(made, end)
+            del made
             time.sleep(1000)
         except Terminated as ended:
             print(ended)
     """
-    done = python(program)
+    done = python(program, callback)
     assert (done.stdout, done.stderr) == ("SIGTERM\n", "")
