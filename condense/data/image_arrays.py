@@ -77,27 +77,26 @@ def check_sides(what: str, height: int, width: int, advice: str = "") -> None:
 def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
     """The arrays of both splits as uint8 [n, h, w, c].
 
-    Floats in 0..1 are multiplied by 255; floats and integers in 0..255 are pixels already. Floats
-    of both splits have one scale.
+    Floats in 0..1 and integers 0 and 1 (black and white) are multiplied by 255; other numbers in
+    0..255 are pixels already. Numbers of one kind in both splits have one scale.
 
     Raises:
         UserError: values are outside these ranges, as in normalised images, or only one split has
             fractions from 0 to 1.
     """
-    highs = {
-        key: _checked_maximum(key, array)
-        for key, array in images.items()
-        if array.dtype.kind in "if" or array.dtype.itemsize > 1
-    }
-    floats = {key: high for key, high in highs.items() if images[key].dtype.kind == "f"}
-    scale = 255 if max(floats.values(), default=0) <= 1 + TOLERANCE else 1
-    for key, high in floats.items():
-        if scale == 1 and high <= 1 + TOLERANCE and (images[key] % 1).any():
+    highs = {key: _checked_maximum(key, array) for key, array in images.items()}
+    largest: dict[str, float] = {}
+    for key, high in highs.items():
+        kind = _kind(images[key])
+        largest[kind] = max(high, largest.get(kind, 0))
+    scales = {kind: 255 if high <= 1 + TOLERANCE else 1 for kind, high in largest.items()}
+    for key, high in highs.items():
+        if scales[_kind(images[key])] == 1 and high <= 1 + TOLERANCE and (images[key] % 1).any():
             raise UserError(
                 f"key {key} contains values up to {high:.4g}, the other split up to "
-                f"{max(floats.values()):.4g}: give both in 0..255 or both in 0..1"
+                f"{largest['float']:.4g}: give both in 0..255 or both in 0..1"
             )
-    return {key: _scaled(_moved(array), scale) for key, array in images.items()}
+    return {key: _scaled(_moved(array), scales[_kind(array)]) for key, array in images.items()}
 
 
 def is_grey(images: Array) -> bool:
@@ -136,14 +135,17 @@ def _checked_maximum(key: str, images: Array) -> float:
     return high
 
 
+def _kind(images: Array) -> str:
+    """Numbers of the same kind have one scale in both splits."""
+    return {"f": "float", "b": "bool"}.get(images.dtype.kind, "integer")
+
+
 def _scaled(images: Array, scale: int) -> Array:
-    if images.dtype == np.uint8:
+    if images.dtype == np.uint8 and scale == 1:
         return images
-    if images.dtype.kind == "b":
-        return images.astype(np.uint8) * 255
     pixels = np.empty(images.shape, dtype=np.uint8)
     for start in range(0, len(images), CHUNK):
         part = images[start : start + CHUNK]
-        factor = scale if part.dtype.kind == "f" else 1
-        pixels[start : start + CHUNK] = np.rint(part * factor).clip(0, 255)
+        # A factor of float32, because the product of small integers could leave their type.
+        pixels[start : start + CHUNK] = np.rint(part * np.float32(scale)).clip(0, 255)
     return pixels

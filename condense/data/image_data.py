@@ -95,8 +95,9 @@ class ImageData:
         """Images and labels in arrays, tensors or lists.
 
         Args:
-            x: [n, h, w, c], [n, c, h, w] or, grey, [n, h, w]; numbers in 0..255, or floats in 0..1.
-                uint8 may stay in the memory of `x`, so do not change it afterwards.
+            x: [n, h, w, c], [n, c, h, w] or, grey, [n, h, w]; numbers in 0..255, floats in 0..1,
+                or integers 0 and 1 (black and white). uint8 may stay in the memory of `x`, so do
+                not change it afterwards.
             y: [n] or [n, 1]; integers or strings. Classes are sorted and numbered from 0.
             x_test: as `x`; None: a fifth of each class is set aside, always the same images.
             y_test: as `y`.

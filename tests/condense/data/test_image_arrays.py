@@ -51,10 +51,26 @@ def test_both_splits_have_one_scale() -> None:
     assert (as_pixels({"x_train": dark})["x_train"] == 255).all()
 
 
-def test_integers_are_pixels_and_bits_are_black_or_white() -> None:
-    ones = np.ones((1, 8, 8), dtype=np.int32)
-    assert (as_pixels({"x_train": ones})["x_train"] == 1).all()
-    assert (as_pixels({"x_train": ones.astype(bool)})["x_train"] == 255).all()
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64, np.float32])
+def test_zeros_and_ones_are_black_and_white(dtype: type) -> None:
+    bits = (PIXELS > 127).astype(dtype)
+    found = as_pixels({"x_train": bits, "x_test": bits[:1]})
+    for made in found.values():
+        assert made.dtype == np.uint8
+        assert set(np.unique(made)) == {0, 255}
+    assert np.array_equal(found["x_train"] > 0, PIXELS > 127)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int32])
+def test_dark_integers_beside_bright_ones_are_pixels(dtype: type) -> None:
+    dark = np.ones((1, 8, 9, 3), dtype=dtype)
+    found = as_pixels({"x_train": PIXELS, "x_test": dark})
+    assert (found["x_test"] == 1).all()
+
+
+def test_bits_beside_pixels_are_black_and_white() -> None:
+    bits = np.ones((1, 8, 9, 3), dtype=bool)
+    assert (as_pixels({"x_train": PIXELS, "x_test": bits})["x_test"] == 255).all()
 
 
 def test_chunks_give_the_same_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
