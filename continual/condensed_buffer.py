@@ -143,7 +143,7 @@ class CondensedBuffer(RehearsalBuffer):
         """Method and settings for this number of classes."""
         preset = preset_for(data.device.type, self.preset)
         storage, factor = self.storage, self.factor
-        settings = self.settings or condensing_preset(self.method, preset, factor, storage=storage)
+        settings = self.settings or condensing_preset(self.method, preset, factor, classes, storage)
         if classes == 1 and method_named(self.method).several_classes:
             other = condensing_preset(ONE_CLASS_METHOD, preset, factor, storage=storage)
             return ONE_CLASS_METHOD, replace(other, network=settings.network)

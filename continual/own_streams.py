@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, StreamSpec
+from continual.settings import SPLIT_REPLAY, StreamSpec
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -37,5 +37,7 @@ def own_spec(name: str, tasks: Sequence[ImageData] | None = None) -> StreamSpec:
     same = tasks is None or len({task.class_names for task in tasks}) == 1
     if PARTS not in name:
         return StreamSpec((), head="domain" if same else "class")
-    two = name.endswith(f"{PARTS}2")
-    return StreamSpec((), head="class", replay=SPLIT_REPLAY, matching=TWO_CLASS_LRS if two else {})
+    each = name.rpartition(PARTS)[2]
+    return StreamSpec(
+        (), head="class", replay=SPLIT_REPLAY, each=int(each) if each.isdecimal() else None
+    )

@@ -65,7 +65,7 @@ def defaults(
         eeil=eeil_preset(preset, batch_size_mem=replay.batch_size_mem, er_ace=replay.er_ace),
         condensing=None
         if memory in SELECTION_METHODS
-        else condensing_preset(memory, preset, replay.factor, about.matching, replay.storage),
+        else condensing_preset(memory, preset, replay.factor, about.each, replay.storage),
     )
 
 

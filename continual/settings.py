@@ -168,7 +168,7 @@ def condensing_preset(
     memory: str,
     preset: str,
     factor: int = 1,
-    matching: Mapping[str, Any] | None = None,
+    classes: int | None = None,
     storage: Storage = "pixels",
 ) -> Any:
     """Settings of the condensation method of a memory in a preset.
@@ -184,7 +184,7 @@ def condensing_preset(
         memory: name of the method.
         preset: paper, cpu or smoke.
         factor: height and width of the images are divided by it.
-        matching: changes of the gradient matching settings in the cpu preset.
+        classes: that are condensed together, for `TWO_CLASS_LRS`; None: not known.
         storage: of the buffer.
     """
     method = memory_method(memory)
@@ -195,7 +195,10 @@ def condensing_preset(
         return method.preset(preset, storage="float32", **changes)
     lrs: dict[str, Any] = {}
     if preset == "cpu":
-        lrs = {**(SMALL_IMAGE_LRS if factor > 1 else {}), **(matching or {})}
+        lrs = {
+            **(SMALL_IMAGE_LRS if factor > 1 else {}),
+            **(TWO_CLASS_LRS if classes == 2 else {}),
+        }
     settings = method.preset(preset, storage="float32", **lrs)
     if factor == 1:
         return settings
@@ -260,8 +263,8 @@ class StreamSpec:
     """Default head."""
     replay: ReplayConfig = BALANCED_REPLAY
     """Default replay settings, except in the paper preset."""
-    matching: Mapping[str, Any] = field(default_factory=dict)
-    """Changes of the gradient matching settings in the cpu preset."""
+    each: int | None = None
+    """Classes of a task, where a task is a part of one dataset."""
 
 
 def _whole(*names: str) -> StreamSpec:
@@ -272,8 +275,7 @@ def _split(name: str, size: int, channels: int, classes: int = 10, each: int = 2
     """Tasks of `each` classes in label order; images keep their original shape."""
     firsts = range(0, classes, each)
     parts = tuple(TaskSpec(name, tuple(range(first, first + each))) for first in firsts)
-    lrs = TWO_CLASS_LRS if each == 2 else {}
-    return StreamSpec(parts, size, channels, "class", SPLIT_REPLAY, lrs)
+    return StreamSpec(parts, size, channels, "class", SPLIT_REPLAY, each)
 
 
 REAL = "svhn-mnist-usps"

@@ -15,6 +15,7 @@ from condense import (
     UserError,
     condense,
     greedy_herding,
+    load,
     method_named,
 )
 from continual import CondensedBuffer, make_benchmark
@@ -89,6 +90,22 @@ def test_without_settings_it_has_those_of_its_factor(
     buffer.post_adapt(agent(), make_benchmark(tasks()).train_stream[0])
     expected = condensing_preset("dsa", "cpu", factor)
     assert asked == [replace(expected, ipc=factor**2)]
+
+
+@pytest.mark.parametrize(("classes", "rates"), [(2, (0.2, 0.05)), (3, (3.0, 0.2))])
+def test_two_classes_are_matched_at_small_rates(
+    classes: int, rates: tuple[float, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(data: ImageData, method: str, settings: Any, **rest: Any) -> CondensedSet:
+        asked.append((settings.lr_img, settings.lr_net))
+        return condense(data, "random", ipc=settings.ipc, storage="float32")
+
+    monkeypatch.setattr("continual.condensed_buffer.condense", make)
+    some = load("digits").with_classes(range(classes))
+    CondensedBuffer(20, preset="cpu").post_adapt(agent(), make_benchmark([some]).train_stream[0])
+    assert asked == [rates]
 
 
 @pytest.mark.parametrize("storage", ["pixels", "dct"])

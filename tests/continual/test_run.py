@@ -377,6 +377,8 @@ def test_pixels_are_condensed_whole_or_with_a_factor() -> None:
     whole = defaults("cpu", "dsa", "split-cifar10", storage="pixels")
     assert (whole.storage, whole.factor, whole.condensing.storage) == ("pixels", 1, "float32")
     assert {name: getattr(whole.condensing, name) for name in TWO_CLASS_LRS} == TWO_CLASS_LRS
+    own = defaults("cpu", "dsa", "digits:classes=2", storage="pixels")
+    assert own.condensing == whole.condensing
     matched = [defaults("cpu", "dm", stream, "pixels") for stream in ("split-cifar10", "auto")]
     assert matched[0].condensing == matched[1].condensing
 

@@ -14,7 +14,7 @@ from continual import HEADS, STREAMS, RandomBuffer, StreamSpec, TaskSpec, make_b
 from continual.exemplars import ItemFormat, Samples, as_dataset, read
 from continual.loading import BatchLoader, RehearsalLoader
 from continual.own_streams import own_spec
-from continual.settings import SPLIT_REPLAY, TWO_CLASS_LRS, ContinualConfig
+from continual.settings import SPLIT_REPLAY, ContinualConfig
 from continual.tasks import augmentation, found_again, load_tasks, prepare
 from tests.helpers.folders import write_photos
 from tests.helpers.split_images import write_images
@@ -219,8 +219,8 @@ def test_a_data_set_in_parts() -> None:
     assert [task.name for task in found] == ["digits 0-3", "digits 4-7", "digits 8,9"]
     assert {task.shape for task in found} == {(1, 8, 8)}
     assert own_spec("digits:classes=4", found).replay == SPLIT_REPLAY
-    assert own_spec("digits:classes=4").matching == {}
-    assert own_spec("digits:classes=2").matching == TWO_CLASS_LRS
+    assert own_spec("digits:classes=4").each == 4
+    assert own_spec("digits:classes=x").each is None
     for wrong in ("0", "10", "x", ""):
         with pytest.raises(UserError, match="number of classes of a task must be 1 to 9"):
             load_tasks(f"digits:classes={wrong}")
