@@ -254,28 +254,15 @@ def methods(argv: list[str]) -> None:
 def zoo(argv: list[str]) -> None:
     """List the condensed sets of the package, or copy one to a file."""
     settings = read_flags(Zoo, argv, f"{PROG} zoo")
-    from condense.zoo import load_named, zoo_names
+    from condense.zoo import load_named
+    from condense.zoo_table import zoo_table
 
     if settings.name is None:
-        print(text_table((name, *_zoo_row(load_named(name))) for name in zoo_names()))
+        print(zoo_table())
         return
     out = settings.out or Path(f"{settings.name}.safetensors")
     load_named(settings.name).save(out)
     print(out)
-
-
-def _zoo_row(condensed: CondensedSet) -> tuple[str, ...]:
-    """The size of a set in the zoo, its accuracy and how it was measured, its network."""
-    from condense.run_report import per_class
-
-    about = condensed.provenance
-    tests = about["evaluation"]
-    kinds = {"none": "no augmentation", "dc": "augmentation of DC's authors"}
-    augmented = kinds.get(tests["augment"], "DSA's augmentation")
-    tested = f"{tests['num_eval']} networks, {augmented}"
-    accuracy = per_cent(about["accuracy"], about["accuracy_std"])
-    size = per_class(condensed), f"{condensed.bytes / 1000:.0f} kB"
-    return *size, f"{accuracy} ({tested})", str(about["network"])
 
 
 def _condensed(

@@ -344,7 +344,8 @@ class ContinualConfig:
     --tensorboard is one of them too."""
     eeil: tyro.conf.OmitArgPrefixes[EEILConfig] = field(default_factory=EEILConfig)
     condensing: Any = field(default_factory=GradientMatching)
-    """Settings of the condensation method."""
+    """Settings of the condensation method. Its ipc, storage, factor and labels follow from the
+    memory: give --images-per-class, --storage and --factor instead."""
     common: tyro.conf.OmitArgPrefixes[Common] = field(default_factory=Common)
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ LAYERS = (
     ("benchmarks",),
     ("continual", "nas"),
     ("condense.__main__",),
+    ("condense.zoo_table",),
     ("condense.run_report",),
     ("condense.baselines", "condense.export"),
     ("condense.api",),

@@ -192,9 +192,8 @@ def table(rows: Sequence[Row]) -> str:
         if not found:
             return ["", "", ""]
         seconds = [float(row["cpu_seconds"]) for row in found]
-        sizes = {row["images_per_class"] for row in found}
         accuracy = f"{spread(values)} ({len(found)} × {len(values) // len(found)})"
-        return [", ".join(sorted(sizes)), f"{fmean(seconds):.0f}", accuracy]
+        return [_sizes(found), f"{fmean(seconds):.0f}", accuracy]
 
     columns = ("images per class", "CPU seconds", "accuracy")
     heads = [f"{column}, {labels}" for labels in ("hard", "soft") for column in columns]
@@ -220,10 +219,15 @@ def held_out_table(rows: Sequence[Row]) -> str:
     return markdown_table(
         ["data set", "ipc", "steps", "images per class", *recipes],
         (
-            [*kind, str(found[0]["images_per_class"]), *(cell(found, name) for name in recipes)]
+            [*kind, _sizes(found), *(cell(found, name) for name in recipes)]
             for kind, found in groups.items()
         ),
     )
+
+
+def _sizes(rows: Sequence[Row]) -> str:
+    """Images per class of the sets: several, where versions of the storage differ."""
+    return ", ".join(map(str, sorted({int(row["images_per_class"]) for row in rows})))
 
 
 def _kind(row: Row) -> tuple[str, ...]:
