@@ -78,6 +78,10 @@ class CondensedSet:
     distill_lrs: Tensor | None = None
     stored: StoredImages | None = None
 
+    def __post_init__(self) -> None:
+        for name, kind in (("mean", float), ("std", float), ("class_names", str)):
+            object.__setattr__(self, name, tuple(map(kind, getattr(self, name))))
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height and width."""
@@ -110,7 +114,7 @@ class CondensedSet:
     def targets(self) -> Tensor:
         """The labels for a loss: int64 [n], or soft: float32 [n, classes]."""
         if self.labels.ndim == 1:
-            return self.labels
+            return self.labels.long()
         labels = self.labels.float()
         return labels if self.labels.is_floating_point() else labels / labels.sum(1, keepdim=True)
 
@@ -120,8 +124,9 @@ class CondensedSet:
         With the normalisation of `data` if given, else with that of the set.
         """
         source = data or self
-        mean, std = (self.images.new_tensor(v)[:, None, None] for v in (source.mean, source.std))
-        return row_major((self.images - mean) / std)
+        images = self.images.float()
+        mean, std = (images.new_tensor(v)[:, None, None] for v in (source.mean, source.std))
+        return row_major((images - mean) / std)
 
     @classmethod
     def from_normalised(

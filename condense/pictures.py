@@ -12,5 +12,5 @@ from torch import Tensor
 
 def as_picture(image: Tensor) -> Image.Image:
     """An image [c, h, w] in 0..1, rounded, and cut off at black and white."""
-    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0)
+    pixels = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu()
     return Image.fromarray(pixels.squeeze(2).contiguous().numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -27,6 +28,8 @@ from condense.system.notes import note
 
 FORMAT = "condensed-set-1"
 
+ROUNDED_TOLERANCE = 0.02
+"""Deviation from 1 of the sum of probabilities that were rounded, or kept in half precision."""
 PIXEL_TOLERANCE = 0.05
 """How far pixels may leave the range from 0 to 1."""
 
@@ -293,20 +296,27 @@ def _merged_moments(sets: Sequence[Fields]) -> tuple[tuple[float, ...], tuple[fl
 
 
 def _as_labels(labels: Tensor) -> Tensor:
-    """Labels in the types of a set; integers in rows are soft labels, such as one-hot vectors."""
+    """Labels in the types of a set: numbers, or rows of soft labels such as one-hot vectors."""
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 1:
+        whole = not labels.is_floating_point() or labels.equal(labels.round())
+        return labels.long() if whole else labels
     if labels.is_floating_point():
         return _as_probabilities(labels)
-    if labels.ndim == 1:
-        return labels.long()
     return labels if labels.dtype == torch.uint8 else labels.float()
 
 
 def _as_probabilities(labels: Tensor) -> Tensor:
     """Soft labels as rows of probabilities; others are logits (TESLA, DATM)."""
     labels = labels.float()
-    sums = labels.sum(-1)
-    if bool((labels >= 0).all()) and bool(((sums - 1).abs() <= SUM_TOLERANCE).all()):
+    sums = labels.sum(-1, keepdim=True)
+    furthest = float((sums - 1).abs().max()) if bool((labels >= 0).all()) else math.inf
+    if furthest <= SUM_TOLERANCE:
         return labels
+    if furthest <= ROUNDED_TOLERANCE:
+        return labels / sums
+    note("the rows of labels are no probabilities, so they are read as logits")
     return labels.softmax(-1)
 
 

@@ -24,7 +24,7 @@ from condense.runs.checkpointer import Checkpointer
 from condense.runs.io import WriteError, is_file, write_safetensors, writing
 from condense.system.notes import note
 
-DECODER = 1
+DECODER = 2
 """Part of every key. Increment it if the same files give other pixels."""
 SMALL_COUNT, SMALL_BYTES = 500, 32 * 2**20
 """With fewer files, and fewer bytes in them, a folder is not cached: it is decoded in about a

@@ -16,7 +16,9 @@ SMALLEST_SIDE = 8
 CHANNELS = (1, 3)
 CHUNK = 1024  # images converted at a time
 TOLERANCE = 1e-3
-"""Allowed distance of floats from 0..1 or 0..255: rounding, and resizing with a bicubic filter."""
+"""Allowed distance of floats from 0..1 or 0..255: rounding."""
+LEAST_TOP = 16
+"""Floats with fractions whose maximum is smaller, and above 1, are no pixels in 0..255."""
 
 
 class Kind(Protocol):
@@ -82,7 +84,7 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
 
     Raises:
         UserError: values are outside these ranges, as in normalised images, or only one split has
-            fractions from 0 to 1.
+            fractions from 0 to 1, or fractions are slightly above 1.
     """
     highs = {key: _checked_maximum(key, array) for key, array in images.items()}
     largest: dict[str, float] = {}
@@ -91,10 +93,18 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
         largest[kind] = max(high, largest.get(kind, 0))
     scales = {kind: 255 if high <= 1 + TOLERANCE else 1 for kind, high in largest.items()}
     for key, high in highs.items():
-        if scales[_kind(images[key])] == 1 and high <= 1 + TOLERANCE and (images[key] % 1).any():
+        kind = _kind(images[key])
+        if scales[kind] == 255 or high >= LEAST_TOP or not (images[key] % 1).any():
+            continue
+        if largest[kind] < LEAST_TOP:
+            raise UserError(
+                f"key {key} contains fractions, and values up to {high:.4g}; pixels 0..255 or 0..1 "
+                "are expected: clip them, or give the images without normalisation"
+            )
+        if high <= 1 + TOLERANCE:
             raise UserError(
                 f"key {key} contains values up to {high:.4g}, the other split up to "
-                f"{largest['float']:.4g}: give both in 0..255 or both in 0..1"
+                f"{largest[kind]:.4g}: give both in 0..255 or both in 0..1"
             )
     return {key: _scaled(_moved(array), scales[_kind(array)]) for key, array in images.items()}
 

@@ -252,7 +252,7 @@ class ImageData:
         scale, shift = 1 / (255 * std), -mean / std
         return scale.to(self.device, torch.float32), shift.to(self.device, torch.float32)
 
-    def resized(self, size: int | tuple[int, int], channels: int) -> ImageData:
+    def resized(self, size: int | Sequence[int], channels: int) -> ImageData:
         """The dataset as images of `size` with `channels` channels, rounded to uint8.
 
         Bilinear with antialiasing; a grey channel is repeated, as are `mean` and `std`. Returns
@@ -265,7 +265,8 @@ class ImageData:
         Raises:
             UserError: colour images cannot be converted to grey.
         """
-        sides = size if isinstance(size, tuple) else (size, size)
+        height, width = (size, size) if isinstance(size, int) else size
+        sides = (height, width)
         if (channels, *sides) == self.shape:
             return self
         if channels not in (1, 3) or channels < self.shape[0]:

@@ -86,13 +86,20 @@ def channels_of(image: Image.Image) -> int:
     raise UserError(f"pixels of mode {image.mode}; 8 bits per channel are expected")
 
 
+def _opaque(image: Image.Image) -> Image.Image:
+    """The image on white: what is hidden below transparent parts is arbitrary, often black."""
+    if not image.has_transparency_data:
+        return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+
+
 def pixels_of(
     image: Image.Image, size: int | None = None, fit: Fit = "crop", draft: bool = False
 ) -> Array:
     """The pixels as uint8 [h, w, channels], rotated as the photo's EXIF data ask for.
 
     Args:
-        image: grey or colour; transparency is dropped.
+        image: grey or colour; transparent parts become white.
         size: side of the result; None: the size of the image.
         fit: crop: the square in the middle, resized. resize: the whole image, whose sides change
             their ratio. Both are bilinear with antialiasing.
@@ -104,10 +111,7 @@ def pixels_of(
     mode = "L" if channels_of(image) == 1 else "RGB"
     if draft and size is not None:
         image.draft(None, (2 * size, 2 * size))
-    upright = ImageOps.exif_transpose(image)
-    if isinstance(upright.info.get("transparency"), bytes):
-        upright = upright.convert("RGBA")  # without a warning of Pillow's
-    upright = upright.convert(mode)
+    upright = _opaque(ImageOps.exif_transpose(image)).convert(mode)
     if size is not None and upright.size != (size, size):
         bilinear = Image.Resampling.BILINEAR
         if fit == "crop":

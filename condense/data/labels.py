@@ -35,14 +35,15 @@ class Labels:
 
 
 def check_label_kind(key: str, labels: Kind, images: int) -> None:
-    """Check type and shape of labels: integers or strings, [n] or [n, 1].
+    """Check type and shape of labels: integers, bools or strings, [n] or [n, 1].
 
     Raises:
         UserError: otherwise; the message begins with the key.
     """
-    if labels.dtype.kind not in "iuUS":
+    if labels.dtype.kind not in "biuUS":
         raise UserError(
-            f"key {key} contains {labels.dtype} values; integer labels or strings are expected"
+            f"key {key} contains {labels.dtype} values; integer labels or strings are expected, as "
+            "from y.astype(int)"
         )
     if labels.shape not in ((images,), (images, 1)):
         raise UserError(

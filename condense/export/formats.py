@@ -80,17 +80,17 @@ def folder_names(class_names: tuple[str, ...]) -> list[str]:
 def _arrays(condensed: CondensedSet) -> dict[str, Any]:
     """The content of an npz or pt file."""
     arrays = {
-        "images": condensed.images,
-        "labels": condensed.hard_labels,
+        "images": condensed.images.detach().float().cpu(),
+        "labels": condensed.hard_labels.cpu(),
         "class_names": list(condensed.class_names),
         "mean": list(condensed.mean),
         "std": list(condensed.std),
         "provenance": json.dumps(plain_provenance(condensed.provenance), ensure_ascii=False),
     }
     if condensed.labels.ndim > 1:
-        arrays["soft_labels"] = condensed.targets
+        arrays["soft_labels"] = condensed.targets.cpu()
     if condensed.distill_lrs is not None:
-        arrays["distill_lrs"] = condensed.distill_lrs
+        arrays["distill_lrs"] = condensed.distill_lrs.cpu()
     return arrays
 
 

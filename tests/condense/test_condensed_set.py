@@ -9,6 +9,7 @@ from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
 from condense.config.network import Network
+from condense.data.loading import load
 from condense.errors import UserError
 from condense.evaluation import evaluate
 from condense.seeds import generator
@@ -257,3 +258,21 @@ def test_a_set_for_other_images_does_not_fit(data, message):
         small.check_fits(data)
     with pytest.raises(UserError, match="for the classes 0, 1, 2, blobs has a, b, c"):
         replace(small, class_names=(0, 1, 2)).check_fits(blobs())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_images_of_any_precision_are_tested_as_float32(dtype: torch.dtype) -> None:
+    data = load("digits")
+    made = condense(data, "random", ipc=1, preset="smoke", storage="float32")
+    other = replace(made, images=made.images.to(dtype), labels=made.labels.int())
+    rounded = replace(made, images=other.images.float())
+    found = evaluate(other, data, preset="smoke", num_eval=1, steps=2)
+    assert found.values == evaluate(rounded, data, preset="smoke", num_eval=1, steps=2).values
+
+
+def test_lists_and_numbers_are_kept_as_tuples_and_names() -> None:
+    data = load("digits")
+    made = condense(data, "random", ipc=1, preset="smoke", storage="float32")
+    lists = CondensedSet(made.images, made.labels, [0.5], [1], list(range(10)))  # type: ignore[arg-type]
+    assert (lists.mean, lists.std, lists.class_names) == ((0.5,), (1.0,), made.class_names)
+    lists.check_fits(data)

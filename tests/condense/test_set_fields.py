@@ -128,6 +128,28 @@ def test_names_of_classes_become_text() -> None:
     assert made.class_names == ("3", "7")
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_probabilities_in_half_precision_stay_probabilities(
+    dtype: torch.dtype, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soft = (4 * torch.randn(100, 10, generator=generator(0))).softmax(1)
+    for rounded in (soft.to(dtype), (soft * 1000).round() / 1000):
+        labels = CondensedSet.from_tensors(torch.rand(100, 1, 8, 8), rounded).labels
+        torch.testing.assert_close(labels, soft, atol=5e-3, rtol=0)
+        torch.testing.assert_close(labels.sum(1), torch.ones(100))
+    assert "logits" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.uint8, torch.float64])
+@pytest.mark.parametrize("column", [True, False])
+def test_class_numbers_in_any_form_are_hard_labels(dtype: torch.dtype, column: bool) -> None:
+    numbers = torch.arange(20) % 4
+    given = (numbers[:, None] if column else numbers).to(dtype)
+    made = CondensedSet.from_tensors(torch.rand(20, 1, 8, 8), given)
+    assert made.labels.equal(numbers)
+    assert made.classes == 4
+
+
 def test_soft_labels_are_probabilities_or_logits() -> None:
     logits = torch.tensor([[2.0, -1.0], [0.5, 0.5], [-1.0, 3.0], [0.0, 1.0]])
     for given in (logits, logits.softmax(1)):

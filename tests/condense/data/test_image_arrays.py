@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from condense.data.image_arrays import as_pixels, image_shape, is_grey
+from condense.errors import UserError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 8, 9, 3)).astype(np.uint8)
 
@@ -66,6 +67,22 @@ def test_dark_integers_beside_bright_ones_are_pixels(dtype: type) -> None:
     dark = np.ones((1, 8, 9, 3), dtype=dtype)
     found = as_pixels({"x_train": PIXELS, "x_test": dark})
     assert (found["x_test"] == 1).all()
+
+
+@pytest.mark.parametrize("top", [1.02, 2.5, 15.9])
+def test_fractions_slightly_above_1_are_no_pixels(top: float) -> None:
+    """As bicubic filters, jitter of brightness and a division by the deviation leave them."""
+    with pytest.raises(UserError, match=f"fractions, and values up to {top}; .*: clip them"):
+        as_pixels({"x_train": PIXELS / 255 * top})
+
+
+@pytest.mark.parametrize("top", [2, 16, 17])
+def test_whole_floats_and_bright_fractions_are_pixels(top: int) -> None:
+    whole = np.rint(PIXELS / 255 * top)
+    assert np.array_equal(as_pixels({"x_train": whole})["x_train"], whole)
+    if top >= 16:
+        fractions = PIXELS / 255 * top
+        assert np.array_equal(as_pixels({"x_train": fractions})["x_train"], np.rint(fractions))
 
 
 def test_bits_beside_pixels_are_black_and_white() -> None:

@@ -86,7 +86,8 @@ def test_to_the_device_it_is_on_is_itself() -> None:
 
 def test_resized_to_its_own_size_is_itself() -> None:
     data = image_data(shape=(1, 12, 12))
-    assert data.resized(12, 1) is data
+    for size in (12, (12, 12), [12, 12]):
+        assert data.resized(size, 1) is data
 
 
 def test_resized_repeats_grey_and_its_constants() -> None:

@@ -47,11 +47,28 @@ def test_a_photo_is_the_same_however_large_its_file_is(tmp_path: Path) -> None:
     assert np.abs(found[0] - found[1])[:, [*range(20), *range(28, 48)]].max() <= 2
 
 
-def test_transparency_and_palettes() -> None:
-    clear = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
-    assert pixels_of(clear)[0, 0].tolist() == [10, 20, 30]
-    assert pixels_of(clear.convert("P"), 16).shape == (16, 16, 3)
-    assert pixels_of(Image.new("LA", (8, 8), (7, 0)))[0, 0].tolist() == [7]
+@pytest.mark.parametrize("alpha", [0, 100, 255])
+def test_transparent_parts_become_white(alpha: int) -> None:
+    def on_white(value: int) -> int:
+        return round((value * alpha + 255 * (255 - alpha)) / 255)
+
+    image = Image.new("RGBA", (8, 8), (10, 20, 30, alpha))
+    assert pixels_of(image)[0, 0].tolist() == [on_white(value) for value in (10, 20, 30)]
+    for grey in range(256):
+        image = Image.new("LA", (8, 8), (grey, alpha))
+        assert pixels_of(image)[0, 0].tolist() == [on_white(grey)]
+
+
+def test_a_drawing_in_the_alpha_channel_is_seen() -> None:
+    drawing = Image.new("RGBA", (8, 8))  # black, transparent
+    drawing.putpixel((3, 4), (0, 0, 0, 255))
+    pixels = pixels_of(drawing)
+    assert (pixels[4, 3] == 0).all()
+    assert (pixels == 255).sum() == pixels.size - 3
+
+
+def test_palettes_and_deep_images() -> None:
+    assert pixels_of(Image.new("RGB", (8, 8)).convert("P"), 16).shape == (16, 16, 3)
     with pytest.raises(UserError, match="mode I;16; 8 bits per channel"):
         pixels_of(Image.new("I;16", (8, 8)))
 
@@ -77,4 +94,4 @@ def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -
     with warnings.catch_warnings(), opened(tmp_path / "palette.png") as found:
         warnings.simplefilter("error")
         pixels = pixels_of(found)
-    assert pixels[..., 0].tolist() == [[10, 40], [70, 100]]
+    assert pixels[..., 0].tolist() == [[255, 171], [70, 100]]

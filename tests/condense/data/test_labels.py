@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from condense.data.labels import numbered
+from condense.data.labels import check_label_kind, numbered
 from condense.errors import UserError
 
 
@@ -63,3 +63,11 @@ def test_labels_that_will_not_do(
 ) -> None:
     with pytest.raises(UserError, match=message):
         numbered({"y_train": np.array(train), "y_test": np.array(test)}, names)
+
+
+def test_bools_are_the_classes_0_and_1() -> None:
+    bools = np.array([True, False, True])
+    check_label_kind("y_train", bools, 3)
+    found = numbered({"y_train": bools})
+    assert found.splits["y_train"].tolist() == [1, 0, 1]
+    assert found.names is None

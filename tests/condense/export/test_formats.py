@@ -48,6 +48,20 @@ def test_arrays_are_exactly_those_of_the_set(to, made, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("to", ["npz", "pt"])
+@pytest.mark.parametrize("to", ["npz", "pt", "folder"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_images_of_own_optimisation_code_are_exported(to, dtype, tmp_path: Path) -> None:
+    pixels = (
+        torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        .to(dtype)
+        .requires_grad_()
+    )
+    made = CondensedSet(pixels, torch.arange(2), (0.5,), (1.0,), ("a", "b"))
+    export(made, to, tmp_path / "out")
+    if to == "npz":
+        assert np.array_equal(np.load(tmp_path / "out")["images"], pixels.detach().float())
+
+
 def test_provenance_may_be_numbers_of_numpy(to, tmp_path: Path) -> None:
     out = tmp_path / f"set.{to}"
     code = export(a_set().with_provenance(accuracy=np.float32(0.5)), to, out)
