@@ -41,6 +41,7 @@ from condense.training.loop import (
     CHUNK_SIZE,
     Step,
     all_finite,
+    evaluation_mode,
     in_chunks,
     train,
     train_with_lrs,
@@ -201,15 +202,10 @@ def test_accuracy(
         UserError: there are no test images, or the network has not one output for each.
     """
     _require_test_images(data)
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with evaluation_mode(network):
         predicted = in_chunks(
             lambda images: network(data.normalise(images)).argmax(1), data.x_test, chunk_size
         )
-    finally:
-        for module, training in modes:
-            module.training = training
     if predicted.shape != data.y_test.shape:
         raise UserError(f"a network has {len(predicted)} outputs for {len(data.y_test)} images")
     return int((predicted == data.y_test).sum()) / len(data.y_test)

@@ -313,7 +313,7 @@ def _next(
     given, kept = _given(folder), folder.config["settings"]
     common = kept["common"]
     source = None if given == CONDENSED else kept["dataset"]
-    asked_for = (common["size"], common["fit"], common.get("hflip", True))
+    asked_for = (common["size"], common["fit"], common["hflip"])
     dataset, size, fit, hflip = images_of(condensed.provenance, source, *asked_for)
     evaluate = ["python -m condense evaluate", shlex.quote(given)]
     evaluate += [*_as_flag("dataset", source), *common_flags(common)]

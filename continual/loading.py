@@ -8,6 +8,7 @@ import torch
 from avalanche.models.utils import avalanche_forward
 from torch import Tensor, nn
 
+from condense.training.loop import evaluation_mode
 from continual.exemplars import Samples, padded_logits
 
 EVAL_BATCH_SIZE = 128
@@ -117,12 +118,11 @@ class RehearsalLoader(BatchLoader):
 @torch.no_grad()
 def network_logits(model: nn.Module, samples: Samples, batch_size: int = EVAL_BATCH_SIZE) -> Tensor:
     """Outputs of a network in evaluation mode for samples on its device, [n, classes]."""
-    training = model.training
-    model.eval()
     batches, dtype = BatchLoader([samples], batch_size), input_dtype(model)
-    found = [avalanche_forward(model, images.to(dtype), tasks) for images, *_, tasks in batches]
-    model.train(training)
-    return torch.cat(found)
+    with evaluation_mode(model):
+        return torch.cat(
+            [avalanche_forward(model, images.to(dtype), tasks) for images, *_, tasks in batches]
+        )
 
 
 def input_dtype(network: nn.Module) -> torch.dtype:

@@ -23,8 +23,7 @@ def distillation(logits: Tensor, teacher: Tensor, temperature: float = 2.0) -> T
     Returns:
         The mean over the n images.
     """
-    targets = (teacher / temperature).softmax(1)
-    return -(targets * (logits / temperature).log_softmax(1)).sum(1).mean()
+    return F.cross_entropy(logits / temperature, (teacher / temperature).softmax(1))
 
 
 def cross_distilled(

@@ -22,6 +22,7 @@ from condense import (
 )
 from condense import images_per_class as capacity
 from condense.methods.real_batches import real_rows
+from condense.training.loop import evaluation_mode
 from continual.loading import input_dtype
 from continual.storage_policy import RehearsalBuffer
 from continual.stored import StoredExemplars
@@ -105,12 +106,8 @@ class HerdingBuffer(SelectedBuffer):
             found = in_chunks(features, data.x_train[rows], 128)
             return rows[greedy_herding(found, min(count, len(rows)))]
 
-        training = model.training
-        model.eval()
-        with _stops_after(model.features):
-            herded = [herd(rows) for rows in data.train_indices_by_class()]
-        model.train(training)
-        return herded
+        with evaluation_mode(model), _stops_after(model.features):
+            return [herd(rows) for rows in data.train_indices_by_class()]
 
 
 class _StopHereError(Exception):

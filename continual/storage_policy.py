@@ -267,18 +267,16 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         Raises:
             ValueError, KeyError, UserError: if the tensors do not match this memory.
         """
+        tensors = dict(state_dict)
+        items = tensors.pop(ITEMS)
+        task_labels, tensor_labels = items.bool().tolist()
         parts: dict[Group, dict[str, Tensor]] = {}
-        items = state_dict.get(ITEMS)
-        for name, tensor in state_dict.items():
-            if name == ITEMS:
-                continue
+        for name, tensor in tensors.items():
             key, _, rest = name.partition("/")
             parts.setdefault(Group(*map(int, key.split("."))), {})[rest] = tensor
         loaded = {group: self._loaded(parts[group], data) for group in sorted(parts)}
         self.groups = with_shared_codecs(loaded)
-        if items is not None:
-            task_labels, tensor_labels = items.bool().tolist()
-            self._items = ItemFormat(task_labels, tensor_labels, items.dtype)
+        self._items = ItemFormat(task_labels, tensor_labels, items.dtype)
         self._dataset = None
 
     def _loaded(self, packed: dict[str, Tensor], data: ImageData) -> StoredExemplars:

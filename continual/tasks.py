@@ -22,6 +22,7 @@ from condense import (
 )
 from condense.data.loading import from_anywhere
 from condense.runs.paths import user_path
+from condense.storage.registry import pixel_codec
 from continual.own_streams import FORMS, PARTS, is_own
 from continual.settings import EMBEDDED, REAL, STREAMS, StreamSpec
 
@@ -165,10 +166,8 @@ def small_shape(data: ImageData, factor: int) -> tuple[int, int, int]:
     Raises:
         UserError: if a side would be 0.
     """
-    channels, height, width = data.shape
-    if factor > min(height, width):
-        raise UserError(f"images of {height}×{width} cannot be made {factor} times smaller")
-    return channels, height // factor, width // factor
+    codec = pixel_codec("pixels", data.shape, data.mean, data.std, factor)
+    return data.shape[0], *codec.size
 
 
 def _selected(data: ImageData, classes: Sequence[int] | None) -> ImageData:

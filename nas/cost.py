@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from condense import ImageData
-from nas.objective import evaluation_mode, global_draws, network_to_count
+from condense.training.loop import evaluation_mode
+from nas.objective import global_draws, network_to_count
 from nas.space import Space
 
 PER_ACTIVATION, PER_NETWORK = 30.0, 140_000.0

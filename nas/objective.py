@@ -27,7 +27,7 @@ from condense import (
 )
 from condense.errors import bounded
 from condense.seeds import derive
-from condense.training.loop import all_finite
+from condense.training.loop import all_finite, evaluation_mode
 from condense.validation import require_class
 from nas.proxies import Proxy
 from nas.settings import Training
@@ -244,21 +244,6 @@ def with_shapes(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
         with torch.no_grad(), evaluation_mode(network):
             network(torch.zeros(2, *shape))
     return network
-
-
-@contextmanager
-def evaluation_mode(network: nn.Module) -> Iterator[None]:
-    """The network is in evaluation mode; afterwards each of its modules is in the mode it was in.
-
-    The modules of a user may be shared with other networks.
-    """
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from optuna.trial import FrozenTrial, TrialState
 
@@ -174,15 +174,14 @@ class SharedStudy:
         self._liveness.close()
 
     def _open(self, name: str, pruner: BasePruner) -> optuna.Study:
-        more: dict[str, Any] = {
-            "storage": self._storage,
-            "pruner": pruner,
-            "sampler": optuna.samplers.RandomSampler(seed=0),
-        }
-        try:
-            return optuna.create_study(study_name=name, direction="maximize", **more)
-        except DuplicatedStudyError:
-            return optuna.load_study(study_name=name, **more)
+        return optuna.create_study(
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            storage=self._storage,
+            pruner=pruner,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+        )
 
     def _read(self) -> list[FrozenTrial]:
         """All own trials; notes the results and the waiting trials."""

@@ -104,7 +104,8 @@ def joined(parts: Sequence[Tensor], chunks: int) -> list[Tensor]:
 def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
     """Condense with a method or resume from its checkpoint. Returns one row per step at k = K."""
     from condense.methods.gradient_matching import Matcher, condense_by_gradient_matching
-    from condense.methods.optimisation import blank_synthetic
+    from condense.methods.initialisation import images_like
+    from condense.methods.optimisation import synthetic_images
     from condense.runs.checkpointer import FileCheckpointer
     from condense.runs.progress import Progress
 
@@ -115,7 +116,7 @@ def measure(settings: Figure5, data: ImageData, method: str) -> list[Row]:
         checkpointer.flush()
         reached = checkpointer.restore()
     assert reached is not None
-    synthetic = blank_synthetic(data, matching)
+    synthetic = synthetic_images(data, matching, images_like(data, matching))
     synthetic.restore(reached)
     matcher = Matcher(data, matching, settings.seed)
     found = gradient_norms(matcher, synthetic, matching.iterations)

@@ -27,6 +27,7 @@ from condense.config.serialization import record
 from condense.errors import UserError
 from condense.runs.io import read_json
 from condense.runs.report import markdown_table
+from condense.runs.report_sections import as_flag
 from condense.runs.run_dir import CONFIG
 from nas.compare import Compared, plot, read, with_common_ground_truth
 from nas.search import defaults
@@ -144,7 +145,7 @@ def row(each: Compared, config: Mapping[str, Any], ground_truth: GroundTruth) ->
 
 def command(settings: Mapping[str, Any]) -> str:
     """The command line that gives the settings in a config.json."""
-    flags = [_said(name, value) for name, value in _unusual(settings).items()]
+    flags = [as_flag(name, value) for name, value in _unusual(settings).items()]
     return " ".join(["python -m nas.search", f"--proxy {settings['proxy']}", *flags])
 
 
@@ -260,14 +261,6 @@ def _flags(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _flags(value, "" if name == "common" else f"{prefix}{name}.")
         elif (flag := f"{prefix}{name}".replace("_", "-")) not in NOT_SAID:
             yield flag, value
-
-
-def _said(name: str, value: Any) -> str:
-    """A flag as typed on the command line."""
-    if isinstance(value, bool):
-        group, dot, last = name.rpartition(".")
-        return f"--{group}{dot}{last if value else f'no-{last}'}"
-    return f"--{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
 
 
 def _rounded(value: float | None) -> float | None:

@@ -19,12 +19,8 @@ from condense.errors import UserError, one_line
 LABEL_COLUMNS = ("label", "labels", "fine_label", "target")
 """Names of the column of labels in data sets of Hugging Face; the first that there is, is used."""
 
-NOT_NUMPYS = {
-    dtype
-    for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz")
-    if (dtype := getattr(torch, name, None))
-}
-"""Floats of PyTorch that NumPy lacks."""
+NUMPYS = (torch.float16, torch.float32, torch.float64)
+"""Floats of PyTorch that NumPy has too."""
 
 
 def read_datasets(
@@ -105,7 +101,7 @@ def _readable(values: Any) -> Any:
     if not isinstance(values, Tensor):
         return values
     values = values.detach().cpu()
-    return values.float() if values.dtype in NOT_NUMPYS else values
+    return values.float() if values.is_floating_point() and values.dtype not in NUMPYS else values
 
 
 def _named_split(splits: Mapping[str, Any], names: Sequence[str]) -> Any:

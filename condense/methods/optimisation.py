@@ -14,11 +14,11 @@ from condense.condensed_set import CondensedSet
 from condense.config.methods import OptimisedImages
 from condense.data.image_data import ImageData
 from condense.errors import UserError
-from condense.methods.initialisation import initial_images
+from condense.methods.initialisation import images_like, initial_images
 from condense.methods.synthetic import SyntheticImages
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
-from condense.storage.capacity import codec_of, images_per_class, stored_set
+from condense.storage.capacity import codec_of, stored_set
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,14 +46,6 @@ def synthetic_images(data: ImageData, settings: OptimisedImages, images: Tensor)
     codec = codec_of(data, settings)
     size, encoded = images.shape[:2], codec.encode(images.flatten(0, 1))
     return SyntheticImages(codec, [plane.unflatten(0, size) for plane in encoded], settings)
-
-
-def blank_synthetic(data: ImageData, settings: OptimisedImages) -> SyntheticImages:
-    """Synthetic images of the same shape, to be restored from a checkpoint."""
-    codec, count = codec_of(data, settings), images_per_class(data, settings)
-    size = (data.classes, count)
-    planes = [torch.zeros(*size, *shape, device=data.device) for shape in codec.planes]
-    return SyntheticImages(codec, planes, settings)
 
 
 def _picture(images: SyntheticImages, data: ImageData) -> Image:
@@ -100,7 +92,7 @@ def optimise_images(
     iterations, before = settings.iterations, checkpointer.restore()
     if before:
         start = before.count("iteration", iterations)
-        images = blank_synthetic(data, settings)
+        images = synthetic_images(data, settings, images_like(data, settings))
         images.restore(before)
         if learnt:
             learnt.restore(before)

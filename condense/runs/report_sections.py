@@ -105,7 +105,8 @@ def as_flags(differing: Iterable[Change]) -> list[str]:
 def as_flag(name: str, value: Any) -> str:
     """A setting as a flag of a command line."""
     if isinstance(value, bool):
-        return f"--{'' if value else 'no-'}{flag(name)}"
+        group, dot, last = flag(name).rpartition(".")
+        return f"--{group}{dot}{'' if value else 'no-'}{last}"
     values = value if isinstance(value, (list, tuple)) else [value]
     return " ".join([f"--{flag(name)}", *map(_as_argument, values)])
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from condense.data.image_tensors import resize
 from condense.errors import UserError
 from condense.storage.codecs import Codec, Shape
 from condense.storage.quantise import Quantised, quantise
@@ -105,7 +106,7 @@ class Pixels(PixelCodec):
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """The images, made smaller."""
-        return [shrink(images, self.size)]
+        return [resize(images, self.size)]
 
     def decode(self, planes: Sequence[Tensor]) -> Tensor:
         """The plane, enlarged."""
@@ -134,20 +135,13 @@ class YCbCr420(PixelCodec):
     def encode(self, images: Tensor) -> list[Tensor]:
         """Luma and chroma, made smaller."""
         ycbcr = to_ycbcr(images * self.std.to(images) + self.mean.to(images))
-        (_, *luma), (_, *chroma) = self.planes
-        return [shrink(ycbcr[:, :1], tuple(luma)), shrink(ycbcr[:, 1:], tuple(chroma))]
+        luma, chroma = ((height, width) for _, height, width in self.planes)
+        return [resize(ycbcr[:, :1], luma), resize(ycbcr[:, 1:], chroma)]
 
     def decode(self, planes: Sequence[Tensor]) -> Tensor:
         """Both planes, enlarged, as normalised RGB."""
         pixels = from_ycbcr(torch.cat([enlarge(plane, self.shape[1:]) for plane in planes], 1))
         return (pixels - self.mean.to(pixels)) / self.std.to(pixels)
-
-
-def shrink(images: Tensor, size: tuple[int, ...]) -> Tensor:
-    """Images [n, c, h, w] resized to a smaller height and width; bilinear with antialiasing."""
-    if tuple(images.shape[2:]) == tuple(size):
-        return images
-    return interpolate(images, size, mode="bilinear", antialias=True)
 
 
 def enlarge(images: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -116,6 +116,21 @@ def train(
         optimizer.step()
 
 
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """The network is in evaluation mode; afterwards each of its modules is in the mode it was in.
+
+    The modules of a user may be shared with other networks.
+    """
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+
+
 def all_finite(network: nn.Module) -> bool:
     """Whether all weights are finite: whether the training did not diverge.
 

@@ -10,6 +10,7 @@ from avalanche.models import MTSimpleMLP, SimpleMLP
 from torch import nn
 
 from condense import (
+    Network,
     UserError,
     build,
     generator,
@@ -37,6 +38,17 @@ def test_herding_by_brute_force_on_the_normalised_features_of_the_model() -> Non
             ]
             chosen.append(distances.index(min(distances)))
         torch.testing.assert_close(kept.pixels(), images[chosen] / 255, atol=1e-6, rtol=0)
+
+
+def test_frozen_batch_norms_stay_frozen() -> None:
+    model = build(Network(width=4, norm="batch"), (3, 16, 16), 3, generator(0))
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.eval()
+    buffer = HerdingBuffer(images_per_class=1, store_logits=True)
+    buffer.post_adapt(SimpleNamespace(model=model, device="cpu"), first())
+    assert model.training
+    assert not any(norm.training for norm in norms)
 
 
 @pytest.mark.parametrize("kind", [SimpleMLP, MTSimpleMLP])

@@ -59,11 +59,13 @@ def test_settings_as_flags_and_as_text() -> None:
         ("eeil.network.width", 128, 8),
         ("condensing.network.width", 128, 8),
         ("ground_truth", None, Path("a b")),
+        ("training.augment", True, False),
     ]
     assert as_flags(starmap(Change, differing)) == [
         *("--no-distill", "--er-ace", "--steps None", "--dsa-strategy color crop"),
         *("--stream 'a b.npz'", "--width 8", "--condensing.network.width 8"),
         f"--ground-truth '{Path('a b').absolute()}'",
+        "--training.no-augment",
     ]
     common = {"preset": "cpu", "size": None, "fit": "resize", "hflip": True, "data_root": None}
     assert common_flags(common) == ["--preset cpu"]
