@@ -71,9 +71,11 @@ class Teacher:
 
     @torch.no_grad()
     def pairs(self, images: Tensor, logits: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """(student, teacher) logits of each distilled head."""
+        """(student, teacher) logits of each distilled head with several outputs: the softmax over a
+        single one is 1."""
         taught = self.model.logits(images)
-        return ((logits[head], taught[head]) for head in self.heads)
+        pairs = ((logits[head], taught[head]) for head in self.heads)
+        return (pair for pair in pairs if pair[0].shape[1] > 1)
 
 
 class EEIL(SupervisedTemplate):  # type: ignore[misc]
@@ -286,7 +288,8 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         ]
         temperature = self.config.temperature
         output = self.mb_output
-        if self.config.er_ace and self.stage.name == "main":
+        several = len(self.new_classes) > 1  # images of a single new class would have no gradient
+        if self.config.er_ace and several and self.stage.name == "main":
             output = er_ace_logits(output, self.mb_y, self.new_classes)
         loss = cross_distilled(output, self.mb_y, taught, temperature)
         if len(self.mbatch) == 4:

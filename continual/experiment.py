@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from avalanche.benchmarks import CLScenario
 from avalanche.logging import BaseLogger
 from avalanche.training.plugins import SupervisedPlugin
@@ -31,7 +32,7 @@ from continual.loggers import Loggers
 from continual.selected_buffers import HerdingBuffer, RandomBuffer
 from continual.settings import ContinualConfig
 from continual.storage_policy import RehearsalBuffer
-from continual.stored import joined_images
+from continual.stored import StoredExemplars, joined_images, joined_logits
 from continual.streams import make_benchmark
 from continual.tasks import augmentation
 from continual.testing import accuracies, evaluator
@@ -226,16 +227,33 @@ class Experiment:
             group: kept for group, kept in memory.groups.items() if group.experience == number
         }
         parts = list(groups.values())
-        sizes = torch.tensor([len(part) for part in parts])
         return CondensedSet(
             images=torch.cat([part.pixels() for part in parts]),
-            labels=torch.arange(len(parts)).repeat_interleave(sizes),
+            labels=self._labels(parts, [group.label for group in groups]),
             mean=task.mean,
             std=task.std,
             class_names=tuple(task.class_names[group.label - offset] for group in groups),
             provenance={"dataset": task.name, "method": self.settings.memory, "seed": seed},
             stored=joined_images(parts),
         )
+
+    def _labels(self, parts: Sequence[StoredExemplars], labels: list[int]) -> torch.Tensor:
+        """Hard labels from 0; soft ones if they were learnt and classes have as many images each.
+
+        Args:
+            parts: the exemplars of each class.
+            labels: of these classes in the stream.
+        """
+        sizes = torch.tensor([len(part) for part in parts])
+        hard = torch.arange(len(parts)).repeat_interleave(sizes)
+        condensing = self.settings.condensing
+        learnt = joined_logits(parts) if condensing and condensing.learns_labels else None
+        if learnt is None or len(sizes.unique()) > 1:
+            return hard
+        soft = learnt[:, labels].float().softmax(1)
+        real = soft.isnan().any(1)  # a class with few images keeps real ones, without soft labels
+        soft[real] = F.one_hot(hard[real], len(parts)).float()
+        return soft
 
 
 def _side_by_side(sets: list[CondensedSet]) -> CondensedSet:
@@ -246,7 +264,7 @@ def _side_by_side(sets: list[CondensedSet]) -> CondensedSet:
         sets[0],
         images=torch.cat([condensed.images for condensed in sets]),
         labels=torch.cat(
-            [condensed.labels + before for condensed, before in zip(sets, counts, strict=False)]
+            [kept.hard_labels + before for kept, before in zip(sets, counts, strict=False)]
         ),
         class_names=tuple(name for condensed in sets for name in condensed.class_names),
         stored=None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from continual.settings import SPLIT_REPLAY, StreamSpec
+from continual.settings import BALANCED_REPLAY, SPLIT_REPLAY, StreamSpec
 
 if TYPE_CHECKING:
     from condense import ImageData
@@ -37,7 +37,7 @@ def own_spec(name: str, tasks: Sequence[ImageData] | None = None) -> StreamSpec:
     same = tasks is None or len({task.class_names for task in tasks}) == 1
     if PARTS not in name:
         return StreamSpec((), head="domain" if same else "class")
-    each = name.rpartition(PARTS)[2]
-    return StreamSpec(
-        (), head="class", replay=SPLIT_REPLAY, each=int(each) if each.isdecimal() else None
-    )
+    number = name.rpartition(PARTS)[2]
+    each = int(number) if number.isdecimal() else None
+    replay = BALANCED_REPLAY if each == 1 else SPLIT_REPLAY  # ER-ACE needs two new classes
+    return StreamSpec((), head="class", replay=replay, each=each)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -27,6 +28,7 @@ from continual.settings import (
     StreamSpec,
     condensing_preset,
     eeil_preset,
+    memory_method,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def defaults(
     head: str = "auto",
 ) -> ContinualConfig:
     """The default settings; flags override them."""
-    method = method_named(memory)
+    method = memory_method(memory)
     about = spec_of(stream)
     replay = EEIL_REPLAY if preset == "paper" else about.replay
     if str(factor).isdecimal():  # other values raise when all flags are parsed
@@ -123,6 +125,8 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
             f"--head domain has one head for the {tasks[0].classes} classes of the first task, and "
             f"{most.name} has {most.classes}: choose --head task or --head class"
         )
+    if settings.head == "class":
+        _note_on_classes(tasks)
     small = small_shape(tasks[0], settings.factor)
     for task in tasks:
         require_images(task, 1, "give it some, or leave it out")
@@ -135,6 +139,20 @@ def check_fits(settings: ContinualConfig, tasks: Sequence[ImageData]) -> None:
             f"after their task the memory takes all training images of {listed(short)}, which do "
             "not fill the share of a class"
         )
+
+
+def _note_on_classes(tasks: Sequence[ImageData]) -> None:
+    """Say what is unusual about the classes, where each of a task is a new one."""
+    from condense.data.labels import listed
+
+    times = Counter(name for task in tasks for name in task.class_names)
+    if shared := [name for name, count in times.items() if count > 1]:
+        note(
+            f"several tasks have {listed(shared)}: with --head class each is a class of its own "
+            "(--head domain gives one label to classes that all tasks have in the same order)"
+        )
+    if any(task.classes == 1 for task in tasks):
+        note("a head with the single output of a task of one class is not distilled")
 
 
 def _short_classes(settings: ContinualConfig, tasks: Sequence[ImageData]) -> list[str]:

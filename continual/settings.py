@@ -20,7 +20,6 @@ from condense import (
     UserError,
     at_least,
     check_values,
-    method_named,
     unknown,
 )
 from condense.cli.common import Common
@@ -50,8 +49,9 @@ class EEILConfig:
     paper preset."""
     er_ace: bool = False
     """In stage 1 the cross-entropy of new samples is over the new classes only, that of exemplars
-    over all classes (ER-ACE, Caccia et al. 2022). Only for --head class. Default of continual.run:
-    True on split streams with that head, except in the paper preset."""
+    over all classes (ER-ACE, Caccia et al. 2022); not where an experience has one new class. Only
+    for --head class. Default of continual.run: True on split streams with that head, except in the
+    paper preset and with one class per task."""
     momentum: float = 0.9
     weight_decay: float = 1e-4
     finetune_epochs: int = 30
@@ -216,7 +216,9 @@ def memory_method(name: str) -> Method:
         raise UserError("whole keeps all training images, a memory some: choose another --memory")
     if name == AUTO:
         raise UserError("auto chooses the method of a set, not of a memory: choose a --memory")
-    return method_named(name)
+    if name not in METHODS:
+        raise unknown("memory", name, METHODS)
+    return METHODS[name]
 
 
 def check_condensing(settings: Any, storage: Storage, factor: int) -> Any:

@@ -54,8 +54,8 @@ from continual.shares import Demand, divide
 from continual.stored import StoredExemplars, joined_logits
 from continual.streams import TaskImages, images_of, items_of
 
-ITEMS = "items"
-"""In a `state_dict`: the two flags of `ItemFormat`, in its dtype."""
+ITEMS, NUMBERS = "items", "experiences"
+"""In a `state_dict`: the two flags of `ItemFormat`, in its dtype; `ExperienceNumbers.given`."""
 
 
 class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
@@ -251,7 +251,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         return sum(kept.bytes for kept in self.groups.values()) + table_bytes(self.groups)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The tensors of each group by name, and the format of items, for a checkpoint."""
+        """The tensors of each group by name, and those that `ITEMS` and `NUMBERS` name."""
         tensors = {
             f"{'.'.join(map(str, group))}/{name}": tensor
             for group, kept in self.groups.items()
@@ -259,7 +259,8 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         }
         items = self._items
         flags = torch.tensor([items.task_labels, items.tensor_labels]).to(items.dtype)
-        return {**tensors, ITEMS: flags}
+        numbers = torch.tensor(sorted(self._numbers.given), dtype=torch.int64)
+        return {**tensors, ITEMS: flags, NUMBERS: numbers}
 
     def load_state_dict(self, state_dict: Mapping[str, Tensor], data: ImageData) -> None:
         """Load a `state_dict` of images with the size and normalisation of `data`.
@@ -270,6 +271,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         tensors = dict(state_dict)
         items = tensors.pop(ITEMS)
         task_labels, tensor_labels = items.bool().tolist()
+        numbers = tensors.pop(NUMBERS)
         parts: dict[Group, dict[str, Tensor]] = {}
         for name, tensor in tensors.items():
             key, _, rest = name.partition("/")
@@ -277,6 +279,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         loaded = {group: self._loaded(parts[group], data) for group in sorted(parts)}
         self.groups = with_shared_codecs(loaded)
         self._items = ItemFormat(task_labels, tensor_labels, items.dtype)
+        self._numbers.given.update(numbers.tolist())
         self._dataset = None
 
     def _loaded(self, packed: dict[str, Tensor], data: ImageData) -> StoredExemplars:

@@ -192,7 +192,7 @@ def test_a_soft_label_is_stored_with_the_class_it_was_learnt_for(head: str, firs
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "dsaa"}, "unknown method 'dsaa'; known: dsa"),
+        ({"method": "dsaa"}, "unknown memory 'dsaa'; known: dsa"),
         ({"method": "whole"}, "whole keeps all training images, a memory some"),
         ({"storage": "dct", "settings": SETTINGS}, "must be dct, 1 and hard"),
         ({"settings": replace(SETTINGS, factor=2)}, "must be float32, 1 and hard"),

@@ -67,6 +67,28 @@ def test_settings_of_another_class_are_refused() -> None:
         tiny_eeil(config=ContinualConfig())
 
 
+def test_a_single_new_class_is_learnt_with_er_ace_too() -> None:
+    """Over that class alone the cross-entropy would be 0, whatever the images are."""
+    losses: list[float] = []
+
+    class Losses(SupervisedPlugin):  # type: ignore[misc]
+        def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
+            losses.append(float(strategy.loss))
+            assert all(pair[0].shape[1] > 1 for pair in taught(strategy))
+
+    def taught(strategy: Any) -> list[Any]:
+        pairs = (teacher.pairs(strategy.mb_x, strategy._logits) for teacher in strategy.teachers)
+        return [pair for some in pairs for pair in some]
+
+    parts = [tasks()[0].with_classes(labels) for labels in ([0, 1], [2], [3])]
+    settings = replace(TINY_EEIL, er_ace=True, batch_size_mem=8)
+    strategy = tiny_eeil("class", config=settings, plugins=[Losses()])
+    for experience in make_benchmark(parts, "class").train_stream:
+        losses.clear()
+        strategy.train(experience, eval_streams=[])
+        assert min(losses) > 1e-3
+
+
 class Watch(SupervisedPlugin):  # type: ignore[misc]
     """Notes what can be seen of the learner at every epoch."""
 

@@ -29,19 +29,22 @@ def test_a_copy_knows_no_experience_but_takes_no_number_twice() -> None:
     numbers, one = ExperienceNumbers(), Experience(0)
     assert numbers.of(one) == 0
     for again in (copy.deepcopy(numbers), pickle.loads(pickle.dumps(numbers))):
-        assert again.of(one, taken=[0]) == 1
+        assert again.of(one) == 1
         assert again.of(one) == 1
 
 
-def test_an_experience_that_is_gone_leaves_its_number() -> None:
+def test_the_number_of_an_experience_that_is_gone_is_not_given_again() -> None:
     numbers = ExperienceNumbers()
-    assert [numbers.of(Experience(0)) for _ in range(3)] == [0, 0, 0]
+    assert [numbers.of(Experience(0)) for _ in range(3)] == [0, 1, 2]
+    again = pickle.loads(pickle.dumps(numbers))
+    assert again.of(Experience(1)) == 3
 
 
 def test_objects_without_weak_references() -> None:
     numbers, one = ExperienceNumbers(), SimpleNamespace(current_experience=4)
     assert numbers.of(one) == 4
-    assert numbers.of(one, taken=[4]) == 5
+    assert numbers.of(one, taken=[4]) == 4
+    assert numbers.of(SimpleNamespace(current_experience=4)) == 5
 
 
 class Content:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 
 from condense import METHODS, CondensedSet, ImageData, Progress, UserError
@@ -203,7 +204,7 @@ def test_averages_and_forgetting_by_hand() -> None:
         (["--momentum", "-1"], "momentum must be at least 0, not -1"),
         (["--noise-gamma", "-1"], "noise-gamma must be at least 0, not -1"),
         (["--images-per-class", "1", "--depth", "5"], "too small for the network"),
-        (["--memory", "dssa"], "unknown method 'dssa'; known: dsa"),
+        (["--memory", "dssa"], "unknown memory 'dssa'; known: dsa"),
         (["--memory", "auto"], "auto chooses the method of a set"),
         (["--er-ace", "--head", "task"], "--er-ace is only for --head class, not for --head task"),
         (["--er-ace"], "--er-ace is only for --head class, not for --head domain"),
@@ -241,6 +242,34 @@ def test_classes_that_fill_their_share_need_no_note(capsys: pytest.CaptureFixtur
     for flags in (["--images-per-class", "12"], ["--memory-size", "129"]):
         check_fits(parse(defaults, [*TINY, *PIXELS, *flags], PROG).on(StreamSpec(())), tasks())
     assert capsys.readouterr().err == ""
+
+
+def test_unusual_classes_of_own_streams_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    settings = parse(defaults, ["--preset", "smoke", "--memory", "random", "--head", "class"], PROG)
+    whole = tasks()[0]
+    check_fits(settings, [whole.with_classes(labels) for labels in ([0, 1], [2, 3])])
+    assert capsys.readouterr().err == ""
+    check_fits(settings, [whole.with_classes(labels) for labels in ([0, 1], [1, 2])])
+    assert "note: several tasks have 1: with --head class each is" in capsys.readouterr().err
+    check_fits(settings, [whole.with_classes(labels) for labels in ([0, 1], [2])])
+    assert "single output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("classes", "er_ace"), [(1, False), (2, True)])
+def test_er_ace_is_for_several_classes(classes: int, er_ace: bool) -> None:
+    found = defaults("cpu", "random", f"digits:classes={classes}")
+    assert (found.eeil.er_ace, found.storage, found.eeil.batch_size_mem) == (er_ace, "dct", 64)
+
+
+def test_learnt_labels_are_saved_with_their_images(tmp_path: Path) -> None:
+    parts = tuple(tasks()[0].with_classes(range(first, first + 5)) for first in (0, 5))
+    flags = ["--memory", "ld", "--head", "class", "--out", str(tmp_path / "run")]
+    learn([*TINY, *flags], parts)
+    kept = CondensedSet.load(tmp_path / "run" / "condensed-2.safetensors")
+    assert kept.labels.shape == (len(kept.images), 5)
+    assert kept.hard_labels.unique().tolist() == [0, 1, 2, 3, 4]
+    assert not kept.labels.equal(F.one_hot(kept.hard_labels).float()), "they were learnt"
+    assert (tmp_path / "run" / "memory.png").is_file()
 
 
 def test_a_shared_head_for_too_few_classes_is_said_before_any_training() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 from collections.abc import Sequence
 from types import SimpleNamespace
@@ -199,6 +200,21 @@ def test_no_class_is_lost_to_the_tables_of_others(total: int) -> None:
         buffer.post_adapt(agent(), experience)
         assert len({group.label for group in buffer.groups}) == experience.current_experience + 1
         assert buffer.bytes <= total * 28 * 28
+
+
+def test_the_places_of_experiences_that_are_gone_are_not_given_again() -> None:
+    """Each pass has a new benchmark, whose experiences count from 0."""
+    buffer, held = RandomBuffer(20, seed=1), []
+    for _ in range(6):
+        for experience in make_benchmark([tasks()[0]] * 2).train_stream:
+            buffer.post_adapt(agent(), experience)
+        gc.collect()
+        held.append({group.experience for group in buffer.groups})
+    assert max(held[-1]) >= 8, "no experience of the last passes is in the memory"
+    again = RandomBuffer(20, seed=1)
+    again.load_state_dict(buffer.state_dict(), tasks()[0])
+    again.post_adapt(agent(), make_benchmark(tasks()[:1]).train_stream[0])
+    assert {group.experience for group in again.groups} <= {*held[-1], 12}
 
 
 def test_an_experience_seen_again_replaces_what_was_kept_of_it() -> None:
