@@ -8,7 +8,7 @@ measurement stays empty. README.md quotes some of the numbers.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +27,7 @@ from benchmarks.paper import (
     table5,
 )
 from benchmarks.paper.cells import Cell, markdown, row_of
-from benchmarks.result_files import (
-    NAMES,
-    Result,
-    results,
-    stream_runs,
-)
+from benchmarks.result_files import NAMES, Result, results, stream_runs
 from benchmarks.rows import RESULTS, Row, difference, read_rows, spread
 from benchmarks.speed import ranks, sizes
 from benchmarks.speed.tables import busy_table, speed_table, speedup_table
@@ -57,7 +52,7 @@ PARTS = {
 """By part of the main job: the settings of the memory and its replay."""
 
 
-def mnist_table(kept: list[Result]) -> str:
+def mnist_table(kept: Mapping[str, Result]) -> str:
     """Test accuracy of new networks trained on a condensed MNIST, by size and method.
 
     The networks are trained with the augmentation of DSA, and without.
@@ -66,7 +61,7 @@ def mnist_table(kept: list[Result]) -> str:
     def cell(method: str, ipc: int, augmented: bool) -> str:
         found = [
             result["summary"]
-            for result in kept
+            for result in kept.values()
             if result["command"] == "python -m condense run"
             and (result["summary"]["method"], result["summary"]["ipc"]) == (method, ipc)
             and (result["settings"]["evaluation"]["augment"] != "none") == augmented
@@ -83,7 +78,7 @@ def mnist_table(kept: list[Result]) -> str:
     )
 
 
-def continual_table(kept: list[Result]) -> str:
+def continual_table(kept: Mapping[str, Result]) -> str:
     """Accuracy over the tasks so far after each stage, by memory, with and without distillation.
 
     Rows without any measurement are left out.
@@ -108,7 +103,7 @@ def continual_table(kept: list[Result]) -> str:
     )
 
 
-def gains_table(kept: list[Result]) -> str:
+def gains_table(kept: Mapping[str, Result]) -> str:
     """DSA at T3 without distillation, beside the other memories with the same replay and beside
     herding with EEIL's replay."""
 
@@ -131,16 +126,15 @@ def gains_table(kept: list[Result]) -> str:
     )
 
 
-def heads_table(kept: list[Result]) -> str:
+def heads_table(kept: Mapping[str, Result]) -> str:
     """As `continual_table` for the other heads, one seed each; DSA condensed like whole images."""
 
-    def row(head: str, memory: str, part: str) -> list[str]:
-        runs = [result["summary"] for result in stream_runs(kept, head, memory, False, part)]
+    def row(head: str, memory: str) -> list[str]:
+        runs = [result["summary"] for result in stream_runs(kept, head, memory, False)]
         stages = (spread([100 * run["average_accuracy"][s] for run in runs]) for s in range(3))
         return [head, NAMES[memory], *stages, str(len(runs) or "")]
 
-    ways = (("herding", "factor-1"), ("dsa", "factor-2-balanced"))
-    rows = [row(head, *way) for head in ("task", "class") for way in ways]
+    rows = [row(head, memory) for head in ("task", "class") for memory in ("herding", "dsa")]
     return markdown_table(["head", "memory", "T1", "T2", "T3", "n"], rows)
 
 
@@ -191,7 +185,7 @@ def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:
     return markdown(filled, rows, preset) if filled else ""
 
 
-TABLES: dict[str, Callable[[list[Result]], str]] = {
+TABLES: dict[str, Callable[[Mapping[str, Result]], str]] = {
     "mnist": mnist_table,
     "continual": continual_table,
     "gains": gains_table,
@@ -219,7 +213,7 @@ TABLES: dict[str, Callable[[list[Result]], str]] = {
 }
 
 
-def filled(text: str, kept: list[Result]) -> str:
+def filled(text: str, kept: Mapping[str, Result]) -> str:
     """`text` with each table between `<!-- NAME -->` and `<!-- end -->` replaced by a new one."""
 
     def table(mark: re.Match[str]) -> str:

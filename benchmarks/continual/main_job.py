@@ -106,20 +106,26 @@ def commands(settings: MainJob) -> Iterator[tuple[str, str, list[str]]]:
             yield "mnist", f"mnist-{method}-10-unaugmented-s{seed}", unaugmented.split()
     for part, (replay, memories) in REPLAYS.items():
         for distill in settings.distill:
-            flag = "distill" if distill else "no-distill"
             for memory in chosen(settings, memories):
                 more = "" if memory in SELECTION_METHODS else condensing_flags(part)
                 for seed in seeds:
+                    flag = "distill" if distill else "no-distill"
                     line = f"{train(memory)} {flags(replay)}{more} --{flag} --seed {seed}"
-                    named = f"{memory}-{part}" if part != "factor-1" else memory
-                    yield part, f"domain-{named}-{flag}-s{seed}", line.split()
+                    name = stream_name("domain", memory, distill, part)
+                    yield part, f"{name}-s{seed}", line.split()
     for head in ("task", "class"):
         for memory, replay in (("dsa", FACTOR_2), ("herding", EEIL_REPLAY)):
             if memory not in settings.memory:
                 continue
             line = f"{train(memory)} {flags(replay)} --no-distill --head {head}"
-            yield "heads", f"{head}-{memory}-no-distill-s0", line.split()
+            yield "heads", f"{stream_name(head, memory, False)}-s0", line.split()
     yield "time", "time-domain-dsa-s0", f"{train('dsa')} --no-cache".split()
+
+
+def stream_name(head: str, memory: str, distill: bool, part: str = "factor-1") -> str:
+    """Name of the runs of a part, without their seed; `heads` has the names of factor-1."""
+    named = memory if part == "factor-1" else f"{memory}-{part}"
+    return f"{head}-{named}-{'distill' if distill else 'no-distill'}"
 
 
 def chosen(settings: MainJob, memories: tuple[str, ...]) -> list[str]:

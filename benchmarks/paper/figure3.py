@@ -9,6 +9,7 @@ so they must not be compared point by point.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,9 @@ LINES = {"factor-1": "-", "factor-2-balanced": ":", "factor-2-balanced-depth-2":
 """Line style of each part of the main job."""
 
 
-def curve(kept: list[Result], memory: str, distill: bool, part: str = "factor-1") -> Curve | None:
+def curve(
+    kept: Mapping[str, Result], memory: str, distill: bool, part: str = "factor-1"
+) -> Curve | None:
     """The curve over all seeds, with one head for all tasks; None without measurements."""
     found = stream_runs(kept, "domain", memory, distill, part)
     runs = [result["summary"]["average_accuracy"] for result in found]
@@ -50,7 +53,7 @@ def curve(kept: list[Result], memory: str, distill: bool, part: str = "factor-1"
     return mean_and_std([[100 * value for value in run] for run in runs])
 
 
-def plot(kept: list[Result], path: Path) -> None:
+def plot(kept: Mapping[str, Result], path: Path) -> None:
     """Plot T1 to T3 by memory, without and with distillation."""
     figure = new_figure(9.5, 3.6)
     panels = figure.subplots(1, 2, sharey=True)

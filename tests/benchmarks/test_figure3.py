@@ -9,17 +9,19 @@ import pytest
 from PIL import Image
 
 from benchmarks.paper.figure3 import PAPER, curve
-from tests.helpers.kept_results import stream_result
+from tests.helpers.kept_results import stream_results
 from tests.helpers.processes import ROOT
 
 
 def test_curves_by_hand() -> None:
-    kept = [
-        stream_result("dsa", False, [0.9, 0.8, 0.7]),
-        stream_result("dsa", False, [0.9, 0.9, 0.9]),
-        stream_result("dsa", False, [0.0, 0.0, 0.0], cache=False),
-        stream_result("dsa", True, [0.5, 0.25, 0.125]),
-    ]
+    kept = stream_results(
+        {
+            "domain-dsa-no-distill-s0": [0.9, 0.8, 0.7],
+            "domain-dsa-no-distill-s1": [0.9, 0.9, 0.9],
+            "time-domain-dsa-s0": [0.0, 0.0, 0.0],
+            "domain-dsa-distill-s0": [0.5, 0.25, 0.125],
+        }
+    )
     means, spreads = curve(kept, "dsa", False) or ([], [])
     assert means == pytest.approx([90, 85, 80])
     assert spreads == pytest.approx([0, 50**0.5, 200**0.5])

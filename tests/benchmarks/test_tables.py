@@ -1,12 +1,11 @@
 """The documents show what results/ contains, and nothing else."""
 
-import copy
 import re
 
 import pytest
 
 from benchmarks.continual.main_job import MainJob, commands
-from benchmarks.result_files import results
+from benchmarks.result_files import results, stream_runs
 from benchmarks.tables import (
     DOCUMENTS,
     PARTS,
@@ -17,7 +16,7 @@ from benchmarks.tables import (
     mnist_table,
     search_table,
 )
-from tests.helpers.kept_results import stream_result
+from tests.helpers.kept_results import stream_results
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -41,24 +40,22 @@ def test_the_tables_of_the_readme_quote_the_results():
 
 
 def test_continual_cells_by_hand():
-    kept = [
-        stream_result("dsa", False, [0.9, 0.8, 0.7]),
-        stream_result("dsa", False, [0.9, 0.9, 0.9]),
-        stream_result("dsa", False, [0.0, 0.0, 0.0], cache=False),
-        stream_result("herding", True, [0.5, 0.25, 0.125]),
-    ]
-    factor_2 = stream_result("dsa", True, [0.25, 0.5, 0.75])
-    factor_2["settings"]["factor"] = 2
-    balanced = stream_result("dsa", False, [1.0, 1.0, 1.0])
-    balanced["settings"] |= {"factor": 2, "store_logits": True, "eeil": {"batch_size_mem": 64}}
-    iterations_100 = copy.deepcopy(balanced)
-    iterations_100["settings"]["condensing"] = {"iterations": 100}
-    depth_2 = copy.deepcopy(balanced)
-    depth_2["settings"]["condensing"] = {"lr_img": 1.0, "network": {"depth": 2}}
+    kept = stream_results(
+        {
+            "domain-dsa-no-distill-s0": [0.9, 0.8, 0.7],
+            "domain-dsa-no-distill-s1": [0.9, 0.9, 0.9],
+            "time-domain-dsa-s0": [0.0, 0.0, 0.0],
+            "class-dsa-no-distill-s0": [0.0, 0.0, 0.0],
+            "domain-herding-distill-s0": [0.5, 0.25, 0.125],
+            "domain-dsa-factor-2-distill-s0": [0.25, 0.5, 0.75],
+            "domain-dsa-factor-2-balanced-no-distill-s0": [1.0, 1.0, 1.0],
+            "domain-dsa-factor-2-balanced-iterations-100-no-distill-s0": [1.0, 1.0, 1.0],
+            "domain-dsa-factor-2-balanced-depth-2-no-distill-s0": [1.0, 1.0, 1.0],
+        }
+    )
     whole, balanced_part = PARTS["factor-1"], PARTS["factor-2-balanced"]
     all_right = "100.0 | 100.0 | 100.0 | 1 |  |  |  |  |"
-    results = [*kept, factor_2, balanced, iterations_100, depth_2]
-    assert continual_table(results).splitlines()[2:] == [
+    assert continual_table(kept).splitlines()[2:] == [
         f"| herding | {whole} |  |  |  |  | 50.0 | 25.0 | 12.5 | 1 |",
         f"| **DSA** | {whole} | 90.0 ± 0.0 | 85.0 ± 7.1 | 80.0 ± 14.1 | 2 |  |  |  |  |",
         f"| **DSA** | {PARTS['factor-2']} |  |  |  |  | 25.0 | 50.0 | 75.0 | 1 |",
@@ -83,14 +80,14 @@ def test_a_search_by_hand():
 
 def test_mnist_cells_by_hand():
     summary = {"method": "dc", "ipc": 10}
-    kept = [
-        {
+    kept = {
+        augment: {
             "command": "python -m condense run",
             "summary": {**summary, "accuracies": accuracies},
             "settings": {"evaluation": {"augment": augment}},
         }
         for augment, accuracies in (("independent", [0.5, 0.7]), ("none", [0.4]))
-    ]
+    }
     assert mnist_table(kept).splitlines()[-2:] == [
         "| 10 | yes |  |  | 60.0 ± 14.1 (1 × 2) |  |",
         "| 10 | no |  |  | 40.0 (1 × 1) |  |",
@@ -100,3 +97,19 @@ def test_mnist_cells_by_hand():
 def test_every_command_has_a_name_of_its_own():
     names = [name for _, name, _ in commands(MainJob())]
     assert len(set(names)) == len(names)
+
+
+def test_selected_images_have_one_run_for_all_parts_with_the_same_replay() -> None:
+    names = ("herding-factor-2-balanced", "dsa-factor-2-balanced", "random", "dsa")
+    kept = stream_results({f"domain-{name}-no-distill-s0": [1.0] for name in names})
+    kept = {name: {**result, "name": name} for name, result in kept.items()}
+
+    def found(memory: str, part: str) -> list[str]:
+        return [result["name"] for result in stream_runs(kept, "domain", memory, False, part)]
+
+    herded = ["domain-herding-factor-2-balanced-no-distill-s0"]
+    for part in ("factor-2-balanced", "factor-2-balanced-iterations-100"):
+        assert found("herding", part) == herded
+    assert found("dsa", "factor-2-balanced-iterations-100") == []
+    assert found("random", "factor-1-iterations-100") == ["domain-random-no-distill-s0"]
+    assert found("random", "factor-2") == found("herding", "factor-1") == []

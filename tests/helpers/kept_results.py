@@ -5,17 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def stream_result(
-    memory: str, distill: bool, accuracies: list[float], cache: bool = True
-) -> dict[str, Any]:
+def stream_results(runs: dict[str, list[float]]) -> dict[str, dict[str, Any]]:
+    """Results on the stream, from the accuracies of each run by name."""
     return {
-        "command": "python -m continual.run",
-        "settings": {"common": {"cache": cache}},
-        "summary": {
-            "stream": "svhn-mnist-usps",
-            "head": "domain",
-            "memory": memory,
-            "distill": distill,
-            "average_accuracy": accuracies,
-        },
+        name: {"command": "python -m continual.run", "summary": {"average_accuracy": accuracies}}
+        for name, accuracies in runs.items()
     }
