@@ -108,10 +108,9 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     from nas.table import GroundTruth
 
     first = runs[0].table
-    test_sha256 = _test_images([other.table for other in runs])
-    ground_truth = (
-        GroundTruth.read(path, first.images_sha256, first.dataset, test_sha256) if path else None
-    )
+    _require_same_images([other.table for other in runs])
+    about = first.images_sha256, first.dataset, first.test_sha256
+    ground_truth = GroundTruth.read(path, *about) if path else None
     whole = [other.table for other in runs if other.table.proxy == "whole"]
     if ground_truth is None and whole:
         ground_truth = GroundTruth.of(whole[0])
@@ -135,12 +134,7 @@ def with_common_ground_truth(runs: Sequence[Compared], path: Path | None) -> lis
     return found
 
 
-def _test_images(tables: Sequence[Table]) -> str:
-    """The hash of the test images that all tables have; empty if none of them says it.
-
-    Raises:
-        UserError: the tables are of different images.
-    """
+def _require_same_images(tables: Sequence[Table]) -> None:
     first = tables[0]
     same = "compare runs with the same --dataset and --image-size"
     for other in tables:
@@ -148,10 +142,8 @@ def _test_images(tables: Sequence[Table]) -> str:
             raise UserError(
                 f"the runs used different images ({first.dataset}, {other.dataset}): {same}"
             )
-    found = {other.test_sha256 for other in tables} - {""}
-    if len(found) > 1:
+    if len({other.test_sha256 for other in tables}) > 1:
         raise UserError(f"the runs used different test images of {first.dataset}: {same}")
-    return next(iter(found), "")
 
 
 def table(runs: Sequence[Compared]) -> str:

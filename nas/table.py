@@ -85,10 +85,10 @@ class Table:
     proxy: str
     dataset: str
     images_sha256: str
-    test_sha256: str = ""
-    """Of the test split; empty: unknown."""
-    build_sha256: str = ""
-    """`Space.build_fingerprint`; empty: unknown."""
+    test_sha256: str
+    """Of the test split."""
+    build_sha256: str
+    """`Space.build_fingerprint`."""
     networks: int = 1
     """Networks trained per architecture."""
 
@@ -157,9 +157,9 @@ class GroundTruth:
     seconds: float
     steps: int
     """Training steps of each network."""
-    sizes: Mapping[str, int] = field(default_factory=dict)
+    sizes: Mapping[str, int]
     """Numbers of parameters by architecture name."""
-    build_sha256: str = ""
+    build_sha256: str
     """As in its table."""
 
     @property
@@ -202,7 +202,7 @@ class GroundTruth:
 
         Args:
             sizes: their numbers of parameters, by name.
-            build_sha256: `Space.build_fingerprint` of their space; empty if unknown.
+            build_sha256: `Space.build_fingerprint` of their space.
 
         Raises:
             UserError: they are other networks.
@@ -216,22 +216,20 @@ class GroundTruth:
                     f"the ground truth is of other networks: {name} has {its} parameters there, "
                     f"and {ours} here: {mend}"
                 )
-        if shared and self.build_sha256 and build_sha256 not in ("", self.build_sha256):
+        if shared and build_sha256 != self.build_sha256:
             raise UserError(
                 f"the ground truth is of a space with another `build`, or another version: {mend}"
             )
 
     @classmethod
-    def read(
-        cls, path: Path, images_sha256: str, dataset: str, test_sha256: str = ""
-    ) -> GroundTruth:
+    def read(cls, path: Path, images_sha256: str, dataset: str, test_sha256: str) -> GroundTruth:
         """Read the ground truth for these images from a run folder or a CSV file.
 
         Args:
             path: of the folder or file.
             images_sha256: `ImageData.fingerprint()`.
             dataset: its name, for error messages.
-            test_sha256: of the test split; empty if unknown.
+            test_sha256: of the test split.
 
         Raises:
             UserError: the file cannot be read, or is no ground truth for these images.
@@ -249,7 +247,7 @@ class GroundTruth:
                 f"{path} is the ground truth of other images {differ}: measure one with "
                 "--proxy whole and the same --dataset and --image-size"
             )
-        if table.test_sha256 and test_sha256 not in ("", table.test_sha256):
+        if table.test_sha256 != test_sha256:
             raise UserError(
                 f"{path} is a ground truth with other test images of {dataset}: measure one with "
                 "--proxy whole and the same --dataset"

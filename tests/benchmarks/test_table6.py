@@ -43,7 +43,7 @@ def write_run(folder: Path, proxy: str, accuracies: dict[str, float], **more: An
     ]
     for index in range(more.get("pruned", 0)):
         rows.append(Row(4 + index, f"pruned {index}", status="pruned", steps=steps // 8))
-    Table(rows, proxy, "cifar10", "ab").write(folder / "architectures.csv")
+    Table(rows, proxy, "cifar10", "ab", "cd", "ef").write(folder / "architectures.csv")
     summary = {
         "proxy": proxy, "dataset": "cifar10", "image_size": 16,
         "best": max(accuracies, key=lambda name: accuracies[name]),

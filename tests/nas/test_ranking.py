@@ -187,11 +187,11 @@ def test_only_what_is_complete_and_known_is_compared() -> None:
 
     rows = [row(0, 0.1, 0.1), row(1, 0.2, 0.2), row(2, None, 0.3), row(3, 0.4, None)]
     rows += [row(4, 0.5, 0.5), row(5, 0.6, 0.4)]
-    found = agreement(Table(rows, "dsa", "blobs", "0"), 0.5)
+    found = agreement(Table(rows, "dsa", "blobs", "0", "1", "2"), 0.5)
     assert (found["spearman_all_n"], found["spearman_top_n"]) == (4, 2)
     assert found["spearman_all"] == pytest.approx(0.8)
     assert found["baseline_parameters"]["spearman_all"] == pytest.approx(-0.8)
-    none = agreement(Table(rows[3:4], "dsa", "blobs", "0"), 0.5)
+    none = agreement(Table(rows[3:4], "dsa", "blobs", "0", "1", "2"), 0.5)
     assert none.keys() == found.keys()
     assert (none["spearman_all"], none["spearman_all_n"]) == (None, 0)
 
