@@ -33,6 +33,7 @@ from condense.validation import at_least
 if TYPE_CHECKING:
     from condense.condensed_set import CondensedSet
     from condense.data.image_data import ImageData
+    from condense.data.registry import Known
     from condense.evaluation import Accuracy
     from condense.run_report import Tested
 
@@ -232,7 +233,7 @@ def show(argv: list[str]) -> None:
     from condense.run_report import per_class
     from condense.zoo import file_of
 
-    data: Any = DATASETS.get(settings.dataset or "")
+    data: ImageData | Known | None = DATASETS.get(settings.dataset or "")
     if settings.dataset and (data is None or data.mean is None):
         data = load(settings.dataset, size=settings.size, fit=settings.fit)
     condensed = load_set(file_of(settings.set), data)

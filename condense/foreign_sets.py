@@ -10,11 +10,11 @@ from __future__ import annotations
 import codecs
 import math
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from torch import Tensor
 
 from condense.condensed_set import CondensedSet
 from condense.config.methods import SET_SUFFIXES
+from condense.data.image_data import ImageData
+from condense.data.registry import Known
 from condense.errors import UserError, one_line
 from condense.runs.io import is_file
 from condense.set_checks import check_lrs
@@ -34,22 +36,6 @@ LABEL_KEYS = ("labels", "label_syn", "targets", "y")
 LR_KEYS = ("lr", "syn_lr", "lrs")
 EXPORTED = {"images", "labels", "class_names", "mean", "std", "provenance"}
 """Keys of every file of `condense export --to pt`."""
-
-
-class Normalised(Protocol):
-    """A data set, or what is known of it: the normalisation of its images, and its classes."""
-
-    @property
-    def mean(self) -> Sequence[float] | None:
-        """Per channel."""
-
-    @property
-    def std(self) -> Sequence[float] | None:
-        """Per channel."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """One for each label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +61,15 @@ def is_foreign(path: Path) -> bool:
     return is_pt(path) and not _is_export(load_pt(path))
 
 
-def load_set(path: Path | str, data: Normalised | None = None) -> CondensedSet:
+def load_set(path: Path | str, data: ImageData | Known | None = None) -> CondensedSet:
     """The condensed set of a file: one of our own, or of another repository.
 
     Prints how images are read, and a learnt learning rate.
 
     Args:
         path: the file.
-        data: for a file of another repository: the data set that its images were made from.
+        data: for a file of another repository: the data set that its images were made from, or
+            its entry in `condense.data.registry.DATASETS`.
 
     Raises:
         UserError: it is no condensed set, or `data` is missing.
