@@ -173,9 +173,9 @@ def search_table(rows: list[Row]) -> str:
     )
 
 
-def split_table(rows: list[Row], preset: str = "cpu") -> str:
-    """EEIL and Avalanche's strategies on class-incremental streams, measured at a preset."""
-    return split_streams.table([row for row in rows if row["preset"] == preset])
+def split_table(rows: list[Row]) -> str:
+    """EEIL and Avalanche's strategies on class-incremental streams, at the cpu preset."""
+    return split_streams.table([row for row in rows if row["preset"] == "cpu"])
 
 
 def cells_table(name: str, cells: Iterable[Cell], preset: str = "cpu") -> str:

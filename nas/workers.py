@@ -31,8 +31,8 @@ DEATHS_IN_A_ROW = 20
 def work(
     experiment: Experiment,
     study: SharedStudy,
-    deadline: float | None = None,
-    on_result: Callable[[], None] = lambda: None,
+    deadline: float | None,
+    on_result: Callable[[], None],
 ) -> None:
     """Train one architecture after another until all are done or the deadline has passed.
 
@@ -75,8 +75,8 @@ def is_over(study: SharedStudy, deadline: float | None) -> bool:
 def work_together(
     experiment: Experiment,
     study: SharedStudy,
-    deadline: float | None = None,
-    on_result: Callable[[], None] = lambda: None,
+    deadline: float | None,
+    on_result: Callable[[], None],
 ) -> None:
     """Train with `workers` processes, and replace those that are killed.
 

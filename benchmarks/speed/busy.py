@@ -9,7 +9,6 @@ busy process, each time in a new process and without the cache. Rows are added t
 
 from __future__ import annotations
 
-import os
 import shlex
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks.commands import ALONE, cores, machine
+from benchmarks.commands import ALONE, cores, machine, run_module
 from benchmarks.rows import RESULTS, add_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
@@ -62,12 +61,7 @@ def seconds(command: str, threads: int) -> float:
         alone = ALONE if command.startswith("condense run") else ()
         arguments = [*shlex.split(command), *FLAGS, *alone, "--out", str(Path(folder) / "run")]
         started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", *arguments],
-            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        run_module(arguments, threads)
         return time.perf_counter() - started
 
 

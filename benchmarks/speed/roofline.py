@@ -89,10 +89,10 @@ def operations(layer: nn.Conv2d, size: tuple[int, int, int]) -> int:
     return 2 * output.numel() * layer.weight[0].numel()
 
 
-def seconds(function: Callable[[], object], device: torch.device, repeats: int = REPEATS) -> float:
-    """The shortest time of several runs, after one warm-up run."""
+def seconds(function: Callable[[], object], device: torch.device) -> float:
+    """The shortest time of `REPEATS` runs, after one warm-up run."""
     taken = []
-    for _ in range(1 + repeats):
+    for _ in range(1 + REPEATS):
         synchronise(device)
         started = time.perf_counter()
         function()

@@ -154,26 +154,24 @@ def figure_html(image: Image.Image, caption: str) -> str:
     return template.render(picture=Picture(image, caption))
 
 
-def data_url(picture: Path | Image.Image, largest: int = LARGEST_PICTURE) -> str:
-    """A picture as a `data:` URL.
+def data_url(picture: Path | Image.Image) -> str:
+    """A PNG file, or an image, as a `data:` URL of a PNG.
 
-    Args:
-        picture: a PNG file, or an image, which becomes a PNG.
-        largest: bytes; a larger picture becomes a JPEG, and smaller until it fits.
+    A picture of more than `LARGEST_PICTURE` becomes a JPEG, and smaller until it fits.
     """
     content = picture.read_bytes() if isinstance(picture, Path) else _encoded(picture, "PNG")
     kind = "png"
-    if len(content) > largest:
+    if len(content) > LARGEST_PICTURE:
         from PIL import Image
 
-        kind, content = "jpeg", _smaller(Image.open(io.BytesIO(content)), largest)
+        kind, content = "jpeg", _smaller(Image.open(io.BytesIO(content)))
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _smaller(image: Image.Image, largest: int) -> bytes:
+def _smaller(image: Image.Image) -> bytes:
     image = image.convert("RGB")
     image.thumbnail((_WIDEST, 4 * _WIDEST))
-    while len(content := _encoded(image, "JPEG")) > largest:
+    while len(content := _encoded(image, "JPEG")) > LARGEST_PICTURE:
         image = image.resize((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))
     return content
 

@@ -153,7 +153,7 @@ def test_a_worker_ends_when_no_trial_is_waiting(monkeypatch: pytest.MonkeyPatch)
     study: Any = Waiting()
     train_waiting(None, study, None)  # type: ignore[arg-type]
     assert study.polls == 0
-    work(None, study)  # type: ignore[arg-type]
+    work(None, study, None, lambda: None)  # type: ignore[arg-type]
     assert study.polls == 3, "the main process waits for the results of others"
 
 
