@@ -11,6 +11,8 @@ from .config.methods import DistributionMatching as DistributionMatching
 from .config.methods import Forgetting as Forgetting
 from .config.methods import GradientMatching as GradientMatching
 from .config.methods import ImprovedDistributionMatching as ImprovedDistributionMatching
+from .config.methods import MethodSettings as MethodSettings
+from .config.methods import OptimisedImages as OptimisedImages
 from .config.network import Network as Network
 from .config.presets import preset as preset
 from .config.presets import preset_for as preset_for

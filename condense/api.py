@@ -50,9 +50,10 @@ def condense(
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.
-        checkpointer: receives progress and checkpoints; an interrupted run resumes from it.
-        cache: the set is looked up in the zoo, then here, and stored here once made. Without a
-            cache, or from a file as `init`, it is always made. Also for `load`.
+        checkpointer: receives progress and checkpoints, such as a `Progress`.
+        cache: the set is looked up in the zoo, then here, and stored here once made; an interrupted
+            call resumes from a checkpoint here. Without a cache, or from a file as `init`, it is
+            always made. Also for `load`.
         changes: single settings on top of the preset: `ipc=1, iterations=100`.
 
     >>> from condense import condense, load

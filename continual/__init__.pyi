@@ -5,12 +5,15 @@ from .heads import MultiHead as MultiHead
 from .heads import with_heads as with_heads
 from .selected_buffers import HerdingBuffer as HerdingBuffer
 from .selected_buffers import RandomBuffer as RandomBuffer
+from .selected_buffers import SelectedBuffer as SelectedBuffer
 from .settings import STREAMS as STREAMS
 from .settings import EEILConfig as EEILConfig
 from .settings import StreamSpec as StreamSpec
 from .settings import TaskSpec as TaskSpec
 from .settings import eeil_preset as eeil_preset
 from .storage_policy import RehearsalBuffer as RehearsalBuffer
+from .stored import StoredExemplars as StoredExemplars
+from .streams import TaskImages as TaskImages
 from .streams import make_benchmark as make_benchmark
 from .tasks import load_tasks as load_tasks
 from .tasks import prepare as prepare

@@ -192,6 +192,8 @@ SettingsT = TypeVar("SettingsT")
 def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     """The settings of preset `name`, with `changes` applied.
 
+    A class that a program derives from one of these has the preset of that one.
+
     Raises:
         UserError: the preset or a setting does not exist.
     """
@@ -201,15 +203,16 @@ def preset(settings: type[SettingsT], name: str, **changes: Any) -> SettingsT:
     for change in changes:
         if change not in fields:
             raise unknown("setting", change, fields)
-    chosen = {**PRESETS[name].get(settings, {}), **changes}
+    kind = next((each for each in settings.__mro__ if each in PRESETS[name]), settings)
+    chosen = {**PRESETS[name].get(kind, {}), **changes}
     if changes.get("epoch_eval_train") is not None and "steps" not in changes:
         chosen.pop("steps", None)  # the epochs asked for, instead of the steps of the preset
     network = chosen.get("network")  # of another type where a user gives a module or a name
-    if name == "cpu" and settings in WITHOUT_NORMS and isinstance(network, Network):
-        lrs = _lrs_without_norms(WITHOUT_NORMS[settings], network)
+    if name == "cpu" and kind in WITHOUT_NORMS and isinstance(network, Network):
+        lrs = _lrs_without_norms(WITHOUT_NORMS[kind], network)
         chosen = {**chosen, **lrs, **changes}
     if name == "cpu" and changes.get("storage", "dct") == "dct":
-        chosen = {**chosen, **THROUGH_DCT.get(settings, {}), **changes}
+        chosen = {**chosen, **THROUGH_DCT.get(kind, {}), **changes}
     return settings(**chosen)
 
 

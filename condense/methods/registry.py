@@ -6,7 +6,8 @@ This module does not import torch: the command lines read this table before they
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -200,8 +201,8 @@ CHOOSERS: dict[str, Method] = {
 """Names that stand for another method: their functions are called with (data, settings), and
 return its name and its settings."""
 
-NAMES = METHODS | CHOOSERS
-"""All names that `condense` takes."""
+NAMES: Mapping[str, Method] = ChainMap(CHOOSERS, METHODS)
+"""All names that `condense` takes, also those that a program added to `METHODS`."""
 
 
 def method_named(name: str) -> Method:

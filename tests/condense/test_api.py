@@ -10,11 +10,12 @@ from condense import seeds
 from condense.api import condense
 from condense.condensed_set import CondensedSet
 from condense.config.evaluation import Evaluation
+from condense.config.methods import Coreset
 from condense.config.network import Network
 from condense.data.image_data import ImageData
 from condense.errors import UserError
 from condense.evaluation import evaluate
-from condense.methods.registry import METHODS
+from condense.methods.registry import METHODS, Method
 from condense.runs.cache import Cache
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import Checkpointer
@@ -156,3 +157,29 @@ def test_a_batch_norm_without_statistics_is_one_line(method: str) -> None:
     network = Network("resnet18", norm="batch")
     with pytest.raises(UserError, match="a batch has one image, of which a batch norm has no"):
         condense(data, method, preset="smoke", ipc=1, network=network, storage="float32", **size)
+
+
+def brightest(data, settings, seed, checkpointer):
+    """A method of a program: images with the largest sums."""
+    rows = [
+        own[data.x_train[own].flatten(1).sum(1).argsort(descending=True)[: settings.ipc]]
+        for own in data.train_indices_by_class()
+    ]
+    images = data.normalise(data.x_train[torch.cat(rows)])
+    return CondensedSet.from_normalised(images, data.y_train[torch.cat(rows)], data)
+
+
+def test_a_program_adds_a_method(data: ImageData, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from continual import CondensedBuffer, make_benchmark
+
+    own = Method("the brightest images", "this test", Coreset, f"{__name__}:brightest")
+    monkeypatch.setitem(METHODS, "brightest", own)
+    made = condense(data, "brightest", preset="smoke", ipc=2, storage="float32")
+    assert made.provenance["method"] == "brightest"
+    assert made.ipc == 2
+    buffer = CondensedBuffer(images_per_class=1, method="brightest", preset="smoke")
+    experience = make_benchmark([data]).train_stream[0]
+    buffer.post_adapt(SimpleNamespace(device="cpu"), experience)
+    assert len(buffer.buffer) == data.classes

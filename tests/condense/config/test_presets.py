@@ -1,5 +1,6 @@
 """What the settings are where nobody says otherwise, and what they cannot be."""
 
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,7 @@ from condense.config.methods import (
     ImprovedDistributionMatching,
 )
 from condense.config.network import Network
-from condense.config.presets import preset
+from condense.config.presets import PRESETS, preset
 from condense.config.unrolled import DatasetDistillation, GenerativeTeaching, LabelDistillation
 from condense.evaluation import Accuracy
 from condense.runs.cache import cache_key
@@ -154,3 +155,13 @@ def test_epochs_replace_the_steps_of_the_preset() -> None:
 def test_no_networks_are_no_figures() -> None:
     assert str(Accuracy(())) == "not tested"
     assert Evaluation(num_eval=0).num_eval == 0
+
+
+def test_settings_derived_by_a_program_have_the_presets_of_their_base() -> None:
+    @dataclass(frozen=True)
+    class Own(GradientMatching):
+        weight: float = 1.0
+
+    for name in PRESETS:
+        own, base = preset(Own, name, ipc=2), preset(GradientMatching, name, ipc=2)
+        assert asdict(own) == {**asdict(base), "weight": 1.0}

@@ -47,7 +47,6 @@ def test_arrays_are_exactly_those_of_the_set(to, made, tmp_path: Path) -> None:
     assert out.read_bytes() == (tmp_path / "again").read_bytes()
 
 
-@pytest.mark.parametrize("to", ["npz", "pt"])
 @pytest.mark.parametrize("to", ["npz", "pt", "folder"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_images_of_own_optimisation_code_are_exported(to, dtype, tmp_path: Path) -> None:
@@ -62,6 +61,7 @@ def test_images_of_own_optimisation_code_are_exported(to, dtype, tmp_path: Path)
         assert np.array_equal(np.load(tmp_path / "out")["images"], pixels.detach().float())
 
 
+@pytest.mark.parametrize("to", ["npz", "pt"])
 def test_provenance_may_be_numbers_of_numpy(to, tmp_path: Path) -> None:
     out = tmp_path / f"set.{to}"
     code = export(a_set().with_provenance(accuracy=np.float32(0.5)), to, out)
