@@ -27,7 +27,7 @@ from condense import (
 )
 from condense.errors import bounded
 from condense.seeds import derive
-from condense.training.loop import all_finite, evaluation_mode
+from condense.training.loop import Step, all_finite, evaluation_mode
 from condense.validation import require_class
 from nas.proxies import Proxy
 from nas.settings import Training
@@ -53,7 +53,8 @@ class TrialResult:
     seconds: float = 0.0
     pruned: bool = False
     reason: str | None = None
-    """Why there is no score: training diverged, out of memory, or the network cannot be built."""
+    """Why there is no score: training diverged, out of memory, or the network cannot be built or
+    has too few outputs."""
 
 
 class SharedWeightsError(UserError):
@@ -141,15 +142,33 @@ def _check(training: Training) -> None:
 
 
 class _Checked(nn.Module):
-    """The network, whose outputs are checked; not by a hook, which TorchScript does not have."""
+    """The network, whose outputs are checked; not by a hook, which TorchScript does not have.
 
-    def __init__(self, network: nn.Module) -> None:
+    On a GPU a label without an output would end all use of the device in this process.
+    """
+
+    def __init__(self, network: nn.Module, classes: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.classes = network, classes
 
     def forward(self, images: Tensor) -> Tensor:
-        """The outputs of the network."""
+        """The outputs of the network, [n, classes or more]."""
         outputs: Tensor = self.network(images)
+        n, classes = len(images), self.classes
+        if not isinstance(outputs, Tensor):
+            raise UserError(f"its output is no tensor but of the type {type(outputs).__name__}")
+        if outputs.ndim != 2 or len(outputs) != n or outputs.shape[1] < classes:
+            shape = list(outputs.shape)
+            raise UserError(f"its outputs have the shape {shape}, not [{n}, {classes} or more]")
+        return outputs
+
+
+class _CheckedInTests(_Checked):
+    """Its outputs must be numbers too; in training, the weights tell that at the end."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The outputs of the network, without NaN."""
+        outputs = super().forward(images)
         if bool(outputs.isnan().any()):
             raise UserError("its outputs for the test images are NaN")
         return outputs
@@ -159,9 +178,9 @@ def _tested(network: nn.Module, data: ImageData) -> float:
     """The test accuracy.
 
     Raises:
-        UserError: an output is NaN, which has no class.
+        UserError: an output is NaN, which has no class, or the outputs have another shape.
     """
-    return test_accuracy(_Checked(network), data)
+    return test_accuracy(_CheckedInTests(network, data.classes), data)
 
 
 @functools.cache
@@ -319,6 +338,7 @@ def _train(
         draws,
         transform=transform,
         before_step=look,
+        step=Step(_Checked(network, data.classes)),
     )
     if not all_finite(network):
         raise UserError("diverged: its weights are not finite")

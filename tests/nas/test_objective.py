@@ -80,7 +80,8 @@ def test_an_error_is_the_reason_of_the_result(data: ImageData) -> None:
 @pytest.mark.parametrize(
     ("broken", "reason"),
     [
-        (lambda logits: logits[:1], "a network has 1 outputs for "),
+        (lambda logits: logits[:1], "its outputs have the shape [1, 3], not ["),
+        (lambda logits: logits[:, :2], "its outputs have the shape ["),
         (lambda logits: logits * torch.nan, "its outputs for the test images are NaN"),
     ],
 )
@@ -98,6 +99,38 @@ def test_outputs_that_are_broken_in_tests_alone_have_no_score(
     assert found.score is None
     assert found.reason is not None
     assert found.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "reason"),
+    [
+        (lambda logits: logits[:, :2], "its outputs have the shape [30, 2], not [30, 3 or more]"),
+        (lambda logits: logits[:, :, None], "its outputs have the shape [30, 4, 1], not [30, 3 or"),
+        (lambda logits: logits[0], "its outputs have the shape [4], not [30, 3 or more]"),
+        (lambda logits: (logits, logits), "its output is no tensor but of the type tuple"),
+        (lambda logits: logits, None),
+    ],
+    ids=["fewer", "spatial", "of one image", "several", "more"],
+)
+def test_outputs_that_do_not_fit_are_refused_before_a_label_has_none(
+    data: ImageData, outputs: Any, reason: str | None
+) -> None:
+    """On a GPU such a label would be a fault of the device; here no label has another class."""
+
+    class Odd(nn.Linear):
+        def forward(self, images: Tensor) -> Any:
+            return outputs(super().forward(images.flatten(1)))
+
+    data = replace(data, y_train=data.y_train * 0)
+    proxy = make_proxy("whole", data, None, BRIEF, 0)
+    space = Space(["odd"], build=lambda n, shape, classes: Odd(64, classes + 1))
+    found = train_architecture(space, 0, proxy, data, BRIEF, 0)
+    if reason is None:
+        assert found.score is not None
+    else:
+        assert found.reason is not None
+        assert found.reason.startswith(reason)
+        assert found.steps == 1
 
 
 def test_what_cannot_be_trained_is_said(data: ImageData) -> None:
