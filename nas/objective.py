@@ -321,7 +321,7 @@ def _train(
     def look(done: int) -> None:
         if done in rungs and watch is not None:
             with global_draws(None, data.device):  # the training goes on as if not watched
-                accuracy = test_accuracy(network, data)
+                accuracy = _tested(network, data)
             try:
                 stop = watch(done, accuracy)
             except Exception as error:

@@ -234,6 +234,17 @@ def test_the_curve_is_watched_and_may_stop_it(data: ImageData) -> None:
     assert (stopped.pruned, stopped.score, stopped.steps) == (True, None, 4)
 
 
+def test_an_architecture_that_diverges_is_no_pruned_one(data: ImageData) -> None:
+    """NaN has no class, though it would be taken as the first."""
+    training = Training(steps=16, lr=1e6, batch_size=30, augment=False)
+    proxy = make_proxy("whole", data, None, training, 0)
+    watched = train_architecture(SPACE, 0, proxy, data, training, 0, lambda steps, _: steps == 8)
+    unwatched = train_architecture(SPACE, 0, proxy, data, training, 0)
+    assert not watched.pruned
+    assert watched.reason == "its outputs for the test images are NaN"
+    assert unwatched.reason == "diverged: its weights are not finite"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
