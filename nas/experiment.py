@@ -22,6 +22,7 @@ from nas.objective import (
     RUNGS,
     TrialResult,
     Watch,
+    device_failure,
     schedule_of,
     train_architecture,
 )
@@ -173,10 +174,16 @@ class Experiment:
         )
 
     def retrain(self, index: int) -> TrialResult:
-        """Train an architecture on the whole set."""
+        """Train an architecture on the whole set.
+
+        It is the last use of the device: if the device fails, the result has this as its reason.
+        """
         settings = self.settings
-        whole = make_proxy("whole", self.data, None, settings.retraining, settings.common.seed)
-        return self._objective(index, whole, settings.retraining, None)
+        try:
+            whole = make_proxy("whole", self.data, None, settings.retraining, settings.common.seed)
+            return self._objective(index, whole, settings.retraining, None)
+        except torch.AcceleratorError as error:
+            return TrialResult(0, reason=device_failure(error))
 
     def _objective(
         self, index: int, proxy: Proxy, training: Training, watch: Watch | None

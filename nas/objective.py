@@ -53,8 +53,8 @@ class TrialResult:
     seconds: float = 0.0
     pruned: bool = False
     reason: str | None = None
-    """Why there is no score: training diverged, out of memory, or the network cannot be built or
-    has too few outputs."""
+    """Why there is no score: training diverged, out of memory, the network cannot be built or has
+    too few outputs, or the device failed."""
 
 
 class SharedWeightsError(UserError):
@@ -342,6 +342,11 @@ def _train(
     )
     if not all_finite(network):
         raise UserError("diverged: its weights are not finite")
+
+
+def device_failure(error: torch.AcceleratorError) -> str:
+    """The reason of a result, where the device could not be used any more."""
+    return f"the device failed: {_in_words(error)}"
 
 
 def _in_words(error: BaseException) -> str:

@@ -31,7 +31,10 @@ from nas.trials import Trials, attributes_of, counts, index_of, is_own, result_o
 
 ATTEMPTS = 5
 """An architecture on which this many workers have died is not tried again."""
-GIVEN_UP = f"killed: {ATTEMPTS} workers died while they trained it, maybe out of memory"
+GIVEN_UP = (
+    f"killed: {ATTEMPTS} workers died while they trained it, maybe out of memory, or the device "
+    "failed"
+)
 READ_SECONDS = 2.0
 """Trials of other workers are read again after this long."""
 MISSES = 4

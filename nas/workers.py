@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import multiprocessing.connection
+import os
 import signal
 import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
 from multiprocessing.process import BaseProcess
+from typing import TYPE_CHECKING
 
 import torch
 
 from condense import UserError, keep_freed_memory
 from condense.cli.device import choose_device, set_determinism
+from condense.errors import one_line
 from condense.system.notes import no_notes
 from nas import worker_process
 from nas.experiment import Experiment
+from nas.objective import TrialResult, device_failure
 from nas.schedule import Plan
 from nas.settings import Search
 from nas.storage import reaching
 from nas.study import SharedStudy
 
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+Train = Callable[[SharedStudy, "FrozenTrial"], TrialResult]
+"""Trains the architecture of a trial."""
 POLL_SECONDS = 2.0
 DEATHS_IN_A_ROW = 20
 """The search stops if more workers than this end, killed or idle, without a result in between."""
@@ -41,9 +51,13 @@ def work(
         study: supplies the trials.
         deadline: `time.time()` after which no trial is started, once there is a result.
         on_result: called after every result, and while waiting for other machines.
+
+    Raises:
+        UserError: the device failed; the architecture has this as its result.
     """
+    train = functools.partial(_train_alone, experiment)
     while True:
-        train_waiting(experiment, study, deadline, on_result)
+        train_waiting(train, study, deadline, on_result)
         if not study.fill() or is_over(study, deadline):
             return
         if not study.waiting():  # but trials of other machines may be enqueued again
@@ -51,8 +65,22 @@ def work(
             time.sleep(POLL_SECONDS)
 
 
+def _train_alone(experiment: Experiment, study: SharedStudy, trial: FrozenTrial) -> TrialResult:
+    """Train in this process, which cannot go on if the device fails; a resumed search can."""
+    try:
+        return experiment.train(study, trial)
+    except torch.AcceleratorError as error:
+        reason = device_failure(error)
+        study.tell(trial, TrialResult(0, reason=reason))
+        name = experiment.space.names[study.index(trial)]
+        raise UserError(
+            f"{name}: {reason}: go on with the other architectures with "
+            f"--resume {experiment.folder}"
+        ) from error
+
+
 def train_waiting(
-    experiment: Experiment,
+    train: Train,
     study: SharedStudy,
     deadline: float | None,
     on_result: Callable[[], None] = lambda: None,
@@ -63,7 +91,7 @@ def train_waiting(
         if trial is None:
             return
         with study.holding(trial):
-            study.tell(trial, experiment.train(study, trial))
+            study.tell(trial, train(study, trial))
         on_result()
 
 
@@ -213,7 +241,8 @@ def run_worker(task: worker_process.Task) -> None:
     """The main function of a worker process.
 
     SIGTERM and SIGHUP keep their default action and end it at once: there is nothing to clean up,
-    and its trial is enqueued again.
+    and its trial is enqueued again. So it is if the device fails, which this process cannot use any
+    more, but the next one can: the worker ends as if killed.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     keep_freed_memory()
@@ -228,7 +257,17 @@ def run_worker(task: worker_process.Task) -> None:
                 task.settings, task.folder, task.begun, task.plan, task.space_sha256
             )
         with reaching(), closing(experiment.study()) as study:
-            train_waiting(experiment, study, task.deadline)
+            train_waiting(experiment.train, study, task.deadline)
     except UserError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except torch.OutOfMemoryError as error:  # not in a training, of which it is the result
+        print(
+            f"no memory for the images of a worker: {one_line(error)}: use fewer --workers, "
+            f"with --resume {task.folder}",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    except torch.AcceleratorError as error:
+        print(f"a worker ends: {device_failure(error)}", file=sys.stderr, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -13,17 +13,20 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import pandas
 import pytest
 import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+import nas.experiment
 from condense import UserError
-from nas import space_named
+from nas import Space, TrialResult, search, space_named
 from nas.experiment import Experiment
 from nas.schedule import Plan
 from nas.search import defaults
+from nas.settings import Search
 from nas.worker_process import Task
 from nas.workers import (
     DEATHS_IN_A_ROW,
@@ -35,7 +38,7 @@ from nas.workers import (
     work,
 )
 from tests.helpers.processes import at_work, wait_until, workers_of
-from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, summary  # noqa: F401
+from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, run, summary  # noqa: F401
 
 
 @pytest.mark.xdist_group("workers")
@@ -214,6 +217,10 @@ def test_a_space_that_differs_in_every_process_is_said(tmp_path: Path) -> None:
         Experiment.in_worker(settings, tmp_path, datetime.now(), Plan([0]), "another hash")
 
 
+def task_of(settings: Search, folder: Path) -> Task:
+    return Task(settings, folder, datetime.min, Plan([0]), "", None)
+
+
 def test_a_worker_computes_as_the_command_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -233,9 +240,87 @@ def test_a_worker_computes_as_the_command_does(
     monkeypatch.setattr(Experiment, "in_worker", refuse)
     settings = defaults("smoke", "random")
     common = replace(settings.common, device="cuda:1", deterministic=True)
-    task = Task(replace(settings, common=common), tmp_path, datetime.min, Plan([0]), "", None)
+    task = task_of(replace(settings, common=common), tmp_path)
     with pytest.raises(SystemExit) as ended:
         run_worker(task)
     assert ended.value.code == 2
     assert calls == ["memory", True, torch.device("cuda:1")]
     assert capsys.readouterr().err == "the images are gone\n"
+
+
+ASSERT = "CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`"
+
+
+@pytest.mark.parametrize(
+    ("error", "killed", "code", "said"),
+    [
+        (
+            torch.AcceleratorError(ASSERT),
+            [(os.getpid(), signal.SIGKILL)],
+            None,
+            "a worker ends: the device failed: CUDA error: device-side assert triggered",
+        ),
+        (
+            torch.OutOfMemoryError("CUDA out of memory.\nTried to"),
+            [],
+            2,
+            "no memory for the images of a worker: CUDA out of memory. Tried to: use fewer "
+            "--workers, with --resume run",
+        ),
+    ],
+    ids=["failed", "memory"],
+)
+def test_a_worker_whose_device_cannot_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    killed: list[tuple[int, int]],
+    code: int | None,
+    said: str,
+) -> None:
+    """After a fault of the device it ends as if killed, so another one takes its place."""
+    kills: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda *given: kills.append(given))
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(Experiment, "in_worker", Mock(side_effect=error))
+    ended = None
+    try:
+        run_worker(task_of(defaults("smoke", "random"), Path("run")))
+    except SystemExit as stopped:
+        ended = stopped.code
+    assert (kills, ended) == (killed, code)
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_one_process_goes_on_after_a_fault_of_the_device_when_it_is_resumed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    objective, trained = nas.experiment.train_architecture, []
+
+    def train(space: Space, index: int, *rest: Any) -> TrialResult:
+        trained.append(index)
+        if len(trained) == 2:
+            raise torch.AcceleratorError(ASSERT)
+        return objective(space, index, *rest)
+
+    monkeypatch.setattr(nas.experiment, "train_architecture", train)
+    with pytest.raises(UserError, match=r"device-side assert .* --resume run$") as caught:
+        run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "3", "--out", "run")
+    assert str(caught.value).startswith(space_named("own_space:quick").names[trained[1]])
+    search.run(["--resume", "run", "--quiet"])
+    assert len(trained) == 4, "the two others, and the best one on the whole set"
+    rows = pandas.read_csv("run/architectures.csv").set_index("index")
+    assert sorted(rows["status"]) == ["complete", "complete", "failed"]
+    reason = rows.loc[trained[1], "reason"]
+    assert reason == "the device failed: CUDA error: device-side assert triggered"
+
+
+def test_a_fault_of_the_device_in_the_retraining_is_its_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failing = Mock(side_effect=torch.AcceleratorError(ASSERT))
+    monkeypatch.setattr(nas.experiment, "train_architecture", failing)
+    monkeypatch.setattr(Experiment, "train", lambda *_: TrialResult(5, 0.5))
+    run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "2", "--out", "run")
+    assert summary("run")["best_accuracy"] is None
+    assert summary("run")["retrained_reason"].startswith("the device failed: CUDA error")
