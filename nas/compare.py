@@ -18,6 +18,7 @@ from condense.runs.paths import exists
 from condense.runs.plots import new_figure, save
 from condense.runs.report import text_table
 from condense.runs.run_dir import SUMMARY
+from condense.system.notes import note
 from nas.settings import label
 
 if TYPE_CHECKING:
@@ -175,7 +176,10 @@ def table(runs: Sequence[Compared]) -> str:
 
 
 def plot(path: Path, runs: Sequence[Compared]) -> None:
-    """Write one scatter plot per run, and one plot with the rankings of all runs, as a PNG file."""
+    """Write one scatter plot per run, and one plot with the rankings of all runs, as a PNG file.
+
+    In the last one are the runs of `on_one_axis`.
+    """
     from nas import report
 
     figure = new_figure(3.6 * (len(runs) + 1), 3.6)
@@ -183,8 +187,27 @@ def plot(path: Path, runs: Sequence[Compared]) -> None:
     for axes, each in zip(places, runs, strict=False):
         rows = report.ranked(each.table)
         report.scatter(axes, rows, each.summary["top_fraction"], each.name)
-        report.ranking(places[-1], rows, each.name)
+    for each in on_one_axis(runs):
+        report.ranking(places[-1], report.ranked(each.table), each.name)
     save(figure, path)
+
+
+def on_one_axis(runs: Sequence[Compared]) -> list[Compared]:
+    """The runs whose rankings are of the same values: the ground truth, else accuracies on the
+    proxy, else numbers of parameters."""
+    from nas.report import ranked
+
+    for column, name in (("ground_truth", "a ground truth"), ("accuracy", "trained networks")):
+        chosen = [
+            each
+            for each in runs
+            if any(getattr(row, column) is not None for row in ranked(each.table))
+        ]
+        if chosen and len(chosen) < len(runs):
+            note(f"{len(chosen)} of {len(runs)} runs have {name}: only their rankings are compared")
+        if chosen:
+            return chosen
+    return list(runs)
 
 
 def entry_point() -> NoReturn:

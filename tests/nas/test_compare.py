@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from condense import UserError
-from nas import Row, Table, compare
+from nas import Row, Table, compare, report
 
 ACCURACIES = {"a": 0.4, "b": 0.5, "c": 0.3, "d": 0.2}
 SUMMARY = {
@@ -78,6 +78,34 @@ def test_the_selected_architecture_is_not_in_the_common_ground_truth(
     assert found.summary["best"] == "b"
     assert found.summary["best_accuracy"] == accuracy
     assert found.summary["regret"] == (None if regret is None else pytest.approx(regret))
+
+
+def of(name: str, **columns: float | None) -> compare.Compared:
+    """A run with one architecture, which has these values."""
+    table = Table([Row(0, "a", parameters=10, **columns)], name, "digits", "ab")  # type: ignore[arg-type]
+    return compare.Compared(name, table, SUMMARY)
+
+
+def test_one_axis_shows_values_of_one_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Accuracies in per cent beside numbers of parameters would show nothing."""
+    known = of("dsa", score=0.5, accuracy=0.5, ground_truth=0.75)
+    unknown = of("dm", score=0.5, accuracy=0.5)
+    parameters = of("parameters", score=10.0)
+    note = "note: {} of {} runs have {}: only their rankings are compared\n"
+    for runs, expected, said in (
+        ([known, known], [known, known], ""),
+        ([known, unknown, parameters], [known], note.format(1, 3, "a ground truth")),
+        ([unknown, parameters], [unknown], note.format(1, 2, "trained networks")),
+        ([parameters], [parameters], ""),
+    ):
+        assert compare.on_one_axis(runs) == expected
+        assert capsys.readouterr().err == said
+    drawn: list[str] = []
+    monkeypatch.setattr(report, "ranking", lambda axes, rows, name: drawn.append(name))
+    compare.plot(tmp_path / "all.png", [parameters, known, unknown])
+    assert drawn == ["dsa"]
 
 
 def test_no_architecture_is_in_the_common_ground_truth(run: Path, tmp_path: Path) -> None:
