@@ -24,6 +24,7 @@ from nas.settings import (
     CHANGING_NOTHING,
     PROXIES,
     UNCONDENSED,
+    WITH_RESUME,
     Search,
     Training,
     label,
@@ -72,7 +73,7 @@ def defaults(
 
 def run(argv: list[str]) -> None:
     """Rank architectures on a proxy."""
-    settings = parse(defaults, argv, PROG, [name.replace("_", "-") for name in CHANGING_NOTHING])
+    settings = parse(defaults, argv, PROG, [name.replace("_", "-") for name in WITH_RESUME])
     device = choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
     from nas.proxies import proxy_set
@@ -111,12 +112,17 @@ def read_ground_truth(settings: Search, data: ImageData, space: Space) -> Ground
             architectures.
     """
     from nas.objective import sizes_of
-    from nas.table import GroundTruth
+    from nas.table import TABLE, GroundTruth
 
-    if settings.ground_truth is None:
+    path = settings.ground_truth
+    if path is None:
         return None
+    if settings.common.resume is not None and not (is_file(path) or is_file(path / TABLE)):
+        raise UserError(
+            f"there is no ground truth in {path}: give its new place with --ground-truth"
+        )
     test_sha256 = str(data.describe()["sha256_test"])
-    found = GroundTruth.read(settings.ground_truth, data.fingerprint(), data.name, test_sha256)
+    found = GroundTruth.read(path, data.fingerprint(), data.name, test_sha256)
     names = [space.names[index] for index in space.order()[: settings.n_trials]]
     shared = found.count_shared(names, "the search")
     if shared < len(names):

@@ -81,7 +81,9 @@ PROXY_HELP = (
 )
 
 CHANGING_NOTHING = ("workers", "timeout", "storage", "storage_timeout")
-"""Settings that may be changed with --resume."""
+"""Settings that change no result."""
+WITH_RESUME = (*CHANGING_NOTHING, "ground_truth")
+"""Settings that may be changed with --resume: they change no trial."""
 
 UNCONDENSED = ("early-stopping", "whole", "parameters")
 
@@ -167,7 +169,8 @@ class Search:
     """Number of architectures, as a stratified sample that is the same in every run; by default
     all."""
     ground_truth: Path | None = None
-    """A run with --proxy whole, or its architectures.csv, to compare the ranking with."""
+    """A run with --proxy whole, or its architectures.csv, to compare the ranking with. If it was
+    moved, give its new place with --resume."""
     image_size: int | None = None
     """Larger images get this side in pixels, in the way of --fit; by default images keep their
     size."""

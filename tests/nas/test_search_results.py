@@ -72,3 +72,28 @@ def test_the_steps_of_each_network_decide_about_the_regret(
         assert (said in capsys.readouterr().out) != comparable
         (compared,) = compare.with_common_ground_truth([compare.read(Path(name))], Path("whole"))
         assert compared.summary["regret"] == found["regret"]
+
+
+def test_a_ground_truth_that_was_moved_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = ("--space", "own_space:quick", "--n-trials", "3")
+    run(*own, "--proxy", "whole", "--out", "whole")
+    to_compare = (*own, "--proxy", "parameters", "--ground-truth", "whole")
+    run(*to_compare, "--out", "same")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_summary", stop)
+        with pytest.raises(Interrupted):
+            run(*to_compare, "--out", "run")
+    Path("whole").rename("moved")
+    with pytest.raises(UserError, match=r"give its new place with --ground-truth$"):
+        search.run(["--resume", "run", "--quiet"])
+    search.run(["--resume", "run", "--quiet", "--ground-truth", "moved"])
+    assert summary("run")["spearman_all"] == summary("same")["spearman_all"]
+    page = Path("run/report.html").read_text()
+    assert str(Path("moved").absolute()) in page
+    assert str(Path("whole").absolute()) not in page
+    with pytest.raises(UserError, match=r"whole: there is no such file$"):
+        run(*to_compare, "--out", "new")
