@@ -14,6 +14,7 @@ import tyro
 from condense import UserError
 from condense.cli.app import main
 from condense.cli.flags import read_flags
+from condense.errors import printable
 from condense.runs.paths import exists
 from condense.runs.plots import new_figure, save
 from condense.runs.report import text_table
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> None:
     settings = read_flags(Compare, argv, PROG)
     if not 1 <= len(settings.runs) <= MOST_RUNS:
         raise UserError(f"give the folders of finished runs, at most {MOST_RUNS}")
-    compared = [read(path) for path in settings.runs]
+    compared = told_apart([read(path) for path in settings.runs], settings.runs)
     compared = with_common_ground_truth(compared, settings.ground_truth)
     print(table(compared))
     plot(settings.out, compared)
@@ -86,6 +87,20 @@ def read(path: Path) -> Compared:
         )
     name = label(summary["proxy"]) + (", pruned" if summary["pruned"] else "")
     return Compared(name, table, summary)
+
+
+def told_apart(runs: Sequence[Compared], paths: Sequence[Path]) -> list[Compared]:
+    """The runs; where names are equal, with their folders' names, or their paths if these are
+    equal too."""
+    folders = [path.resolve().name for path in paths]
+    of_name = Counter(each.name for each in runs)
+    of_both = Counter((each.name, folder) for each, folder in zip(runs, folders, strict=True))
+    found = []
+    for each, folder, path in zip(runs, folders, paths, strict=True):
+        place = folder if of_both[each.name, folder] == 1 else str(path)
+        name = f"{each.name} ({printable(place)})" if of_name[each.name] > 1 else each.name
+        found.append(dataclasses.replace(each, name=name))
+    return found
 
 
 def _agree(summary: Mapping[str, Any], table: Table) -> bool:

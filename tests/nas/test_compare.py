@@ -58,7 +58,8 @@ def test_a_run_is_compared_with_itself(
 ) -> None:
     compared(run, run, "--out", tmp_path / "both.png")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split()[:6] == ["dsa", "4", "b", "50.0", "%", "0.0"]
+    assert lines[1].split()[:2] == ["dsa", f"({run})"]
+    assert lines[1].split()[2:7] == ["4", "b", "50.0", "%", "0.0"]
     assert lines[1] == lines[2]
     assert (tmp_path / "both.png").is_file()
 
@@ -78,6 +79,24 @@ def test_the_selected_architecture_is_not_in_the_common_ground_truth(
     assert found.summary["best"] == "b"
     assert found.summary["best_accuracy"] == accuracy
     assert found.summary["regret"] == (None if regret is None else pytest.approx(regret))
+
+
+def test_runs_of_one_proxy_are_told_apart_by_their_folders(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for other in ("other", "a\x1bb", "deep/run"):
+        shutil.copytree(run, tmp_path / other)
+    (tmp_path / "other" / "summary.json").write_text(json.dumps({**SUMMARY, "proxy": "dm"}))
+    monkeypatch.chdir(run)
+
+    def names(*paths: str) -> list[str]:
+        compared(*paths, "--out", tmp_path / "all.png")
+        lines = capsys.readouterr().out.splitlines()[1:-1]
+        return [line.partition("  ")[0] for line in lines]
+
+    assert names(".", "../other") == ["dsa", "dm"]
+    assert names(".", "../other", "../a\x1bb") == ["dsa (run)", "dm", "dsa (a\\x1bb)"]
+    assert names(".", "../deep/run") == ["dsa (.)", "dsa (../deep/run)"]
 
 
 def of(name: str, **columns: float | None) -> compare.Compared:
