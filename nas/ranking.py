@@ -7,7 +7,7 @@ architecture, in the same order; higher is better.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ from condense.validation import check_fraction
 Scores = Sequence[float]
 Array = npt.NDArray[np.float64]
 RESAMPLES = 1000
+MOST_INDICES = 2**20
+"""Of resamples that are measured at once; the values do not depend on it."""
 FEWEST = 3
 """Fewest architectures for a correlation."""
 TOPS = (5, 10, 20, 30)
@@ -193,15 +195,17 @@ def correlation(
         return Correlation(None, None, None, n)
     # scipy.stats.bootstrap gives the same interval, but NaN if a resample has equal values (n ≤ 5).
     x, y = np.asarray(scores, float), np.asarray(ground_truth, float)
-    rows = resamples(n)
-    low, high = np.nanquantile(measure(x[rows], y[rows]), (0.025, 0.975))
+    values = np.concatenate([measure(x[rows], y[rows]) for rows in resamples(n)])
+    low, high = np.nanquantile(values, (0.025, 0.975))
     return Correlation(value, float(low), float(high), n)
 
 
-def resamples(n: int) -> npt.NDArray[np.int64]:
-    """The rows [RESAMPLES, n] of a bootstrap, always the same."""
+def resamples(n: int) -> Iterator[npt.NDArray[np.int64]]:
+    """The rows [RESAMPLES, n] of a bootstrap, always the same, in parts of bounded size."""
     draws = np.random.default_rng(generator(0, "bootstrap").initial_seed())
-    return draws.integers(n, size=(RESAMPLES, n))
+    part = max(1, MOST_INDICES // n)
+    for done in range(0, RESAMPLES, part):
+        yield draws.integers(n, size=(min(part, RESAMPLES - done), n))
 
 
 def top(scores: Scores, ground_truth: Scores, k: int) -> Top:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,7 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     known = [row for row in rows if row.ground_truth is not None]
     values = [100 * (row.ground_truth or 0.0) for row in known] or [_shown(row) for row in rows]
     places = range(1, len(values) + 1)
-    best = [max(values[:place]) for place in places]
+    best = list(itertools.accumulate(values, max))
     (line,) = axes.plot(places, best, drawstyle="steps-post", label=as_text(label))
     axes.scatter(places, values, s=8, alpha=0.5, color=line.get_color())
     axes.set_xlabel("rank by the proxy")

@@ -156,7 +156,8 @@ def difference(ours: dict[str, Array], theirs: dict[str, Array], accuracies: Arr
         ]
         return np.asarray(np.mean(gains, axis=0))
 
-    low, high = np.nanquantile(mean(resamples(len(accuracies))), (0.025, 0.975))
+    values = np.concatenate([mean(rows) for rows in resamples(len(accuracies))])
+    low, high = np.nanquantile(values, (0.025, 0.975))
     return f"{float(mean(slice(None))):+.2f} [{low:+.2f}, {high:+.2f}]"
 
 

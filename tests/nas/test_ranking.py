@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+import nas.ranking
 from condense import UserError
 from condense.runs.plots import new_figure
 from nas import Row, Table, rank
@@ -167,9 +169,28 @@ def test_the_interval_is_the_middle_95_per_cent_of_the_resamples() -> None:
     x = draws.normal(size=40)
     y = x + draws.normal(size=40)
     found = correlation(spearman, x.tolist(), y.tolist())
-    values = np.array([stats.spearmanr(x[rows], y[rows]).statistic for rows in resamples(40)])
+    values = np.array(
+        [stats.spearmanr(x[rows], y[rows]).statistic for part in resamples(40) for rows in part]
+    )
     assert (values < found.low).mean() == pytest.approx(0.025, abs=0.002)
     assert (values > found.high).mean() == pytest.approx(0.025, abs=0.002)
+
+
+@pytest.mark.parametrize("measure", [spearman, kendall])
+@pytest.mark.parametrize("n", [3, 9, 257])
+def test_an_interval_does_not_depend_on_the_parts_that_are_measured_at_once(
+    monkeypatch: pytest.MonkeyPatch, measure: Any, n: int
+) -> None:
+    """Whole, it takes gigabytes for a space of ten thousands."""
+    monkeypatch.setattr(nas.ranking, "RESAMPLES", 50)
+    draws = np.random.default_rng(2)
+    x, y = draws.normal(size=n).round(1).tolist(), draws.normal(size=n).round(1).tolist()
+    whole = correlation(measure, x, y)
+    assert [part.shape for part in resamples(n)] == [(50, n)]
+    for rows in (1, 7):
+        monkeypatch.setattr(nas.ranking, "MOST_INDICES", rows * n)
+        assert max(len(part) for part in resamples(n)) == rows
+        assert correlation(measure, x, y) == whole
 
 
 def test_too_few_or_all_the_same_have_no_correlation() -> None:
