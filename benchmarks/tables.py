@@ -151,7 +151,7 @@ def search_table(rows: list[Row]) -> str:
         "images",
         "selected architecture's accuracy (%)",
         "regret",
-        f"Spearman, top {100 * top:.0f} %",
+        f"Spearman, top {100 * top:g} %",
     ]
     return markdown_table(
         [*heads, "Spearman, all", "Kendall, all", "minutes"],

@@ -72,7 +72,7 @@ def lines(summary: Mapping[str, Any]) -> str:
         ("its accuracy, whole set", per_cent(summary["best_accuracy"]) + after),
     ]
     if summary["spearman_all_n"]:
-        top = f"Spearman, top {100 * summary['top_fraction']:.0f} %"
+        top = f"Spearman, top {100 * summary['top_fraction']:g} %"
         baseline = summary["baseline_parameters"]
         rows += [
             (top, str(correlation_of(summary, "spearman_top"))),
@@ -132,7 +132,7 @@ def scatter(axes: Axes, rows: Sequence[Row], top_fraction: float, label: str) ->
     named = f"{label} accuracy (%)" if any(row.accuracy is not None for row in rows) else label
     if known:
         top = top_count(len(known), top_fraction)
-        marked = ((known[top:], "others"), (known[:top], f"top {100 * top_fraction:.0f} %"))
+        marked = ((known[top:], "others"), (known[:top], f"top {100 * top_fraction:g} %"))
         for part, name in marked:
             axes.scatter(
                 [_shown(row) for row, _ in part],

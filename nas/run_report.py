@@ -147,7 +147,7 @@ def _agreement(summary: Mapping[str, Any]) -> list[Block]:
     rows = [
         ("Spearman, all", str(found(summary, "spearman_all")),
          str(found(summary["baseline_parameters"], "spearman_all"))),
-        (f"Spearman, top {100 * summary['top_fraction']:.0f} %",
+        (f"Spearman, top {100 * summary['top_fraction']:g} %",
          str(found(summary, "spearman_top")), "–"),
         ("Kendall, all", str(found(summary, "kendall_all")), "–"),
     ]  # fmt: skip

@@ -227,6 +227,7 @@ def test_figures_show_the_ground_truth_over_the_ranking() -> None:
     scatter(axes, rows, 0.34, "dsa")
     others, top = (np.asarray(part.get_offsets()).tolist() for part in axes.collections)
     assert (others, top) == ([[25, 75], [25, 62.5]], [[25, 50]])
+    assert [part.get_label() for part in axes.collections] == ["others", "top 34 %"]
     axes = new_figure(3, 3).add_subplot()
     ranking(axes, rows, "dsa")
     (line,) = axes.lines

@@ -67,6 +67,13 @@ def test_a_failed_training_on_the_whole_set_is_said(
     assert "It was not trained on the whole set." in Path("without/report.html").read_text()
 
 
+def test_a_top_of_less_than_a_per_cent_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    own = ("--space", "own_space:quick", "--n-trials", "3", "--proxy", "whole")
+    search.run([*QUICK, *own, "--top-fraction", "0.005", "--out", "run"])
+    assert "Spearman, top 0.5 %" in capsys.readouterr().out
+    assert "Spearman, top 0.5 %" in Path("run/report.html").read_text()
+
+
 def test_a_finished_training_on_the_whole_set_is_not_repeated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
