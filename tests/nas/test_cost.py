@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from condense import Network
+from condense import Network, UserError
 from nas import Space, Training, make_proxy
 from nas.cost import PER_ACTIVATION, PER_NETWORK, cost
 from nas.objective import train_architecture
@@ -24,6 +25,82 @@ def test_a_convolution_and_a_linear_layer_by_hand() -> None:
     multiplications, activations = 36 * 64 + 768, 256 + 256 + 3
     expected = PER_NETWORK + multiplications + PER_ACTIVATION * activations
     assert cost(Space(["a"], build), 0, images) == expected
+
+
+class Tokens(nn.Module):
+    """Each row of 8 pixels is a token."""
+
+    def __init__(self, layer: nn.Module, attend: Callable[..., Any] | None = None) -> None:
+        super().__init__()
+        self.layer, self.attend = layer, attend
+
+    def forward(self, images: Tensor) -> Any:
+        tokens = images.flatten(0, 1)
+        return self.layer(tokens) if self.attend is None else self.attend(self.layer, tokens)
+
+
+def attend_to_some(attention: nn.Module, tokens: Tensor) -> Any:
+    """All 8 tokens look for the first 3."""
+    return attention(tokens, value=tokens[:, :3], key=tokens[:, :3])[0]
+
+
+def sequence_first(attention: nn.Module, tokens: Tensor) -> Any:
+    tokens = tokens.transpose(0, 1)
+    return attention(tokens, tokens, tokens)
+
+
+PROJECTIONS = 4 * 8 * 8 * 8
+"""Queries, keys, values and outputs of 8 tokens of 8 features."""
+
+
+@pytest.mark.parametrize(
+    ("layer", "attend", "multiplications", "activations"),
+    [
+        (lambda: nn.Linear(8, 5), None, 8 * 5 * 8, 5 * 8),
+        (lambda: nn.Conv1d(8, 5, 3, padding=1), None, 8 * 5 * 3 * 8, 5 * 8),
+        (lambda: nn.GRU(8, 5, batch_first=True), None, 3 * 5 * (8 + 5) * 8, 5 * 8),
+        (lambda: nn.MultiheadAttention(8, 2), sequence_first, PROJECTIONS + 2 * 8 * 8 * 8, 8 * 8),
+        (
+            lambda: nn.MultiheadAttention(8, 2, batch_first=True),
+            attend_to_some,
+            (2 * 8 + 2 * 3) * 8 * 8 + 2 * 8 * 3 * 8,
+            8 * 8,
+        ),
+        (  # two norms, two dropouts and their sums; 16 hidden features and their dropout
+            lambda: nn.TransformerEncoderLayer(8, 2, 16, batch_first=True),
+            None,
+            PROJECTIONS + 2 * 8 * 8 * 8 + 2 * 8 * 16 * 8,
+            6 * 8 * 8 + 2 * 16 * 8,
+        ),
+        (
+            lambda: nn.Embedding(1000, 8),
+            lambda layer, tokens: layer(tokens[..., 0].long()),
+            0,
+            8 * 8,
+        ),
+    ],
+    ids=["linear", "convolution", "recurrent", "attention", "to some", "transformer", "embedding"],
+)
+def test_layers_of_tokens_by_hand(
+    layer: Callable[[], nn.Module],
+    attend: Callable[..., Any] | None,
+    multiplications: int,
+    activations: int,
+) -> None:
+    space = Space(["a"], lambda *_: Tokens(layer(), attend), "1")
+    expected = PER_NETWORK + multiplications + PER_ACTIVATION * activations
+    assert cost(space, 0, blobs()) == expected
+
+
+def test_a_device_that_fails_is_said() -> None:
+    """Else the search would go on with a device that cannot be used."""
+
+    def failing(layer: nn.Module, tokens: Tensor) -> Any:
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    space = Space(["a"], lambda *_: Tokens(nn.Linear(8, 3), failing), "1")
+    with pytest.raises(UserError, match=r"a: the device failed: CUDA error: .*: leave it out"):
+        cost(space, 0, blobs())
 
 
 def test_wider_and_deeper_networks_without_pooling_cost_more() -> None:
