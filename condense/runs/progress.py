@@ -63,7 +63,7 @@ def _bar(description: str, done: int, total: int, leave: bool | None = None) -> 
     """A bar. `leave`: whether it stays on the screen; None: unless it is inside another bar."""
     from tqdm import tqdm
 
-    # In a log file every update is a line, so updates are rare there. In a notebook it is none.
+    # In a log file every update is a line, so updates are rare there; not so in a notebook.
     pause = 0.2 if sys.stderr.isatty() or "ipykernel" in sys.modules else 30.0
     return tqdm(
         desc=description or None,
