@@ -99,10 +99,10 @@ def test_runs_of_one_proxy_are_told_apart_by_their_folders(
     assert names(".", "../deep/run") == ["dsa (.)", "dsa (../deep/run)"]
 
 
-def of(name: str, **columns: float | None) -> compare.Compared:
+def of(name: str, **columns: float) -> compare.Compared:
     """A run with one architecture, which has these values."""
-    table = Table([Row(0, "a", parameters=10, **columns)], name, "digits", "ab")  # type: ignore[arg-type]
-    return compare.Compared(name, table, SUMMARY)
+    rows = [replace(Row(0, "a", parameters=10), **columns)]
+    return compare.Compared(name, Table(rows, name, "digits", "ab", "cd", "ef"), SUMMARY)
 
 
 def test_one_axis_shows_values_of_one_kind(
