@@ -96,15 +96,15 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
         kind = _kind(images[key])
         if scales[kind] == 255 or high >= LEAST_TOP or not (images[key] % 1).any():
             continue
-        if largest[kind] < LEAST_TOP:
-            raise UserError(
-                f"key {key} contains fractions, and values up to {high:.4g}; pixels 0..255 or 0..1 "
-                "are expected: clip them, or give the images without normalisation"
-            )
         if high <= 1 + TOLERANCE:
             raise UserError(
                 f"key {key} contains values up to {high:.4g}, the other split up to "
                 f"{largest[kind]:.4g}: give both in 0..255 or both in 0..1"
+            )
+        if largest[kind] < LEAST_TOP:
+            raise UserError(
+                f"key {key} contains fractions, and values up to {high:.4g}; pixels 0..255 or 0..1 "
+                "are expected: clip them, or give the images without normalisation"
             )
     return {key: _scaled(_moved(array), scales[_kind(array)]) for key, array in images.items()}
 

@@ -265,7 +265,7 @@ class ImageData:
         Raises:
             UserError: colour images cannot be converted to grey.
         """
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = size if isinstance(size, Sequence) else (size, size)
         sides = (height, width)
         if (channels, *sides) == self.shape:
             return self

@@ -176,7 +176,7 @@ def test_rounded_labels_are_proportional_to_probabilities():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"class_names": (1, 2, 3)}, "class_names are not a list of names"),
+        ({"class_names": ()}, "class_names are not a list of names"),
         ({"class_names": ("a", "b", "a")}, "two classes have the same name"),
         ({"class_names": ("a\nb", "b", "c")}, "characters that cannot be shown"),
         ({"class_names": ("a" * 201, "b", "c")}, "longer than 200"),

@@ -51,7 +51,7 @@ def constants(**changes: tuple[float, ...]) -> dict[str, Array | None]:
             "x_test contains values up to 0.5, the other split up to 9: give both in 0..255 or",
         ),
         ({"y_train": np.zeros(12)}, "y_train contains float64 values; integer labels"),
-        ({"y_train": np.zeros(12, dtype=bool)}, "y_train contains bool values; integer labels"),
+        ({"y_train": np.zeros(12, dtype=complex)}, "y_train contains complex128 values; integer"),
         ({"y_train": np.arange(11)}, "y_train has shape (11,); one label for each of the 12"),
         ({"y_test": np.eye(4, dtype=int)}, "y_test has shape (4, 4); one label"),
         ({"y_test": np.array([0, 1, -1, 0])}, "y_test contains the label -1; y_train has no such"),
