@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
-from condense.condensed_set import CondensedSet
+from condense.config.evaluation import Evaluation
+from condense.config.serialization import rebuild
 from condense.run_report import per_class
 from condense.runs.report import per_cent, text_table
 from condense.zoo import load_named, zoo_names
@@ -14,25 +15,26 @@ COLUMNS = ("set", "images", "size", "accuracy (how it was measured)", "condensed
 
 def zoo_table() -> str:
     """A line for each set of the zoo, below a header."""
-    return text_table([COLUMNS, *((name, *_row(load_named(name))) for name in zoo_names())])
+    return text_table([COLUMNS, *map(_row, zoo_names())])
 
 
-def _row(condensed: CondensedSet) -> tuple[str, ...]:
+def _row(name: str) -> tuple[str, ...]:
+    condensed = load_named(name)
     about = condensed.provenance
     accuracy = per_cent(about["accuracy"], about["accuracy_std"])
+    test = rebuild(Evaluation(), about["evaluation"], Path(name))
     return (
+        name,
         per_class(condensed),
         f"{condensed.bytes / 1000:.0f} kB",
-        f"{accuracy} ({_test(about['evaluation'])})",
+        f"{accuracy} ({_how_tested(test)})",
         str(about["network"]),
     )
 
 
-def _test(about: dict[str, Any]) -> str:
-    """How a set was tested, from the settings in its provenance."""
-    width, augment, epochs = about["network"]["width"], about["augment"], about["epoch_eval_train"]
+def _how_tested(test: Evaluation) -> str:
     kinds = {"none": "no augmentation", "dc": "augmentation of DC's authors"}
-    steps = about.get("steps")  # sets that were made before this setting have none
-    length = f"{steps} steps" if steps else f"{epochs or 1000} epochs"
-    augmented = kinds.get(augment, "DSA's augmentation")
-    return f"{about['num_eval']} networks of width {width}, {length}, {augmented}"
+    augmented = kinds.get(test.augment, "DSA's augmentation")
+    epochs = f"{test.epochs(test.augment != 'none')} epochs"
+    length = epochs if test.steps is None else f"{test.steps} steps"
+    return f"{test.num_eval} networks of width {test.network.width}, {length}, {augmented}"

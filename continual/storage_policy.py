@@ -146,7 +146,7 @@ class RehearsalBuffer(ExemplarsBuffer):  # type: ignore[misc]
         tasks = images_of(exp, self.mean, self.std, self.hflip)
         require_shape(self.groups, [task.data.shape for task in tasks])
         items = items_of(exp)
-        number = self._numbers.of(exp, {group.experience for group in self.groups})
+        number = self._numbers.of(exp)
         mine = {
             Group(number, task.task, label): self._whole_images(task.data, count)
             for task in tasks

@@ -50,3 +50,11 @@ class Evaluation:
         at_least(1, self, "epoch_eval_train", "steps", "batch_size")
         if self.epoch_eval_train is not None and self.steps is not None:
             raise UserError("give the evaluation either epoch-eval-train or steps, not both")
+
+    def epochs(self, augmented: bool) -> int:
+        """Epochs of the training, without `steps`.
+
+        Args:
+            augmented: whether the training images are augmented.
+        """
+        return self.epoch_eval_train or (1000 if augmented else 300)

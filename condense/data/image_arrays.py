@@ -86,27 +86,17 @@ def as_pixels(images: Mapping[str, Array]) -> dict[str, Array]:
         UserError: values are outside these ranges, as in normalised images, or only one split has
             fractions from 0 to 1, or fractions are slightly above 1.
     """
+    kinds = {key: _kind(array) for key, array in images.items()}
     highs = {key: _checked_maximum(key, array) for key, array in images.items()}
-    largest: dict[str, float] = {}
-    for key, high in highs.items():
-        kind = _kind(images[key])
-        largest[kind] = max(high, largest.get(kind, 0))
+    largest = {
+        kind: max(highs[key] for key in images if kinds[key] == kind) for kind in kinds.values()
+    }
     scales = {kind: 255 if high <= 1 + TOLERANCE else 1 for kind, high in largest.items()}
     for key, high in highs.items():
-        kind = _kind(images[key])
-        if scales[kind] == 255 or high >= LEAST_TOP or not (images[key] % 1).any():
-            continue
-        if high <= 1 + TOLERANCE:
-            raise UserError(
-                f"key {key} contains values up to {high:.4g}, the other split up to "
-                f"{largest[kind]:.4g}: give both in 0..255 or both in 0..1"
-            )
-        if largest[kind] < LEAST_TOP:
-            raise UserError(
-                f"key {key} contains fractions, and values up to {high:.4g}; pixels 0..255 or 0..1 "
-                "are expected: clip them, or give the images without normalisation"
-            )
-    return {key: _scaled(_moved(array), scales[_kind(array)]) for key, array in images.items()}
+        small = kinds[key] == "float" and scales["float"] == 1 and high < LEAST_TOP
+        if small and (images[key] % 1).any():
+            _refuse_fractions(key, high, largest["float"])
+    return {key: _scaled(_moved(array), scales[kinds[key]]) for key, array in images.items()}
 
 
 def is_grey(images: Array) -> bool:
@@ -134,6 +124,8 @@ def _moved(images: Array) -> Array:
 
 def _checked_maximum(key: str, images: Array) -> float:
     """The largest value, if all are pixels."""
+    if images.dtype.kind in "bu" and images.dtype.itemsize == 1:
+        return float(images.max())
     low, high = float(images.min()), float(images.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise UserError(f"key {key} contains NaN or infinite values; pixels 0..255 are expected")
@@ -143,6 +135,20 @@ def _checked_maximum(key: str, images: Array) -> float:
             "expected: give the images without normalisation"
         )
     return high
+
+
+def _refuse_fractions(key: str, high: float, largest: float) -> None:
+    """Raise unless fractions up to `high` can be pixels 0..255, beside `largest` in both splits."""
+    if high <= 1 + TOLERANCE:
+        raise UserError(
+            f"key {key} contains values up to {high:.4g}, the other split up to "
+            f"{largest:.4g}: give both in 0..255 or both in 0..1"
+        )
+    if largest < LEAST_TOP:
+        raise UserError(
+            f"key {key} contains fractions, and values up to {high:.4g}; pixels 0..255 or 0..1 are "
+            "expected: clip them, or give the images without normalisation"
+        )
 
 
 def _kind(images: Array) -> str:
