@@ -248,7 +248,7 @@ def _trained(
 def schedule_of(settings: Evaluation, images: int, augmented: bool) -> Schedule:
     """The training schedule on a set of `images` images."""
     schedule = Schedule.of_epochs(
-        settings.epochs(augmented),
+        settings.num_epochs(augmented),
         images,
         settings.batch_size,
         lr=settings.lr,

@@ -35,6 +35,6 @@ def _row(name: str) -> tuple[str, ...]:
 def _how_tested(test: Evaluation) -> str:
     kinds = {"none": "no augmentation", "dc": "augmentation of DC's authors"}
     augmented = kinds.get(test.augment, "DSA's augmentation")
-    epochs = f"{test.epochs(test.augment != 'none')} epochs"
+    epochs = f"{test.num_epochs(test.augment != 'none')} epochs"
     length = epochs if test.steps is None else f"{test.steps} steps"
     return f"{test.num_eval} networks of width {test.network.width}, {length}, {augmented}"

@@ -51,7 +51,7 @@ class Evaluation:
         if self.epoch_eval_train is not None and self.steps is not None:
             raise UserError("give the evaluation either epoch-eval-train or steps, not both")
 
-    def epochs(self, augmented: bool) -> int:
+    def num_epochs(self, augmented: bool) -> int:
         """Epochs of the training, without `steps`.
 
         Args:
