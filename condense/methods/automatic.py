@@ -11,21 +11,21 @@ from condense.methods.registry import METHODS
 from condense.methods.selection import without_short_classes
 from condense.storage.capacity import images_per_class
 
-MAX_PER_CLASS = 200
-"""Images per class up to which they are synthetic: coloured ones by IDM, grey ones by DM.
+MAX_COLOURED, MAX_GREY = 200, 50
+"""Images per class, coloured and grey, up to which they are synthetic.
 
 On held-out images of CIFAR-10, with hard labels, IDM was 11 points better than herding with 52
 images per class, 6 with 159 and 1.8 with 537. With 537 it takes ten times as long as herding,
-and is level with it with soft labels. On SVHN it was better than herding and DM with 232. On
-FashionMNIST, with a shorter training of its networks, it was worse than both with 110
-(docs/results.md)."""
+and is level with it with soft labels. On SVHN it was 2 points better with 232. On grey images it
+was 1 to 2 points better with up to 32 images per class, but no method was better than herding with
+74 of MNIST and 108 of FashionMNIST. DM was nowhere better than both (docs/results.md)."""
 
 MAX_PIXELS = 6_000_000
 """Pixels in all up to which they are synthetic; more would take long."""
 
 
 def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodSettings]:
-    """`auto`: name and settings of `idm` or `dm` for few images per class, else of `herding`.
+    """`auto`: name and settings of `idm` for few images per class, else of `herding`.
 
     Args:
         data: the images.
@@ -35,11 +35,10 @@ def few_or_many(data: ImageData, settings: MethodSettings) -> tuple[str, MethodS
         UserError: not one image fits into the bytes.
     """
     data = without_short_classes(data, settings)
-    synthetic = "dm" if data.shape[0] == 1 else "idm"
+    most = MAX_GREY if data.shape[0] == 1 else MAX_COLOURED
     count = images_per_class(data, settings)
     pixels = count * data.classes * math.prod(data.shape[1:])
-    few = count <= MAX_PER_CLASS and pixels <= MAX_PIXELS
-    name = synthetic if few else "herding"
+    name = "idm" if count <= most and pixels <= MAX_PIXELS else "herding"
     common = {field.name: getattr(settings, field.name) for field in fields(MethodSettings)}
     return name, METHODS[name].preset("cpu", **common)
 

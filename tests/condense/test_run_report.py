@@ -106,7 +106,7 @@ def test_the_settings_of_a_method_that_was_chosen(
     asked: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of a run that was resumed, which reads its set from the file."""
-    monkeypatch.setattr(automatic, "MAX_PER_CLASS", 0)  # herding, which takes less time
+    monkeypatch.setattr(automatic, "MAX_GREY", 0)  # herding, which takes less time
     flags = ["--dataset", "digits", "--method", asked, "--ipc", "1", *SMOKE]
     flags += ["--evaluation.num-eval", "1", "--out"]
     with monkeypatch.context() as patch:

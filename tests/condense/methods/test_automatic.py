@@ -17,18 +17,19 @@ from tests.helpers.methods import same_sets
 @pytest.mark.parametrize(
     ("most", "pixels", "channels", "method"),
     [
-        (3, 3 * 3 * 64, 3, "idm"),
-        (3, 3 * 3 * 64, 1, "dm"),
-        (2, 3 * 3 * 64, 3, "herding"),
-        (2, 3 * 3 * 64, 1, "herding"),
-        (3, 3 * 3 * 64 - 1, 3, "herding"),
+        ({"MAX_COLOURED": 3, "MAX_GREY": 0}, 3 * 3 * 64, 3, "idm"),
+        ({"MAX_COLOURED": 0, "MAX_GREY": 3}, 3 * 3 * 64, 1, "idm"),
+        ({"MAX_COLOURED": 2, "MAX_GREY": 9}, 3 * 3 * 64, 3, "herding"),
+        ({"MAX_COLOURED": 9, "MAX_GREY": 2}, 3 * 3 * 64, 1, "herding"),
+        ({"MAX_COLOURED": 3, "MAX_GREY": 3}, 3 * 3 * 64 - 1, 3, "herding"),
     ],
 )
 def test_few_images_are_synthetic(
-    most: int, pixels: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
+    most: dict[str, int], pixels: int, channels: int, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three images of 8×8 of each of three classes."""
-    monkeypatch.setattr(automatic, "MAX_PER_CLASS", most)
+    for name, count in most.items():
+        monkeypatch.setattr(automatic, name, count)
     monkeypatch.setattr(automatic, "MAX_PIXELS", pixels)
     settings = method_named("auto").preset("smoke", ipc=3, storage="float32", labels="soft")
     name, chosen = few_or_many(blobs(shape=(channels, 8, 8)), settings)
@@ -40,7 +41,7 @@ def test_few_images_are_synthetic(
 
 
 def test_a_set_is_that_of_the_chosen_method(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(automatic, "MAX_PER_CLASS", 0)  # herding, which takes less time
+    monkeypatch.setattr(automatic, "MAX_GREY", 0)  # herding, which takes less time
     made = condense(blobs(), "auto", preset="smoke", ipc=2)
     settings = few_or_many(blobs(), method_named("auto").preset("smoke", ipc=2))[1]
     assert made.provenance["method"] == "herding"

@@ -106,7 +106,7 @@ def test_a_set_to_start_from_has_other_classes_than_the_large_ones(tmp_path) -> 
 def test_auto_counts_the_images_of_the_classes_that_it_condenses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(automatic, "MAX_PER_CLASS", 5)
+    monkeypatch.setattr(automatic, "MAX_GREY", 5)
     settings = method_named("auto").preset("cpu", ipc=4, short_classes="keep")
     large = uneven().with_classes([0, 2])
     assert automatic.few_or_many(uneven(), settings) == automatic.few_or_many(large, settings)
