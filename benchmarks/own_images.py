@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain, starmap
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,7 +17,15 @@ from typing import Any
 import tyro
 
 from benchmarks.commands import cores, machine, run_to_the_end
-from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
+from benchmarks.rows import (
+    RESULTS,
+    Row,
+    as_cell,
+    difference,
+    measure_missing,
+    read_rows,
+    spread,
+)
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError
@@ -25,6 +34,9 @@ from condense.runs.report import markdown_table
 FILE = "own_images.csv"
 KEY = ("images", "ipc", "size", "seed", "preset")
 BASELINES = ("herding", "random")
+COMPARED = ("accuracies", *BASELINES)
+ABOUT = ("images", "classes", "train", "images_per_class", "method")
+"""Columns that a folder's sets share."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +91,30 @@ def _accuracies(baseline: dict[str, Any] | None) -> str:
 
 
 def table(rows: Iterable[Row], preset: str = "cpu") -> str:
-    """Accuracy of the set and of the baselines; the gain is over herded images."""
-    rows = [row for row in rows if row["preset"] == preset]
+    """Accuracy of the sets of a folder and of the baselines; the gain is over herded images."""
+    folders: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        if row["preset"] == preset:
+            folders.setdefault(tuple(row[name] for name in ABOUT), []).append(row)
 
-    def cells(row: Row) -> list[str]:
-        ours, herding, random = (
-            [float(value) for value in row[name].split()] for name in ("accuracies", *BASELINES)
-        )
-        gain = f"{fmean(ours) - fmean(herding):+.1f}" if herding else ""
-        about = (row[name] for name in ("images", "classes", "train", "images_per_class", "method"))
-        return [*about, *map(spread, (random, herding, ours)), gain]
+    def cells(about: tuple[str, ...], sets: list[Row]) -> list[str]:
+        ours, herding, random = ([_values(row[name]) for row in sets] for name in COMPARED)
+        gain = difference(_means(ours), _means(herding)) if all(herding) else ""
+        accuracies = (spread([*chain.from_iterable(values)]) for values in (random, herding, ours))
+        return [*about, *accuracies, gain, str(len(sets))]
 
     heads = ["images", "classes", "training images", "stored per class", "method"]
-    return markdown_table([*heads, "random", "herding", "the set", "gain"], map(cells, rows))
+    heads += ["random", "herding", "the set", "gain", "n"]
+    return markdown_table(heads, starmap(cells, folders.items()))
+
+
+def _values(cell: str) -> list[float]:
+    return [float(value) for value in cell.split()]
+
+
+def _means(sets: list[list[float]]) -> dict[int, float]:
+    """By set: the mean over its networks."""
+    return {number: fmean(values) for number, values in enumerate(sets)}
 
 
 def run(argv: list[str]) -> None:

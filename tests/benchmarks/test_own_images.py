@@ -39,7 +39,7 @@ def test_folders_are_measured_once_and_compared_with_both(
     assert (asked.common.size, asked.dataset) == (16, str(tmp_path / "leaves"))
     assert [row["images"] for row in read_rows(tmp_path / "own_images.csv")] == ["leaves", "signs"]
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "| signs | 3 | 90 | 50 | dm | 25.0 | 55.0 ± 7.1 | 65.0 ± 7.1 | +10.0 |"
+    assert last == "| signs | 3 | 90 | 50 | dm | 25.0 | 55.0 ± 7.1 | 65.0 ± 7.1 | +10.0 | 1 |"
 
 
 def test_herding_is_not_compared_with_itself(
@@ -50,7 +50,20 @@ def test_herding_is_not_compared_with_itself(
     monkeypatch.setattr(own_images, "run_to_the_end", lambda *_: (CONFIG, summary))
     own_images.run([str(tmp_path / "leaves"), "--results", str(tmp_path)])
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "| leaves | 3 | 90 | 50 | herding | 25.0 |  | 65.0 ± 7.1 |  |"
+    assert last == "| leaves | 3 | 90 | 50 | herding | 25.0 |  | 65.0 ± 7.1 |  | 1 |"
+
+
+def test_the_sets_of_a_folder_share_a_line_with_gains_paired_by_set() -> None:
+    about = dict(zip(own_images.ABOUT, ["leaves", "3", "90", "50", "dm"], strict=True))
+    values = [("60 64", "58", "40"), ("70 74", "70", "42")]
+    rows = [
+        {**about, "preset": "cpu", "accuracies": ours, "herding": herding, "random": random}
+        for ours, herding, random in values
+    ]
+    last = own_images.table(rows).splitlines()[-1]
+    accuracies = "41.0 ± 1.4 | 64.0 ± 8.5 | 67.0 ± 6.2"
+    gain = "+3.0 [-9.7, +15.7]"  # 4 and 2; t = 12.706 with one degree of freedom
+    assert last == f"| leaves | 3 | 90 | 50 | dm | {accuracies} | {gain} | 2 |"
 
 
 def test_two_folders_of_one_name_are_an_error() -> None:
