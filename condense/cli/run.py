@@ -11,6 +11,7 @@ from condense.cli.common import Settings
 from condense.config.serialization import overrides, record
 from condense.distribution import version
 from condense.errors import UserError
+from condense.runs.io import writing
 from condense.runs.run_dir import SUMMARY, RunFolder
 
 _NOT_KEPT = ("out", "resume", "quiet")
@@ -63,12 +64,27 @@ def _overrides(settings: Settings) -> dict[str, Any]:
 
 
 def default_out(what: str) -> Path:
-    """A folder that does not exist yet: runs/WHAT-YYYYmmdd-HHMMSS."""
+    """A new folder runs/WHAT-YYYYmmdd-HHMMSS; runs that start together get one each.
+
+    Raises:
+        UserError: it cannot be made.
+    """
     short = "".join(char if char.isprintable() and char != "/" else "-" for char in what)[:100]
     stem = f"{short}-{time.strftime('%Y%m%d-%H%M%S')}"
     path = Path("runs", stem)
     number = 1
-    while path.exists():
-        number += 1
-        path = Path("runs", f"{stem}-{number}")
+    with writing(path):
+        path.parent.mkdir(exist_ok=True)
+        while not _made(path):
+            number += 1
+            path = Path("runs", f"{stem}-{number}")
     return path
+
+
+def _made(path: Path) -> bool:
+    """Make a folder; False if something with its name is there."""
+    try:
+        path.mkdir()
+    except FileExistsError:
+        return False
+    return True

@@ -286,10 +286,7 @@ def test_what_says_nothing_about_the_result_is_not_recorded(tmp_path: Path) -> N
 def test_default_folders_differ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(time, "strftime", lambda form: "20240131-235959")
-    paths = []
-    for _ in range(3):
-        paths.append(default_out("condense"))
-        paths[-1].mkdir(parents=True)
+    paths = [default_out("condense") for _ in range(3)]
     assert [str(path) for path in paths] == [
         "runs/condense-20240131-235959",
         "runs/condense-20240131-235959-2",
