@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from condense.cli.common import Common, Settings
 from condense.errors import UserError
+from condense.runs.io import TEMPORARY, writing
 from condense.runs.paths import user_path
 from condense.system.notes import no_notes
 from condense.system.terminal import exit_code
@@ -47,12 +48,13 @@ def as_rank(settings: SettingsT) -> Iterator[SettingsT]:
     with contextlib.ExitStack() as stack:
         stack.callback(leave_ranks)
         if rank():
-            temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rank-")))
-            common = _silent(common, temporary / "run")
+            stack.enter_context(_named(rank()))
+            with writing("a temporary copy of the run", "$TMPDIR"):
+                temporary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rank-")))
+                common = _silent(common, temporary / "run")
             null = stack.enter_context(Path(os.devnull).open("w", encoding="utf-8"))
             stack.enter_context(contextlib.redirect_stdout(null))
             stack.enter_context(no_notes())
-            stack.enter_context(_named(rank()))
         wait_for_ranks()  # all have copied what they resume, before the first one changes it
         yield dataclasses.replace(settings, common=common)
 
@@ -61,7 +63,10 @@ def _silent(common: Common, folder: Path) -> Common:
     """The settings of a process whose results are not kept."""
     if common.resume is None:
         return dataclasses.replace(common, quiet=True, out=folder)
-    shutil.copytree(user_path(common.resume, "--resume"), folder)
+    folder.mkdir()
+    for file in user_path(common.resume, "--resume").iterdir():
+        if file.is_file() and not file.name.startswith(TEMPORARY):
+            shutil.copyfile(file, folder / file.name)
     return dataclasses.replace(common, quiet=True, resume=folder)
 
 

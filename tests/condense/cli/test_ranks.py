@@ -8,14 +8,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from condense.__main__ import _run, _run_defaults
+from condense.__main__ import Run, _run, _run_defaults
 from condense.cli.app import main
 from condense.cli.flags import parse
+from condense.cli.ranks import as_rank
+from condense.errors import UserError
 from tests.helpers.processes import HANGS, default_signals, wait_until
 from tests.helpers.results import checkpoints, differences, results, rows
 
@@ -73,6 +76,43 @@ def rank_of(leader: int, number: int) -> int:
         if f"RANK={number}".encode() in Path(f"/proc/{process}/environ").read_bytes().split(b"\0"):
             return int(process)
     raise AssertionError("no such process")
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the second of torchrun, without the others."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    for name, value in {"join_ranks": None, "rank": 1, "wait_for_ranks": None}.items():
+        monkeypatch.setattr(f"condense.training.ranks.{name}", lambda value=value: value)
+
+
+@pytest.mark.usefixtures("second")
+def test_a_copy_of_a_run_needs_no_more_than_its_files(tmp_path: Path) -> None:
+    """Pictures for TensorBoard are large, and a file that is being written soon has another
+    name."""
+    for name in ("config.json", "tensorboard/events", ".tmp-1-history.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with as_rank(_run_defaults_with(resume=tmp_path)) as settings:
+        copy = settings.common.resume
+        assert copy is not None
+        assert [file.name for file in copy.iterdir()] == ["config.json"]
+    assert not copy.exists()
+
+
+@pytest.mark.usefixtures("second")
+def test_a_copy_that_cannot_be_made_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not there"))
+    said = "process 1 of torchrun: cannot write a temporary copy of the run: No such file"
+    with pytest.raises(UserError, match=said), as_rank(_run_defaults_with(resume=tmp_path)):
+        pytest.fail("it runs")
+
+
+def _run_defaults_with(**common: Any) -> Run:
+    defaults = _run_defaults()
+    return replace(defaults, common=replace(defaults.common, **common))
 
 
 def test_other_commands_do_not_run_several_times(
