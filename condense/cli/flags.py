@@ -123,7 +123,7 @@ def read_flags(
     message, near = _unboxed(said.getvalue())
     if message.startswith("Unrecognized options"):
         known = _flags_in_help(parsed)
-        near = [*_without_groups(argv, known), *near]
+        near = [*_in_other_groups(argv, known), *near]
         message += _of_other_methods(argv, known)
     meant = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
     raise UserError(f"{message}{meant}")
@@ -171,22 +171,24 @@ def _flags_in_help(parsed: Callable[[Sequence[str]], object]) -> set[str]:
     return set(re.findall(r"(?:^|[│ ] )(--\w[\w.-]*)(?=[ ,\n])", shown.getvalue(), re.MULTILINE))
 
 
-def _without_groups(argv: Sequence[str], known: Collection[str]) -> list[str]:
-    """Flags of `argv` that are known without their group, if the command has no such group.
+def _in_other_groups(argv: Sequence[str], known: Collection[str]) -> list[str]:
+    """Flags that are those of `argv` but for the name of their group.
 
-    A command omits the names of some groups: `--network.width` of one is `--width` of another.
+    `--network.width` of one command is `--width` of another, `--num-eval` of one
+    `--evaluation.num-eval` of another.
     """
     found = []
     for argument in argv:
-        name = argument.partition("=")[0].replace("_", "-")
-        while name.startswith("--") and "." in name:
+        given = name = argument.partition("=")[0].replace("_", "-")
+        if not given.startswith("--") or given in known:
+            continue
+        while "." in name and name not in known:
             group, _, rest = name.partition(".")
             if any(flag.startswith(f"{group}.") for flag in known):
                 break
             name = f"--{rest}"
-            if name in known:
-                found.append(name)
-                break
+        inner = [flag for flag in sorted(known) if flag.endswith(f".{given[2:]}")]
+        found += [name] if name in known else inner
     return found
 
 

@@ -129,10 +129,11 @@ def test_a_mistyped_flag_names_the_nearest() -> None:
         ("--network.width=4", "--width"),
         ("--settings.network.batch_real 4", "--batch-real"),
         ("--evaluation.width 4", "--evaluation.network.width"),
+        ("--epoch_eval_train 4", "--evaluation.epoch-eval-train"),
     ],
 )
 @pytest.mark.parametrize("columns", ["80", "250"])
-def test_a_flag_with_a_group_that_the_command_omits_names_it_without(
+def test_a_flag_of_another_group_names_that(
     words: str, meant: str, columns: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """First: tyro proposes the same name in another group, which means something else."""
