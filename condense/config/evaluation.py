@@ -18,8 +18,8 @@ Compare = Literal["none", "random", "herding", "both"]
 class Evaluation:
     """New networks trained on a condensed set and tested on the real test split (§4.1).
 
-    If the set has learnt learning rates (DD), networks are trained with these; then only
-    `num_eval` and `network` have an effect.
+    If the set has learnt learning rates (DD), networks are trained with these, and only `num_eval`
+    and `network` have an effect.
     """
 
     num_eval: int = 20

@@ -21,10 +21,9 @@ DEEPEST = 64
 class KernelInducingPoints(OptimisedImages):
     """Kernel inducing points (KIP): images on which kernel ridge regression has a low loss.
 
-    The values are those of the paper for CIFAR-10 and of the authors' code
-    (google-research/google-research, `kip/KIP.ipynb`). For MNIST the paper uses a learning rate of
-    0.01. Here target images are not augmented, and β₂ of Adam is 0.99 as for all images (0.999 in
-    the authors' code).
+    The values are those of the paper for CIFAR-10 and of the authors' code, `kip/KIP.ipynb` in
+    google-research/google-research. For MNIST the paper uses a learning rate of 0.01. Here target
+    images are not augmented, and β₂ of Adam is 0.99 as for all images (0.999 in the authors' code).
     """
 
     iterations: int = 1000

@@ -220,11 +220,11 @@ class DistributionMatching(MatchedImages):
 class ImprovedDistributionMatching(DistributionMatching):
     """Improved distribution matching (IDM): DM in trained networks, with a cross-entropy.
 
-    The values are those of the authors' code for CIFAR-10 with 10 images per class (uitrbn/IDM,
-    `command.txt`), but for `ce_weight`. The authors store images with `--factor 2`, and train their
-    networks while the images are learnt, without augmentation. Here a network is trained when it is
-    first drawn, with augmentation unless `augment` is none, and is used at several ages from then
-    on.
+    The values are those of the authors' code (uitrbn/IDM, `command.txt`) for CIFAR-10 with 10
+    images per class, but for `ce_weight`. The authors store images with `--factor 2`, and train
+    their networks while the images are learnt, without augmentation. Here a network is trained when
+    it is first drawn, with augmentation unless `augment` is none, and is used at several ages from
+    then on.
     """
 
     iterations: int = 20000

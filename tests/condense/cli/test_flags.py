@@ -144,6 +144,17 @@ def test_a_flag_of_another_group_names_that(
     assert str(error.value).endswith(f"; did you mean {meant}?")
 
 
+def test_help_has_no_line_breaks_of_the_source(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        parsed("--help")
+    shown = capsys.readouterr().out
+    assert "paper: the published experiments. cpu: useful on two cores. smoke" in shown  # of a base
+    assert "as in the authors' code. cosine: it falls" in shown
+
+
 @dataclass(frozen=True)
 class Draw:
     out: Path = Path("figure.png")
