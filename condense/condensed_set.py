@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from condense.config.methods import SET_SUFFIXES
 from condense.data.image_data import ImageData
-from condense.data.image_tensors import row_major, sha256
+from condense.data.image_tensors import row_major, sha256, shape_text
 from condense.data.labels import listed
 from condense.errors import UserError, one_line
 from condense.pictures import as_picture
@@ -32,7 +32,6 @@ from condense.set_fields import (
     ordered_by_class,
     plain_provenance,
 )
-from condense.storage.codecs import shape_text
 from condense.storage.stored import StoredImages
 from condense.system.plain_torch import plain_torch
 from condense.validation import require_class

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from condense import Codec, UserError
-from condense.storage.codecs import Shape, shape_text
+from condense.data.image_tensors import shape_text
+from condense.storage.codecs import Shape
 from continual.stored import StoredExemplars
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ class StoredExemplars:
     """
 
     codec: Codec
-    tensors: Mapping[str, Tensor]
-    logits: Tensor | None = None
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    logits: Tensor | None = field(default=None, repr=False)
 
     @classmethod
     def of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ class Proxy:
         labels: int64 [n], or float32 [n, classes] for soft labels.
     """
 
-    images: Tensor | None = None
-    labels: Tensor | None = None
+    images: Tensor | None = field(default=None, repr=False)
+    labels: Tensor | None = field(default=None, repr=False)
     prepare: Callable[[Tensor], Tensor] | None = None
     stored: int = 0
     """Number of images to store for this proxy."""

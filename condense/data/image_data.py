@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,11 +17,13 @@ from condense.data.folders import read
 from condense.data.image_files import Fit, check_size
 from condense.data.image_tensors import (
     check_split,
+    check_statistics,
     from_array,
     middle_square,
     resize,
     row_major,
     sha256,
+    shape_text,
 )
 from condense.data.registry import with_statistics
 from condense.errors import UserError
@@ -363,6 +364,11 @@ class ImageData:
         about = (self.mean, self.std, self.hflip)
         return sha256(self.x_train, self.y_train, str(about))
 
+    def __repr__(self) -> str:
+        counts = f"{len(self.x_train)} training and {len(self.x_test)} test images"
+        about = f"{self.classes} classes, {counts} {shape_text(self.shape)}"
+        return f"ImageData({self.name}, {about}, {self.device})"
+
     def describe(self) -> dict[str, object]:
         """Name, counts, shape and hashes, to identify the images of a result."""
         return {
@@ -387,10 +393,4 @@ def _check_whole(data: ImageData) -> None:
         )
     if len(set(data.class_names)) < data.classes:
         raise UserError("two classes have the same name")
-    for name, values in (("mean", data.mean), ("std", data.std)):
-        if len(values) != data.shape[0] or not all(map(math.isfinite, values)):
-            raise UserError(
-                f"{name} is {values}, not a number for each of {data.shape[0]} channels"
-            )
-    if min(data.std) <= 0:
-        raise UserError(f"std is {data.std}; numbers above 0 are expected")
+    check_statistics(data.mean, data.std, data.shape[0])

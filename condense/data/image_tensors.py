@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -36,6 +37,29 @@ def check_split(split: str, images: Tensor, labels: Tensor, classes: int) -> Non
             raise UserError(
                 f"y_{split} has labels from {low} to {high}, not 0 to {classes - 1}{other}"
             )
+
+
+def check_statistics(mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+    """Check `mean` and `std` of `ImageData`.
+
+    Raises:
+        UserError: they are not finite numbers for each channel, or `std` is not above 0.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if len(values) != channels or not all(map(math.isfinite, values)):
+            raise UserError(f"{name} is {values}, not a number for each of {channels} channels")
+    if min(std) <= 0:
+        raise UserError(f"std is {std}; numbers above 0 are expected")
+
+
+def shape_text(shape: tuple[int, int, int]) -> str:
+    """Channels, height and width as text.
+
+    >>> shape_text((3, 32, 32))
+    '32×32 with 3 channels'
+    """
+    channels, height, width = shape
+    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
 
 
 def from_array(images: Array) -> Tensor:

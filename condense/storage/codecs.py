@@ -18,16 +18,6 @@ Shape = tuple[int, int, int]
 """Channels, height and width."""
 
 
-def shape_text(shape: Shape) -> str:
-    """A shape as text.
-
-    >>> shape_text((3, 32, 32))
-    '32×32 with 3 channels'
-    """
-    channels, height, width = shape
-    return f"{height}×{width} with {channels} channel{'s' if channels > 1 else ''}"
-
-
 class Codec(ABC):
     """Converts normalised images of one shape to planes and back."""
 

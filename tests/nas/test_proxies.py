@@ -25,6 +25,7 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     some = make_proxy("whole", data, None, Training(images=7, epochs=1), 0)
     assert some.images is not None
     assert len(some.images) == some.stored == 7
+    assert "tensor" not in repr(some)
     brief = make_proxy("early-stopping", data, None, Training(steps=3, batch_size=5), 0)
     assert brief.images is not None
     assert (len(brief.images), brief.stored) == (60, 15)

@@ -45,6 +45,12 @@ def test_is_immutable_and_knows_its_shape() -> None:
         data.hflip = False  # type: ignore[misc]
 
 
+def test_a_terminal_shows_no_pixels() -> None:
+    assert repr(image_data()) == (
+        "ImageData(small, 3 classes, 30 training and 9 test images 12×10 with 3 channels, cpu)"
+    )
+
+
 def test_normalise_by_hand() -> None:
     data = image_data()
     before = data.x_train.clone()

@@ -62,6 +62,7 @@ def test_a_set_is_what_its_file_holds(changes: dict[str, object], tmp_path: Path
     again = CondensedSet.load(tmp_path / "set.safetensors")
     assert same_sets(again, small)
     assert again.bytes == small.bytes
+    assert "tensor(" not in repr(again.stored)
     tensors, _ = read_tensors(tmp_path / "set.safetensors")
     size = codec_of(colours(), Coreset(ipc=2, **changes)).bytes_per_image
     stored = [tensor for tensor in tensors.values() if tensor.dtype == torch.uint8]
