@@ -26,6 +26,7 @@ from .data.loading import available as available
 from .data.loading import load as load
 from .data.loading import load_or_embedded as load_or_embedded
 from .data.registry import DATASETS as DATASETS
+from .distribution import __version__ as __version__
 from .errors import UserError as UserError
 from .errors import unknown as unknown
 from .evaluation import Accuracy as Accuracy

@@ -16,6 +16,10 @@ def version() -> str:
         return "unknown"
 
 
+__version__ = version()
+"""The version of the installed distribution; "unknown" if it is not installed."""
+
+
 def install_extra(name: str) -> str:
     """The command that installs an extra of `pyproject.toml`."""
     return f'pip install "{DISTRIBUTION}[{name}]"'

@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from condense.cli.ranks import launched
 from condense.cli.scripts import as_started
+from condense.distribution import DISTRIBUTION, __version__
 from condense.errors import UserError, one_line, unknown
 from condense.runs.io import FULL, WriteError
 from condense.runs.report import indented, text_table
@@ -23,7 +24,7 @@ from condense.system.terminal import end_on_signals, exit_code, usable_streams
 def dispatch(
     prog: str, commands: Mapping[str, Callable[[list[str]], None]], argv: list[str]
 ) -> None:
-    """Call the command named by `argv[0]`; `--help` lists the commands.
+    """Call the command named by `argv[0]`; `--help` lists them, `--version` prints the version.
 
     Raises:
         UserError: there is no such command.
@@ -32,6 +33,9 @@ def dispatch(
         docs = {name: inspect.getdoc(function) or "" for name, function in commands.items()}
         summaries = ((name, doc.partition("\n")[0]) for name, doc in docs.items())
         print(f"usage: {as_started(prog)} COMMAND [--help]\n\n{indented(text_table(summaries))}")
+        return
+    if argv[0] == "--version":
+        print(f"{DISTRIBUTION} {__version__}")
         return
     if argv[0] not in commands:
         raise unknown("command", argv[0], commands)

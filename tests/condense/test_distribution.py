@@ -6,11 +6,12 @@ from importlib import metadata
 
 import pytest
 
+import condense
 from condense.distribution import DISTRIBUTION, install_extra, version
 
 
 def test_the_version_is_that_of_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert version() == metadata.version(DISTRIBUTION)
+    assert condense.__version__ == version() == metadata.version(DISTRIBUTION)
 
     def missing(name: str) -> str:
         raise metadata.PackageNotFoundError(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from condense.cli.app import dispatch
+from condense.distribution import version
 from condense.errors import UserError
 from tests.helpers.processes import HANGS, python
 
@@ -85,6 +86,11 @@ def test_the_list_of_commands() -> None:
         ]
     with pytest.raises(UserError, match="unknown command 'rum'; known: run"):
         dispatch("python -m example", {"run": lambda argv: None}, ["rum"])
+
+
+def test_the_version_of_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    dispatch("python -m example", {}, ["--version"])
+    assert capsys.readouterr().out == f"condense-toolkit {version()}\n"
 
 
 def test_what_the_user_can_mend_is_one_line_and_2() -> None:
