@@ -33,18 +33,21 @@ def load_condensed(dataset: str, method: str = "dsa", ipc: int = 10) -> Condense
     """A condensed set of the package.
 
     Args:
-        dataset: `mnist`, …; `python -m condense zoo` lists the sets.
-        method: the name of the method.
-        ipc: images per class.
+        dataset: `mnist`, …; or the whole name of a set, as `python -m condense zoo` and `zoo_names`
+            list it.
+        method: the name of the method; not used with a whole name.
+        ipc: images per class; not used with a whole name.
 
     >>> from condense import load_condensed
     >>> load_condensed("mnist", ipc=1).images.shape
     torch.Size([10, 1, 28, 28])
+    >>> load_condensed("cifar10-idm-1")
+    CondensedSet(cifar10, idm, 10 classes, 520 images 32×32 with 3 channels, 30610 bytes)
 
     Raises:
         UserError: there is no such set.
     """
-    return load_named(f"{dataset}-{method}-{ipc}")
+    return load_named(dataset if dataset in zoo_names() else f"{dataset}-{method}-{ipc}")
 
 
 def load_named(name: str) -> CondensedSet:
