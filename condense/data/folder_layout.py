@@ -45,9 +45,11 @@ def layout_of(path: Path) -> Layout:
     suffixes = readable_suffixes()
     roots, unused = _split_folders(_unwrapped(path, suffixes))
     files: dict[str, dict[str, list[Path]]] = {}
+    # Kaggle's and Tiny ImageNet's test images have no classes.
+    alone = f"; for a test split of the training images give {roots['train']}"
     for split, root in roots.items():
         inner = _unwrapped(root, suffixes, files.get("train", ()))
-        files[split], others = _classes(inner, suffixes)
+        files[split], others = _classes(inner, suffixes, alone if split == "test" else "")
         unused += others
     names = in_order(name for name, found in files["train"].items() if found)
     if not names:
@@ -56,7 +58,8 @@ def layout_of(path: Path) -> Layout:
     tested = files.get("test", {})
     for name, found in tested.items():
         if found and name not in names:
-            raise UserError(f"{found[0].parent}: class {name} has test images, but none to train")
+            only = f"class {name} has test images, but none to train"
+            raise UserError(f"{found[0].parent}: {only}{alone}")
     notes = []
     empty = in_order({*files["train"], *tested} - {*names})
     if empty:
@@ -69,7 +72,7 @@ def layout_of(path: Path) -> Layout:
         for split, found in files.items()
     }
     if not splits.get("test", True):
-        raise UserError(f"{roots['test']}: no image files in its class folders")
+        raise UserError(f"{roots['test']}: no image files in its class folders{alone}")
     return Layout(names, splits, notes)
 
 
@@ -100,7 +103,9 @@ def _unwrapped(folder: Path, suffixes: frozenset[str], classes: Container[str] =
     return _unwrapped(inner[0], suffixes, classes)
 
 
-def _classes(root: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[Path]], list[Path]]:
+def _classes(
+    root: Path, suffixes: frozenset[str], advice: str
+) -> tuple[dict[str, list[Path]], list[Path]]:
     """The image files of each class folder, sorted, and all other visible files.
 
     Raises:
@@ -111,7 +116,8 @@ def _classes(root: Path, suffixes: frozenset[str]) -> tuple[dict[str, list[Path]
     if not folders:
         images = any(file.suffix.lower() in suffixes for file in loose)
         found = "images, but no folders" if images else "no folders"
-        raise UserError(f"{root}: {found} in it; a folder of images for each class is expected")
+        expected = "a folder of images for each class is expected"
+        raise UserError(f"{root}: {found} in it; {expected}{advice}")
     files: dict[str, list[Path]] = {}
     for folder in folders:
         try:

@@ -93,7 +93,15 @@ def test_empty_class_folders_are_left_out_and_named(tmp_path: Path) -> None:
     [
         (["test/a/1.png"], "a folder test, but no folder train"),
         (["train/a/1.png", "test/b/1.png"], "test/b: class b has test images, but none to train"),
-        (["train/a/1.png", "test/a/"], "test: no image files in its class folders"),
+        (
+            ["train/a/1.png", "test/images/1.png"],
+            "; for a test split of the training images give .*/train",
+        ),
+        (
+            ["train/a/1.png", "test/1.png"],
+            "test: images, but no folders in it.*; for a test .* give .*/train",
+        ),
+        (["train/a/1.png", "test/a/"], "test: no image files in its class folders.* give .*/train"),
         (["train/1.png"], "train: images, but no folders in it"),
         (["a/1.heic", "b/"], "no image files in its class folders, but 1.heic"),
     ],
