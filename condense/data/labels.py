@@ -40,15 +40,16 @@ def check_label_kind(key: str, labels: Kind, images: int) -> None:
     Raises:
         UserError: otherwise; the message begins with the key.
     """
+    if labels.shape not in ((images,), (images, 1)):
+        one_hot = ", as from y.argmax(1)" if labels.shape[:1] == (images,) else ""
+        raise UserError(
+            f"key {key} has shape {labels.shape}; one label for each of the {images} images "
+            f"is expected{one_hot}"
+        )
     if labels.dtype.kind not in "biuUS":
         raise UserError(
             f"key {key} contains {labels.dtype} values; integer labels or strings are expected, as "
             "from y.astype(int)"
-        )
-    if labels.shape not in ((images,), (images, 1)):
-        raise UserError(
-            f"key {key} has shape {labels.shape}; one label for each of the {images} images "
-            "is expected"
         )
     check_width(key, labels)
 

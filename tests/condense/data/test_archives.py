@@ -54,6 +54,7 @@ def constants(**changes: tuple[float, ...]) -> dict[str, Array | None]:
         ({"y_train": np.zeros(12, dtype=complex)}, "y_train contains complex128 values; integer"),
         ({"y_train": np.arange(11)}, "y_train has shape (11,); one label for each of the 12"),
         ({"y_test": np.eye(4, dtype=int)}, "y_test has shape (4, 4); one label"),
+        ({"y_train": np.eye(12)}, "12 images is expected, as from y.argmax(1)"),
         ({"y_test": np.array([0, 1, -1, 0])}, "y_test contains the label -1; y_train has no such"),
         ({"y_test": np.array([0, 1, 2, 10**12])}, "y_test contains the label 1000000000000; y_"),
         ({"y_test": np.array(list("0120"))}, "one of y_train and y_test contains integers"),
