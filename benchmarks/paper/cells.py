@@ -216,9 +216,9 @@ def fill(table: str, cells: Iterable[Cell], settings: Cells) -> None:
 
 
 def main(table: str, settings: type[Cells], cells: Iterable[Cell]) -> NoReturn:
-    """The command `python -m benchmarks.TABLE`: measure and print the cells that flags select."""
+    """The command `python -m benchmarks.paper.TABLE`: measure and print the chosen cells."""
 
     def run(argv: list[str]) -> None:
-        fill(table, cells, read_flags(settings, argv, f"python -m benchmarks.{table}"))
+        fill(table, cells, read_flags(settings, argv, f"python -m benchmarks.paper.{table}"))
 
     app.main(run)

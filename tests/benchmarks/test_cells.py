@@ -219,3 +219,5 @@ def test_the_command_as_a_user_runs_it(command) -> None:
     assert shown[3].endswith("| 88.7 ± 0.6 |  |")
     wrong = command("benchmarks.paper.table1", "--method", "dsb", code=2, **here)
     assert wrong.stderr.startswith("unknown method 'dsb'; known: ")
+    usage = command("benchmarks.paper.table1", "--help", **here).stdout
+    assert usage.startswith("usage: python -m benchmarks.paper.table1 ")
