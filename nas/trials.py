@@ -6,15 +6,21 @@ from functools import cached_property
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from nas.objective import TrialResult
 from nas.space import Space
+from nas.summary import MOST
 
 MOST_CATEGORIES = 64
-"""A parameter with more levels is stored as the level's number: Optuna stores all categories with
-every trial."""
+"""A parameter with more levels has no categories, which Optuna stores with every trial: it is a
+number in a range, of a text the number of its level."""
 
 _RESULT_FIELDS = ("parameters", "score", "steps", "seconds", "reason")
 
@@ -47,6 +53,10 @@ def _parameter(column: tuple[Any, ...]) -> tuple[BaseDistribution, tuple[Any, ..
     levels = dict.fromkeys(column)
     if len(levels) <= MOST_CATEGORIES:
         return CategoricalDistribution(tuple(levels)), column
+    if all(isinstance(level, int) and abs(level) <= MOST for level in levels):
+        return IntDistribution(min(levels), max(levels)), column
+    if all(isinstance(level, int | float) and abs(level) <= MOST for level in levels):
+        return FloatDistribution(min(levels), max(levels)), column
     number = {level: number for number, level in enumerate(levels)}
     return IntDistribution(0, len(levels) - 1), tuple(number[level] for level in column)
 
