@@ -104,7 +104,7 @@ class Experiment:
         With a timeout or a pruner, each of which looks at a beginning of the order, it is the
         stratified sample.
         """
-        settings, order = self.settings, self.space.order()[: self.settings.n_trials]
+        settings, order = self.settings, self.space.order(self.settings.n_trials)
         shared = settings.workers > 1 or settings.storage is not None
         if not (shared and self.trained) or settings.prune or settings.timeout is not None:
             return Plan(order)

@@ -123,7 +123,7 @@ def read_ground_truth(settings: Search, data: ImageData, space: Space) -> Ground
         )
     test_sha256 = str(data.describe()["sha256_test"])
     found = GroundTruth.read(path, data.fingerprint(), data.name, test_sha256)
-    names = [space.names[index] for index in space.order()[: settings.n_trials]]
+    names = [space.names[index] for index in space.order(settings.n_trials)]
     shared = found.count_shared(names, "the search")
     if shared < len(names):
         note(

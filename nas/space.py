@@ -153,12 +153,15 @@ class Space:
         built = [self._built] if self._built else []
         return hashlib.sha256("\n".join([NETWORKS, *names, *built]).encode()).hexdigest()
 
-    def order(self) -> list[int]:
+    def order(self, count: int | None = None) -> list[int]:
         """All indices in an order in which every prefix is a stratified sample.
 
         The order does not depend on the run's seed, so runs on samples can be compared.
+
+        Args:
+            count: only so many, the first of this order.
         """
-        return stratified_order(list(self.factors.values()))
+        return stratified_order(list(self.factors.values()), count)
 
 
 def _are_scalars(column: Iterable[Any]) -> bool:
@@ -280,14 +283,15 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
-    """All indices, in an order in which every prefix has all levels as evenly as possible.
+def stratified_order(factors: Sequence[Sequence[Scalar]], count: int | None = None) -> list[int]:
+    """All indices in an order in which every prefix has all levels as evenly as possible.
 
     Each step takes the index whose levels occurred least so far. Ties are broken by its pairs of
     levels, then at random.
 
     Args:
         factors: for each factor, the level of every index.
+        count: only so many, the first of this order; the time is proportional to it.
     """
 
     from condense import generator
@@ -296,14 +300,14 @@ def stratified_order(factors: Sequence[Sequence[Scalar]]) -> list[int]:
     columns = [np.unique(np.array(factor), return_inverse=True)[1] for factor in factors]
     columns = [column for column in columns if column.max() + 1 < len(column)]
     pairs = [a * (b.max() + 1) + b for a, b in combinations(columns, 2)]
-    count = len(factors[0])
+    total = len(factors[0])
     random = np.random.default_rng(generator(0, "stratified order").initial_seed())
-    by_tie_break = np.argsort(random.permutation(count))
+    by_tie_break = np.argsort(random.permutation(total))
     weighted = [[(c.max() + 1, _members(c[by_tie_break])) for c in g] for g in (columns, pairs)]
     # How often the levels of each index have occurred, and its pairs of levels.
-    single, paired = occurred = np.zeros((2, count), np.int64)
+    single, paired = occurred = np.zeros((2, total), np.int64)
     order: list[int] = []
-    for _ in range(count):
+    for _ in range(total if count is None else min(count, total)):
         least = np.flatnonzero(single == single.min())
         selected = int(least[paired[least].argmin()])
         order.append(int(by_tie_break[selected]))
