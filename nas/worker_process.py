@@ -1,13 +1,14 @@
 """Entry point of a worker process, which exits when its parent exits.
 
-This module does not import torch, which takes seconds: if the parent is killed during the import,
-the worker must exit too.
+This module does not import torch, which takes seconds: if the parent is killed or interrupted
+during the import, the worker must exit too, and print nothing.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ class Task:
 
 def start(task: Task) -> None:
     """Run a worker until no trial is waiting or the parent has exited."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     Thread(target=_end_with_parent, daemon=True).start()
     from nas.workers import run_worker
 

@@ -244,7 +244,6 @@ def run_worker(task: worker_process.Task) -> None:
     and its trial is enqueued again. So it is if the device fails, which this process cannot use any
     more, but the next one can: the worker ends as if killed.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     keep_freed_memory()
     common = task.settings.common
     set_determinism(common)

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 
 import nas.experiment
 from condense import UserError
-from nas import Space, TrialResult, search, space_named
+from nas import Space, TrialResult, search, space_named, worker_process
 from nas.experiment import Experiment
 from nas.schedule import Plan
 from nas.search import defaults
@@ -230,7 +230,6 @@ def test_a_worker_computes_as_the_command_does(
     def refuse(*_: Any) -> None:
         raise UserError("the images are gone")
 
-    monkeypatch.setattr("nas.workers.signal", Mock())
     monkeypatch.setattr("nas.workers.keep_freed_memory", lambda: calls.append("memory"))
     monkeypatch.setattr(
         "nas.workers.set_determinism", lambda common: calls.append(common.deterministic)
@@ -246,6 +245,24 @@ def test_a_worker_computes_as_the_command_does(
     assert ended.value.code == 2
     assert calls == ["memory", True, torch.device("cuda:1")]
     assert capsys.readouterr().err == "the images are gone\n"
+
+
+def test_ctrl_c_while_a_worker_imports_torch_is_for_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has the same terminal, and printed a traceback in these seconds."""
+    handlers: list[Any] = []
+    imported = SimpleNamespace(
+        run_worker=lambda _: handlers.append(signal.getsignal(signal.SIGINT))
+    )
+    monkeypatch.setitem(sys.modules, "nas.workers", imported)
+    monkeypatch.setattr(worker_process, "Thread", Mock())
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        worker_process.start(task_of(defaults("smoke", "random"), Path("run")))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert handlers == [signal.SIG_IGN]
 
 
 ASSERT = "CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`"
@@ -281,7 +298,6 @@ def test_a_worker_whose_device_cannot_be_used(
     """After a fault of the device it ends as if killed, so another one takes its place."""
     kills: list[tuple[int, int]] = []
     monkeypatch.setattr(os, "kill", lambda *given: kills.append(given))
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setattr(Experiment, "in_worker", Mock(side_effect=error))
     ended = None
     try:
