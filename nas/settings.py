@@ -181,7 +181,8 @@ class Search:
     all sessions count: to continue such a search, give a larger one with --resume, or None."""
     prune: bool = False
     """Stop an architecture early if its training curve is not in the better half of the earlier
-    ones. With several workers, the result depends on their speed."""
+    ones. The result depends on the order: with several workers on their speed, and with --storage
+    on kills, as a killed architecture waits for a minute."""
     workers: int = 1
     """Number of training processes, each on a GPU of its own if there are several. May be changed
     with --resume, like --timeout."""
