@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,6 +25,7 @@ from condense.runs.checkpointer import Checkpointer, FileCheckpointer, Listeners
 from condense.runs.closing import Closing
 from condense.runs.io import (
     TEMPORARY,
+    WriteError,
     is_file,
     plain,
     read_json,
@@ -35,6 +37,7 @@ from condense.runs.paths import user_path
 from condense.runs.report_sections import flag
 from condense.runs.run_log import RUN_LOG, LoggedProgress, RunLog
 from condense.runs.tensorboard import TENSORBOARD, TensorBoard
+from condense.system.notes import note
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
@@ -184,9 +187,12 @@ class RunFolder(Closing):
     def _leave(self, error: BaseException | None) -> None:
         """As `close`; what a user's mistake has left behind is removed.
 
+        Where something could not be written, a note says how to resume, once that is mended.
+
         Raises:
             Interrupted: Ctrl-C or SIGTERM has ended the block, and the run is not finished.
         """
+        last = error
         try:
             self._close_checkpointers()
             if isinstance(error, UserError) and self._new:
@@ -194,8 +200,14 @@ class RunFolder(Closing):
             if self.log.used and self.path.exists():
                 with suppress(UserError):  # the disk is full: that is being reported already
                     self.log.write(_end(error))
+        except WriteError as problem:
+            last = problem
+            raise
         finally:
             self._lock.release()
+            if isinstance(last, WriteError) and is_file(self.path / CONFIG) and not self.finished:
+                command = f"{self.config.get('command', '')} --resume {shlex.quote(str(self.path))}"
+                note(f"what was done is kept; resume with: {command}")
         if isinstance(error, KeyboardInterrupt) and not self.finished:
             raise Interrupted(self.path, self.config.get("command", "")) from error
 

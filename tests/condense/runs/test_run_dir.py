@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
 from condense.errors import UserError
-from condense.runs.io import read_json
+from condense.runs.io import WriteError, read_json
 from condense.runs.run_dir import Interrupted, RunFolder
 from tests.helpers.checkpoints import tensor_checkpoint
 from tests.helpers.processes import python
@@ -48,6 +49,50 @@ def test_ctrl_c_leaves_the_last_step_and_says_where(tmp_path: Path) -> None:
         assert checkpoint.state == {"step": 3}
         run.remove_checkpoint()
         assert run.checkpointer().restore() is None
+
+
+@pytest.mark.parametrize("stopped_by", ["full disk", "Ctrl-C"])
+def test_a_full_disk_leaves_the_last_checkpoint_and_says_how_to_resume(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stopped_by: str,
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def stopped() -> None:
+        with RunFolder.create(tmp_path / "run", CONFIG) as run:
+            checkpointer = run.checkpointer()
+            checkpointer.save(tensor_checkpoint(1))
+            checkpointer.flush()
+            monkeypatch.setattr("os.fsync", full)
+            checkpointer.save(tensor_checkpoint(2))
+            if stopped_by == "full disk":
+                checkpointer.flush()
+            raise KeyboardInterrupt
+
+    with pytest.raises(UserError, match="no space left"):
+        stopped()
+    again = f"resume with: python -m condense run --resume {tmp_path / 'run'}\n"
+    assert capsys.readouterr().err.endswith(again)
+    with RunFolder.open(tmp_path / "run") as run:
+        checkpoint = run.checkpointer().restore()
+        assert checkpoint is not None
+        assert checkpoint.state == {"step": 1}
+
+
+def test_what_could_not_be_written_after_the_summary_needs_no_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped() -> None:
+        with RunFolder.create(tmp_path / "run", CONFIG) as run:
+            run.write_summary({})
+            raise WriteError(OSError("broken"), "run.log")
+
+    with pytest.raises(WriteError):
+        stopped()
+    assert not capsys.readouterr().err
 
 
 def test_one_run_is_not_written_over_another(tmp_path: Path) -> None:
