@@ -68,9 +68,11 @@ def proxy_set(
     channels, height, width = found.shape
     if channels == data.shape[0] and height == width and (height, width) != data.shape[1:]:
         others = "×".join(map(str, data.shape[1:]))
+        larger = height > max(data.shape[1:])  # --image-size enlarges no images
+        where = " if the data set has such images" if larger else ""
         raise UserError(
             f"the images of {name} are {height}×{width}, those of the search are {others}: give "
-            f"--image-size {height}, or a set that was made from images of that size"
+            f"--image-size {height}{where}, or a set that was made from images of that size"
         )
     found.check_fits(data)
     return found

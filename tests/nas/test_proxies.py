@@ -50,6 +50,18 @@ def test_proxies(data: ImageData, tmp_path: Path) -> None:
     assert unranked.score == unranked.parameters > 0
 
 
+def test_a_set_of_larger_images_may_need_larger_ones_than_there_are(
+    data: ImageData, tmp_path: Path
+) -> None:
+    """--image-size was advised, which enlarges no images."""
+    path = tmp_path / "set.safetensors"
+    condense(data.squared(16, "crop"), "random", ipc=1).save(path)
+    with pytest.raises(
+        UserError, match="--image-size 16 if the data set has such images, or a set"
+    ):
+        proxy_set(str(path), data, None, 0)
+
+
 def test_soft_labels_are_trained_on_as_they_are(data: ImageData) -> None:
     hard = condense(data, "random", ipc=4)
     turned = torch.eye(3)[(hard.labels + 1) % 3]
