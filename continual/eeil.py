@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 import torch
-from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import EarlyStoppingPlugin, EvaluationPlugin, SupervisedPlugin
 from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
@@ -93,7 +93,9 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     without augmentation; they are updated when the images are stored, and again after stage 2.
 
     Avalanche's `num_workers`, `shuffle` and `drop_last` have no effect: batches are taken from
-    tensors. Training raises a `UserError` if weights become infinite or NaN.
+    tensors. The learning rate of each epoch is that of `config`, whatever a scheduler sets after
+    an epoch. Early stopping ends a stage, not the experience. Training raises a `UserError` if
+    weights become infinite or NaN.
 
     The memory may be any Avalanche `ExemplarsBuffer`. Buffers of `continual.storage_policy` and
     experiences of `continual.streams` are used as tensors; others are read once in each stage, and
@@ -190,12 +192,20 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
         self._enter(Stage("finetune", config.finetune_epochs, config.finetune_lr, 3, before))
         self.make_optimizer()
         self.make_train_dataloader()
-        self._stop_training = False  # an early stop ends only the current stage
+        self._let_stage_run()
         super()._train_exp(experience, eval_streams, **kwargs)
         self._require_finite()
         if getattr(self.memory, "follows_network", False):
             self.memory.post_adapt(self, experience)
         self._update_logits()
+
+    def _let_stage_run(self) -> None:
+        """Let a stage begin after an early stop, which ends only the stage before."""
+        self._stop_training = False
+        for plugin in self.plugins:
+            if isinstance(plugin, EarlyStoppingPlugin):
+                # Without new epochs since its best one, it would stop this stage at once.
+                plugin.before_training_exp(self)
 
     def _require_finite(self) -> None:
         if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
-from avalanche.training.plugins import EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import EarlyStoppingPlugin, EvaluationPlugin, SupervisedPlugin
 from torch import nn
 
 from condense import UserError
@@ -424,6 +424,25 @@ def test_stopping_stage_1_early_leaves_stage_2() -> None:
     strategy = tiny_eeil(plugins=[Impatient()])
     strategy.train(make_benchmark(tasks()[:2]).train_stream, eval_streams=[])
     assert seen == ["first"] * 2 + ["main"] + ["finetune"] * 3
+
+
+def test_early_stopping_of_avalanche_leaves_stage_2() -> None:
+    class Stages(SupervisedPlugin):  # type: ignore[misc]
+        def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+            seen.append(strategy.stage.name)
+
+    seen: list[str] = []
+    # No accuracy is better by more than 1: the plugin stops as soon as it may.
+    stopping = EarlyStoppingPlugin(1, "train_stream", margin=1.1)
+    settings = replace(TINY_EEIL, epochs=4, finetune_epochs=4)
+    strategy = tiny_eeil(
+        config=settings,
+        plugins=[stopping, Stages()],
+        evaluator=EvaluationPlugin(accuracy_metrics(stream=True), loggers=[]),
+        eval_every=1,
+    )
+    strategy.train(make_benchmark(tasks()[:2]).train_stream)
+    assert seen == ["first", "first", "main", "finetune"]
 
 
 @pytest.mark.parametrize("head", ["domain", "task", "class"])
