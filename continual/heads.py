@@ -200,16 +200,17 @@ def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
     """A network of `condense.build` with heads of this kind instead of its classifier.
 
     Raises:
-        UserError: if the kind is unknown, or the network has no `features` and `classifier`.
+        UserError: if the kind is unknown, or the network has no `features` and linear `classifier`.
     """
     if kind not in HEADS:
         raise unknown("kind of head", kind, HEADS)
-    if not hasattr(network, "features") or not hasattr(network, "classifier"):
+    dimensions = getattr(getattr(network, "classifier", None), "in_features", None)
+    if not hasattr(network, "features") or dimensions is None:
         raise UserError(
-            f"{type(network).__name__} has no features and classifier, as networks of "
+            f"{type(network).__name__} has no features and linear classifier, as networks of "
             f"condense.build have: make a {HEADS[kind].__name__} of its features yourself"
         )
-    return HEADS[kind](network.features, network.classifier.in_features, seed)
+    return HEADS[kind](network.features, dimensions, seed)
 
 
 def _outputs(experience: Any) -> int:

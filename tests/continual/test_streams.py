@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from avalanche.models import SimpleCNN
 
 from condense import Classifier, UserError, build, generator, load
 from continual import HEADS, STREAMS, RandomBuffer, StreamSpec, TaskSpec, make_benchmark, with_heads
@@ -395,9 +396,10 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
         shared.adaptation(stream[1])
 
 
-def test_a_network_without_features_is_one_line() -> None:
-    network = torch.nn.Linear(2, 2)
-    with pytest.raises(UserError, match=r"Linear has no features .* make a ClassHeads of its"):
+@pytest.mark.parametrize("network", [torch.nn.Linear(2, 2), SimpleCNN()])
+def test_a_network_without_features_is_one_line(network: Any) -> None:
+    kind = type(network).__name__
+    with pytest.raises(UserError, match=rf"{kind} has no features .* make a ClassHeads of its"):
         with_heads("class", network)
 
 
