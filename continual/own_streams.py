@@ -37,7 +37,8 @@ def own_spec(name: str, tasks: Sequence[ImageData] | None = None) -> StreamSpec:
     same = tasks is None or len({task.class_names for task in tasks}) == 1
     if PARTS not in name:
         return StreamSpec((), head="domain" if same else "class")
-    number = name.rpartition(PARTS)[2]
+    numbers = {part.partition(PARTS)[2].strip() for part in name.split(",")}
+    number = numbers.pop() if len(numbers) == 1 else ""
     each = int(number) if number.isdecimal() else None
     replay = BALANCED_REPLAY if each == 1 else SPLIT_REPLAY  # ER-ACE needs two new classes
     return StreamSpec((), head="class", replay=replay, each=each)

@@ -266,7 +266,7 @@ class StreamSpec:
     replay: ReplayConfig = BALANCED_REPLAY
     """Default replay settings, except in the paper preset."""
     each: int | None = None
-    """Classes of a task, where a task is a part of one dataset."""
+    """Classes of a task, where all tasks are parts of datasets with the same number."""
 
 
 def _whole(*names: str) -> StreamSpec:

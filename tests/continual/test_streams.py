@@ -222,6 +222,9 @@ def test_a_data_set_in_parts() -> None:
     assert own_spec("digits:classes=4", found).replay == SPLIT_REPLAY
     assert own_spec("digits:classes=4").each == 4
     assert own_spec("digits:classes=x").each is None
+    for several in ("digits:classes=4,mnist5k:classes=2", "mnist5k,digits:classes=2"):
+        assert own_spec(several).each is None
+    assert own_spec("digits:classes=2, mnist5k:classes=2").each == 2
     for wrong in ("0", "10", "x", ""):
         with pytest.raises(UserError, match="number of classes of a task must be 1 to 9"):
             load_tasks(f"digits:classes={wrong}")
