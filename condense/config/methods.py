@@ -59,7 +59,7 @@ class MethodSettings:
         at_least(1, self, "ipc", "factor", "image_bytes", "teacher_steps")
         at_most(LARGEST_FACTOR, self, "factor")
         if self.storage == "dct" and self.factor > 1:
-            raise UserError("factor must be 1 with storage dct: set image-bytes or storage pixels")
+            raise UserError("factor must be 1 with storage dct: omit it, or set storage pixels")
         if self.storage != "dct" and self.image_bytes is not None:
             raise UserError(f"image-bytes needs storage dct, not {self.storage}")
         if self.short_classes == "keep" and self.labels == "soft":

@@ -20,7 +20,7 @@ from tests.helpers.buffers import BUFFERS
         (lambda: RandomBuffer(10, factor=0), "factor must be at least 1"),
         (lambda: RandomBuffer(10, factor=17), "factor must be at most 16"),
         (lambda: RandomBuffer(10, storage="jpeg"), "unknown storage 'jpeg'; known: pixels"),
-        (lambda: RandomBuffer(10, storage="dct", factor=2), "factor must be 1 with storage dct"),
+        (lambda: RandomBuffer(10, storage="dct", factor=2), "1 with storage dct: omit it"),
         (lambda: RandomBuffer(10, balance="task"), "balance must be class or experience"),
         (lambda: RandomBuffer(10, mean=0.13), "mean must have one number per channel, not 0.13"),
         (lambda: RandomBuffer(10, images_per_class=2), "either max_size or images_per_class"),
