@@ -9,6 +9,7 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import wrap
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
@@ -72,11 +73,16 @@ class AveragePool(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """[..., h, w] -> [..., h / 2, w / 2]."""
-        *rest, height, width = images.shape
-        if images.device.type != "cpu" or height % 2 or width % 2 or width > WIDEST_PRODUCT:
-            return F.avg_pool2d(images, 2)
-        pairs_of_rows = images.reshape(*rest, height // 2, 2 * width)
-        return pairs_of_rows @ _pooling_matrix(width, images.dtype)
+        return _average_pool(images)
+
+
+@wrap  # a node of its own in graphs of torch.fx, where images have no shape
+def _average_pool(images: Tensor) -> Tensor:
+    *rest, height, width = images.shape
+    if images.device.type != "cpu" or height % 2 or width % 2 or width > WIDEST_PRODUCT:
+        return F.avg_pool2d(images, 2)
+    pairs_of_rows = images.reshape(*rest, height // 2, 2 * width)
+    return pairs_of_rows @ _pooling_matrix(width, images.dtype)
 
 
 @lru_cache

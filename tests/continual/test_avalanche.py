@@ -18,7 +18,7 @@ from avalanche.benchmarks.utils import (
     concat_datasets,
 )
 from avalanche.models import MTSimpleMLP
-from avalanche.training.plugins import LwFPlugin, MIRPlugin, ReplayPlugin
+from avalanche.training.plugins import LwFPlugin, MIRPlugin, RARPlugin, ReplayPlugin
 from avalanche.training.supervised import DER, ER_ACE, Naive
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
@@ -136,14 +136,14 @@ def test_der_with_a_growing_network_says_what_it_needs() -> None:
         len(memory.buffer)
 
 
-def test_er_ace_and_mir_use_the_buffer() -> None:
+def test_er_ace_mir_and_rar_use_the_buffer() -> None:
     strategy = strategy_with(ER_ACE, RandomBuffer(20), mem_size=20, batch_size_mem=8)
     strategy.train(shuffled(task_labels=True).train_stream)
     assert len(strategy.storage_policy.buffer) == 20
-    plugin = MIRPlugin(batch_size_mem=4, mem_size=20, subsample=8)
-    plugin.storage_policy = RandomBuffer(20)
-    strategy_with(Naive, None, plugins=[plugin]).train(shuffled(task_labels=True).train_stream)
-    assert len(plugin.storage_policy.buffer) == 20
+    for plugin in (MIRPlugin(4, mem_size=20, subsample=8), RARPlugin(4, mem_size=20)):
+        plugin.storage_policy = RandomBuffer(20)
+        strategy_with(Naive, None, plugins=[plugin]).train(shuffled(task_labels=True).train_stream)
+        assert len(plugin.storage_policy.buffer) == 20
 
 
 @pytest.mark.parametrize("task_labels", [True, False])

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from condense.config.network import Network
 from condense.errors import UserError
@@ -60,6 +61,14 @@ def test_forward_is_the_classifier_of_the_features(architecture, shape):
     logits = network(images)
     assert logits.shape == (2, 7)
     torch.testing.assert_close(logits, network.classifier(network.features(images)))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_torchvision_can_extract_the_features(architecture):
+    network = build(Network(architecture), COLOUR, 7, generator(0)).eval()
+    images = torch.randn(2, *COLOUR, generator=generator(1))
+    extracted = create_feature_extractor(network, ["features"])(images)["features"]
+    assert torch.equal(extracted, network.features(images))
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
