@@ -23,6 +23,7 @@ from benchmarks.rows import (
     as_cell,
     difference,
     measure_missing,
+    numbers,
     read_rows,
     spread,
 )
@@ -98,7 +99,7 @@ def table(rows: Iterable[Row], preset: str = "cpu") -> str:
             folders.setdefault(tuple(row[name] for name in ABOUT), []).append(row)
 
     def cells(about: tuple[str, ...], sets: list[Row]) -> list[str]:
-        ours, herding, random = ([_values(row[name]) for row in sets] for name in COMPARED)
+        ours, herding, random = ([numbers(row[name]) for row in sets] for name in COMPARED)
         gain = difference(_means(ours), _means(herding)) if all(herding) else ""
         accuracies = (spread([*chain.from_iterable(values)]) for values in (random, herding, ours))
         return [*about, *accuracies, gain, str(len(sets))]
@@ -106,10 +107,6 @@ def table(rows: Iterable[Row], preset: str = "cpu") -> str:
     heads = ["images", "classes", "training images", "stored per class", "method"]
     heads += ["random", "herding", "the set", "gain", "n"]
     return markdown_table(heads, starmap(cells, folders.items()))
-
-
-def _values(cell: str) -> list[float]:
-    return [float(value) for value in cell.split()]
 
 
 def _means(sets: list[list[float]]) -> dict[int, float]:

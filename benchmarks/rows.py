@@ -72,6 +72,11 @@ def as_cell(accuracies: Iterable[float]) -> str:
     return " ".join(f"{100 * value:.2f}" for value in accuracies)
 
 
+def numbers(cell: str) -> list[float]:
+    """The numbers of a cell with several."""
+    return [float(value) for value in cell.split()]
+
+
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Mean ± standard deviation (n − 1); one value: the mean; none: empty."""
     if not values:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from condense.cli.scripts import SCRIPTS
 from condense.distribution import DISTRIBUTION
+from condense.system.scripts import SCRIPTS
 from tests.helpers.installation import Installation, build
 from tests.helpers.processes import ROOT
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from benchmarks.commands import machine
 from benchmarks.paper.frontier_figure import draw, training
-from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
+from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, numbers, read_rows, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.config.evaluation import Evaluation
@@ -188,7 +188,7 @@ def table(rows: Sequence[Row]) -> str:
 
     def cells(kind: tuple[str, ...], labels: str) -> list[str]:
         found = [row for row in tested if _kind(row) == kind and row["labels"] == labels]
-        values = [float(value) for row in found for value in row["accuracies"].split()]
+        values = [value for row in found for value in numbers(row["accuracies"])]
         if not found:
             return ["", "", ""]
         seconds = [float(row["cpu_seconds"]) for row in found]

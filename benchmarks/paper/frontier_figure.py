@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, numbers
 from condense.runs.plots import new_figure, save
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
             *key[:4],
             max(0.1, fmean(float(row["cpu_seconds"]) for row in group)),
             fmean(float(row["bytes"]) for row in group) / 1000,
-            fmean(float(value) for row in group for value in row["accuracies"].split()),
+            fmean(value for row in group for value in numbers(row["accuracies"])),
         )
         for key, group in groups.items()
     ]

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.commands import cores, machine, run_folder, run_to_the_end
-from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, read_rows, spread
+from benchmarks.rows import RESULTS, Row, as_cell, measure_missing, numbers, read_rows, spread
 from condense import (
     CondensedSet,
     Evaluation,
@@ -130,7 +130,7 @@ def table(rows: list[Row]) -> str:
     """Mean accuracy of each kind of images, by the number of steps."""
     lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        values = [float(value) for value in row["accuracies"].split()]
+        values = numbers(row["accuracies"])
         key = row["command"], row["steps"]
         line = lines.setdefault(key, [row["steps"], row["images_seen"]])
         line.append(f"{spread(values)} (n = {len(values)})")

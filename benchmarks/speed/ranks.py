@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.commands import machine, run_module
-from benchmarks.rows import RESULTS, Row, add_rows, spread
+from benchmarks.rows import RESULTS, Row, add_rows, numbers, spread
 from condense.cli.app import main
 from condense.cli.flags import read_flags
 from condense.errors import UserError
@@ -141,7 +141,7 @@ def table(rows: Iterable[Row]) -> str:
     """Seconds of each command by processes, and the speedups of two, paired by round."""
     commands: dict[tuple[str, str], dict[str, list[float]]] = {}
     for row in rows:
-        values = [float(value) for value in row["seconds"].split()]
+        values = numbers(row["seconds"])
         commands.setdefault((row["command"], row["width"]), {})[str(row["processes"])] = values
     lines = []
     for (command, width), seconds in commands.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import get_args
 
-from benchmarks.rows import Row, spread
+from benchmarks.rows import Row, numbers, spread
 from benchmarks.speed.problem import PartName, Speed
 from benchmarks.speed.time_to_accuracy import VARIANTS
 from condense.runs.report import markdown_table
@@ -65,7 +65,7 @@ def busy_table(rows: Iterable[Row]) -> str:
     """Seconds of each command, alone and beside a busy process, by number of threads."""
     cells: dict[str, dict[tuple[str, str], str]] = {}
     for row in rows:
-        seconds = [float(value) for value in row["seconds"].split()]
+        seconds = numbers(row["seconds"])
         found = f"{spread(seconds)} (n = {len(seconds)})"
         cells.setdefault(row["command"], {})[row["threads"], row["beside"]] = found
     conditions = list(dict.fromkeys(condition for row in cells.values() for condition in row))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import os
-import shlex
 import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from condense.cli.ranks import launched
-from condense.cli.scripts import as_started
 from condense.distribution import DISTRIBUTION, __version__
 from condense.errors import UserError, one_line, unknown
 from condense.runs.io import FULL, WriteError
@@ -18,6 +16,7 @@ from condense.runs.report import indented, text_table
 from condense.runs.run_dir import Interrupted
 from condense.system.allocator import keep_freed_memory
 from condense.system.openmp import bound_spinning
+from condense.system.scripts import as_started, resume_command
 from condense.system.terminal import end_on_signals, exit_code, usable_streams
 
 
@@ -64,7 +63,7 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
     except UserError as error:
         _stop(2, str(error))
     except Interrupted as stop:
-        again = f"{as_started(stop.command)} --resume {shlex.quote(str(stop.path))}"
+        again = resume_command(stop.command, stop.path)
         _stop(exit_code(stop), f"interrupted; resume with: {again}")
     except KeyboardInterrupt as stop:
         _stop(exit_code(stop), "interrupted")

@@ -39,7 +39,6 @@ from typing import Any, TypeVar
 
 from condense.cli.common import Settings
 from condense.cli.device import choose_device, set_determinism
-from condense.cli.scripts import as_started
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
@@ -51,6 +50,7 @@ from condense.runs.io import (
 )
 from condense.runs.paths import check_png, is_png, user_path
 from condense.runs.run_dir import CONFIG
+from condense.system.scripts import as_started
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root", "cache", "no-cache")
 

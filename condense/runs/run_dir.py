@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import shlex
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
@@ -38,6 +37,7 @@ from condense.runs.report_sections import flag
 from condense.runs.run_log import RUN_LOG, LoggedProgress, RunLog
 from condense.runs.tensorboard import TENSORBOARD, TensorBoard
 from condense.system.notes import note
+from condense.system.scripts import resume_command
 
 CONFIG = "config.json"
 SUMMARY = "summary.json"
@@ -206,8 +206,8 @@ class RunFolder(Closing):
         finally:
             self._lock.release()
             if isinstance(last, WriteError) and is_file(self.path / CONFIG) and not self.finished:
-                command = f"{self.config.get('command', '')} --resume {shlex.quote(str(self.path))}"
-                note(f"what was done is kept; resume with: {command}")
+                again = resume_command(self.config.get("command", ""), self.path)
+                note(f"what was done is kept; resume with: {again}")
         if isinstance(error, KeyboardInterrupt) and not self.finished:
             raise Interrupted(self.path, self.config.get("command", "")) from error
 

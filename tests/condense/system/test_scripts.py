@@ -10,8 +10,8 @@ import pytest
 
 from condense.__main__ import COMMANDS, PROG
 from condense.cli.app import dispatch
-from condense.cli.scripts import SCRIPTS, as_started
 from condense.errors import UserError
+from condense.system.scripts import SCRIPTS, as_started
 from continual import run as continual_run
 from nas import compare, search
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -29,3 +30,13 @@ def as_started(command: str) -> str:
         if f"{command} ".startswith(f"{module} "):
             return script + command.removeprefix(module)
     return command
+
+
+def resume_command(command: str, run: Path) -> str:
+    """What resumes a run, for a terminal.
+
+    Args:
+        command: the one that made it, by the name of its module.
+        run: its folder.
+    """
+    return f"{as_started(command)} --resume {shlex.quote(str(run))}"
