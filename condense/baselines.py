@@ -108,7 +108,7 @@ def coreset_settings(condensed: CondensedSet, preset_name: str) -> Coreset:
     like = preset(Coreset, preset_name, storage="float32")
     made = condensed.provenance.get("settings")
     names = {field.name for field in dataclasses.fields(MethodSettings)}
-    kept: dict[str, Any] = {"ipc": condensed.ipc}
+    kept: dict[str, Any] = {"ipc": condensed.images_per_class}
     if isinstance(made, dict):
         kept = {name: value for name, value in made.items() if name in names}
     elif condensed.stored is not None:

@@ -61,7 +61,7 @@ class CondensedSet:
 
     >>> from condense import CondensedSet, condense, load
     >>> small = condense(load("digits"), "random", ipc=2)
-    >>> small.shape, small.classes, small.ipc
+    >>> small.shape, small.classes, small.images_per_class
     ((1, 8, 8), 10, 5)
     >>> small.save("digits.safetensors")
     >>> CondensedSet.load("digits.safetensors").images.equal(small.images)
@@ -93,7 +93,7 @@ class CondensedSet:
         return len(self.class_names)
 
     @property
-    def ipc(self) -> int:
+    def images_per_class(self) -> int:
         """Images per class; if classes have different numbers, their mean, rounded down."""
         return len(self.images) // self.classes
 
@@ -107,7 +107,7 @@ class CondensedSet:
         """
         if self.labels.ndim == 1:
             return self.labels
-        return torch.arange(self.classes).repeat_interleave(self.ipc)
+        return torch.arange(self.classes).repeat_interleave(self.images_per_class)
 
     @property
     def targets(self) -> Tensor:
@@ -168,7 +168,7 @@ class CondensedSet:
         >>> import torch
         >>> from condense import CondensedSet
         >>> made = CondensedSet.from_tensors(torch.rand(4, 3, 8, 8), torch.tensor([0, 0, 1, 1]))
-        >>> made.class_names, made.ipc
+        >>> made.class_names, made.images_per_class
         (('0', '1'), 2)
 
         Raises:

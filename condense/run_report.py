@@ -150,7 +150,7 @@ def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict
     return {
         **{key: about.get(key) for key in ("dataset", "method", "ipc", "network")},
         "settings": _settings_of(condensed),
-        "images_per_class": condensed.ipc,
+        "images_per_class": condensed.images_per_class,
         "bytes": condensed.bytes,
         "tested_on": accuracy and folder.config["data"]["name"],
         **_figures(accuracy),

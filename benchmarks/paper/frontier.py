@@ -151,7 +151,7 @@ def measure(settings: Frontier, case: Row) -> Row:
     return {
         **case,
         "overrides": json.dumps(changes),
-        "images_per_class": small.ipc,
+        "images_per_class": small.images_per_class,
         "bytes": small.bytes,
         "cpu_seconds": f"{seconds:.1f}",
         "accuracies": as_cell(accuracy.values),

@@ -80,7 +80,7 @@ def first_steps(condensed: CondensedSet, steps: int) -> CondensedSet:
     """The images and the learning rates of the first steps of a set."""
     lrs = condensed.distill_lrs
     assert lrs is not None
-    share = condensed.ipc // lrs.shape[1] * steps
+    share = condensed.images_per_class // lrs.shape[1] * steps
     rows = slice(None), slice(share)
     images = condensed.images.unflatten(0, (condensed.classes, -1))[rows].flatten(0, 1)
     labels = condensed.labels.unflatten(0, (condensed.classes, -1))[rows].flatten(0, 1)

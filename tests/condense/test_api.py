@@ -178,7 +178,7 @@ def test_a_program_adds_a_method(data: ImageData, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(METHODS, "brightest", own)
     made = condense(data, "brightest", preset="smoke", ipc=2, storage="float32")
     assert made.provenance["method"] == "brightest"
-    assert made.ipc == 2
+    assert made.images_per_class == 2
     buffer = CondensedBuffer(images_per_class=1, method="brightest", preset="smoke")
     experience = make_benchmark([data]).train_stream[0]
     buffer.post_adapt(SimpleNamespace(device="cpu"), experience)

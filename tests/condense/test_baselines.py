@@ -76,8 +76,8 @@ def test_a_class_that_does_not_fill_the_bytes_is_not_compared(storage: str, size
     factor = 1 if storage == "dct" else 2
     made = condense(few, "dm", preset="smoke", ipc=size, storage=storage, factor=factor)
     found = selected(made, few, "both", "smoke")
-    assert set(found) == ({"random", "herding"} if made.ipc <= 22 else set())
-    assert (made.ipc > 22) == (size == 6)
+    assert set(found) == ({"random", "herding"} if made.images_per_class <= 22 else set())
+    assert (made.images_per_class > 22) == (size == 6)
     for name, settings in found.items():
         assert condense(few, name, settings).bytes == made.bytes
 

@@ -32,7 +32,15 @@ def test_save_and_load_give_the_same_bits(tmp_path, before):
     before.save(tmp_path / "set.safetensors")
     after = CondensedSet.load(tmp_path / "set.safetensors")
     assert same_sets(after, before)
-    for name in ("mean", "std", "class_names", "provenance", "ipc", "classes", "shape"):
+    for name in (
+        "mean",
+        "std",
+        "class_names",
+        "provenance",
+        "images_per_class",
+        "classes",
+        "shape",
+    ):
         assert getattr(after, name) == getattr(before, name)
 
 
@@ -221,7 +229,7 @@ def test_soft_labels_go_with_the_images():
     image, label = small.as_dataset()[3]
     assert torch.equal(label, small.labels[3])
     torch.testing.assert_close(image, small.normalised()[3])
-    assert small.ipc == 2
+    assert small.images_per_class == 2
 
 
 def test_the_class_of_an_image_with_a_soft_label_is_that_it_was_made_for():

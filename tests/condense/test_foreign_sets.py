@@ -62,7 +62,7 @@ def test_an_export_is_the_set_again(method: str, changes: dict[str, Any], tmp_pa
 def test_an_export_keeps_its_order(tmp_path: Path) -> None:
     """Even if each class is the most probable one of equally many images: exports are exact."""
     made = condense(blobs(), "random", preset="smoke")
-    made = replace(made, labels=torch.eye(3)[made.labels].roll(made.ipc, 0))
+    made = replace(made, labels=torch.eye(3)[made.labels].roll(made.images_per_class, 0))
     export(made, "pt", tmp_path / "set.pt")
     for path in (tmp_path / "set.pt", str(tmp_path / "set.pt")):
         again = load_set(path)
@@ -99,7 +99,7 @@ def test_a_file_of_vico(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     torch.save({"data": [[IMAGES, LABELS], [-IMAGES, LABELS]], "accs_all_exps": accuracies}, path)
     made = load_set(path, MNIST)
     torch.testing.assert_close(made.images, pixels(IMAGES))
-    assert (made.class_names, made.ipc) == (MNIST.class_names, 2)
+    assert (made.class_names, made.images_per_class) == (MNIST.class_names, 2)
     assert made.provenance == {"method": "res_DSA_MNIST_ConvNet_2ipc"}
     said = capsys.readouterr().err
     assert "read as normalised with mean and std; ZCA whitening is missing here" in said

@@ -346,7 +346,7 @@ def test_the_zoo_is_listed_and_given_away(command, tmp_path):
     assert "width 128, 1000 epochs, augmentation of DC's authors" in listed["mnist-dc-1"][2]
     assert "1000 steps" in listed["cifar10-idm-1"][2]
     command("condense", "zoo", "mnist-dsa-10", "--out", "taken.safetensors")
-    assert CondensedSet.load(tmp_path / "taken.safetensors").ipc == 10
+    assert CondensedSet.load(tmp_path / "taken.safetensors").images_per_class == 10
     shown = command("condense", "show", "mnist-dsa-10", "--out", "named.png").stdout
     assert command("condense", "show", "taken.safetensors", "--out", "file.png").stdout == (
         shown.replace("named.png", "file.png")

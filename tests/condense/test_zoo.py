@@ -45,10 +45,10 @@ def test_every_set_of_the_package_says_what_it_is() -> None:
         assert 0 < about["accuracy_std"] < 0.1
         assert about["evaluation"]["num_eval"] > 1
         if about["settings"].get("storage", "float32") == "float32":
-            assert found.ipc == int(ipc)
+            assert found.images_per_class == int(ipc)
         else:  # in the bytes of so many whole images
             assert found.bytes <= int(ipc) * found.classes * math.prod(found.shape)
-            assert found.ipc > int(ipc)
+            assert found.images_per_class > int(ipc)
         assert len(zoo.key_of(found)) == 32
     assert sum(path.stat().st_size for path in zoo.HERE.glob("*.safetensors")) < 30e6
 

@@ -66,8 +66,8 @@ def test_a_storage_is_condensed_through(storage: Any) -> None:
     buffer = CondensedBuffer(images_per_class=2, storage=storage, settings=settings)
     buffer.post_adapt(agent(), make_benchmark(tasks()).train_stream[0])
     expected = condense(tasks()[0], "dsa", replace(settings, ipc=2))
-    assert counts(buffer) == [expected.ipc] * 10
-    assert expected.ipc > 2
+    assert counts(buffer) == [expected.images_per_class] * 10
+    assert expected.images_per_class > 2
     assert buffer.bytes <= 2 * 10 * 3 * 16 * 16
     for group, kept in buffer.groups.items():
         mine = expected.images[expected.hard_labels == group.label]

@@ -298,7 +298,7 @@ def test_a_condensed_set_from_a_file() -> None:
         "its",
     )
     its = CondensedSet.load("its/condensed.safetensors")
-    assert its.ipc == 10
+    assert its.images_per_class == 10
     assert summary("its")["best"] == summary("made")["best"]
 
 

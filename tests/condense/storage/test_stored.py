@@ -76,7 +76,7 @@ def test_the_table_of_coefficients_counts() -> None:
         small = condense(colours(), "random", settings)
         codec = codec_of(colours(), settings)
         each = codec.bytes_per_image + (3 if labels == "soft" else 0)
-        assert small.ipc == (4 * 192 - -(-codec.table_bytes // 3)) // each
+        assert small.images_per_class == (4 * 192 - -(-codec.table_bytes // 3)) // each
         assert 0 <= 4 * 192 * 3 - small.bytes < 3 * (each + 1)
 
 
@@ -180,9 +180,9 @@ def test_images_that_exceed_the_memory_are_one_line(
 def test_a_class_with_few_images() -> None:
     """A coreset has as many as every class has; learnt images begin with repeated ones."""
     data = blobs(shape=(3, 8, 8), per_class=5)
-    assert condense(data, "random", ipc=2, **SMALL).ipc == 5
+    assert condense(data, "random", ipc=2, **SMALL).images_per_class == 5
     learnt = condense(data, "dm", preset="smoke", ipc=2, iterations=1, **SMALL)
-    assert learnt.ipc == 16
+    assert learnt.images_per_class == 16
     with pytest.raises(UserError, match="fewer than 6"):
         condense(data, "dm", preset="smoke", ipc=6, **SMALL)
 
@@ -208,7 +208,7 @@ def test_a_class_with_few_images_gets_better_ones(labels: Literal["hard", "soft"
     assert codec.bytes_per_image > small.bytes_per_image
     assert images_per_class(few, settings) == 15
     kept = random_coreset(few, settings, 0, Checkpointer())
-    assert kept.ipc == 15
+    assert kept.images_per_class == 15
     first, *others = data.train_indices_by_class()
     uneven = data.train_subset(torch.cat([first[:15], *others]))
     assert 15 <= images_per_class(uneven, settings) <= 16
