@@ -49,6 +49,8 @@ ADAM = {
     "lr_img": 0.02,
     "lr_img_schedule": "cosine",
 }
+WIDE = {**DCT, "image_bytes": 114}
+"""For wide networks in long training, where larger images are better."""
 SHORT = "IDM, DCT, 5 networks of 200 steps"
 """As in a memory."""
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -67,6 +69,13 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "IDM, DCT": ("idm", DCT),
     SHORT: ("idm", {**DCT, "net_num": 5, "net_steps": 200}),
     "IDM, DCT, 5 networks of 600 steps": ("idm", {**DCT, "net_num": 5, "net_steps": 600}),
+    "random, DCT, 114 bytes": ("random", WIDE),
+    "herding, DCT, 114 bytes": ("herding", WIDE),
+    "IDM, DCT, 114 bytes": ("idm", WIDE),
+    "IDM, DCT, 114 bytes, width 128": (
+        "idm",
+        {**WIDE, "network": {"width": 128, "precision": "bfloat16"}},
+    ),
     "DM": ("dm", {"storage": "pixels", **ADAM}),
     "DM, factor 2, 4:2:0": ("dm", {**SMALL, **ADAM}),
     "DM, factor 3, 4:2:0": ("dm", {**SMALL, **ADAM, "factor": 3}),
@@ -144,6 +153,8 @@ def measure(settings: Frontier, case: Row) -> Row:
     data = load_images(case["dataset"], settings.held_out)
     method, changes = RECIPES[case["recipe"]]
     rest = {**changes, "ipc": case["ipc"], "labels": case["labels"]}
+    if "network" in changes:
+        rest["network"] = Network(**changes["network"])
     began = time.process_time()
     small = condense(data, method, preset="cpu", seed=case["seed"], **rest)
     seconds = time.process_time() - began
