@@ -1,8 +1,8 @@
 """The documents' tables and a figure, from the files in results/: `python -m benchmarks.tables`.
 
-Prints the tables, writes them between their marks in docs/results.md, and plots figure3.png like
-`python -m benchmarks.paper.figure3`. Tables contain measurements only: a cell without a
-measurement stays empty. README.md quotes some of the numbers.
+Prints the tables, writes them between their marks in docs/results.md and docs/choices.md, and plots
+figure3.png like `python -m benchmarks.paper.figure3`. Tables contain measurements only: a cell
+without a measurement stays empty. README.md quotes some of the numbers.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from condense.runs.report import markdown_table
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-DOCUMENTS = (ROOT / "docs" / "results.md",)
+DOCUMENTS = (ROOT / "docs" / "results.md", ROOT / "docs" / "choices.md")
 PARTS = {
     "factor-1": "10 images",
     "factor-2": "factor 2",

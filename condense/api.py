@@ -45,8 +45,8 @@ def condense(
     Args:
         data: the images, or what `load` takes; the computation runs on their device.
         method: a name in `METHODS`; `python -m condense methods` lists them. auto is idm
-            where few images fit into the bytes, dm if they are grey, else herding, with the
-            settings of the cpu preset. whole keeps all training images.
+            where few images fit into the bytes, else herding, with the settings of the cpu
+            preset. whole keeps all training images.
         settings: the method's dataclass, instead of `preset` and `changes`.
         preset: paper, cpu or smoke; auto is paper if `data` is on a GPU, else cpu.
         seed: determines all random numbers.

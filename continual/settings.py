@@ -142,7 +142,7 @@ EEIL_REPLAY = ReplayConfig()
 """As published, for every memory in the paper preset."""
 
 BALANCED_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64)
-"""Best measured settings (docs/results.md), for every memory in the other presets."""
+"""Best measured settings (docs/choices.md), for every memory in the other presets."""
 
 SPLIT_REPLAY = ReplayConfig(storage="dct", batch_size_mem=64, er_ace=True)
 """The same for streams whose tasks are parts of one dataset."""
@@ -177,7 +177,7 @@ def condensing_preset(
     gradients are then matched in a ConvNet with one block less for each halving of the images, of
     the three that images up to 45 pixels have: give larger ones a depth. With all blocks, the last
     feature maps have too little spatial resolution, and the condensed images are worse exemplars
-    (docs/results.md). With another storage the method learns through it. The cpu preset has
+    (docs/choices.md). With another storage the method learns through it. The cpu preset has
     `MEMORY_CHANGES`.
 
     Args:

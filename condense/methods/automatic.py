@@ -18,7 +18,7 @@ On held-out images of CIFAR-10, with hard labels, IDM was 11 points better than 
 images per class, 6 with 159 and 1.8 with 537. With 537 it takes ten times as long as herding,
 and is level with it with soft labels. On SVHN it was 2 points better with 232. On grey images it
 was 1 to 2 points better with up to 32 images per class, but no method was better than herding with
-74 of MNIST and 108 of FashionMNIST. DM was nowhere better than both (docs/results.md)."""
+74 of MNIST and 108 of FashionMNIST. DM was nowhere better than both (docs/choices.md)."""
 
 MAX_PIXELS = 6_000_000
 """Pixels in all up to which they are synthetic; more would take long."""

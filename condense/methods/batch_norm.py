@@ -6,7 +6,7 @@ As in the authors' code, one forward pass of real images of all classes updates 
 momentum 0.1. The statistics of a new network therefore stay near mean 0 and variance 1, and the
 network behaves almost as without normalisation; the statistics of a trained network are mostly
 those of the synthetic images. Statistics of real images only were tried and are worse
-(`docs/results.md`).
+(`docs/choices.md`).
 """
 
 from __future__ import annotations

@@ -185,8 +185,8 @@ WHOLE = "whole"
 
 CHOOSERS: dict[str, Method] = {
     AUTO: Method(
-        "where few images fit into the bytes idm, or dm if they are grey; else herding",
-        "measured, docs/results.md",
+        "where few images fit into the bytes idm, else herding",
+        "measured, docs/choices.md",
         MethodSettings,
         "condense.methods.automatic:few_or_many",
     ),
