@@ -217,11 +217,11 @@ def table(rows: Sequence[Row]) -> str:
 def held_out_table(rows: Sequence[Row]) -> str:
     """Accuracy (%) on held-out training images, by which the default method was chosen."""
     recipes = ("random, DCT", "herding, DCT", "DM, DCT", SHORT, "IDM, DCT")
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, int, int], list[Row]] = {}
     for row in rows:
         if (row["tested_on"], row["labels"]) == ("held out", "hard"):
             steps, _ = training(row)
-            groups.setdefault((row["dataset"], row["ipc"], str(steps)), []).append(row)
+            groups.setdefault((row["dataset"], int(row["ipc"]), steps), []).append(row)
 
     def cell(found: list[Row], recipe: str) -> str:
         values = " ".join(row["accuracies"] for row in found if row["recipe"] == recipe).split()
@@ -230,8 +230,8 @@ def held_out_table(rows: Sequence[Row]) -> str:
     return markdown_table(
         ["data set", "ipc", "steps", "images per class", *recipes],
         (
-            [*kind, _sizes(found), *(cell(found, name) for name in recipes)]
-            for kind, found in groups.items()
+            [*map(str, kind), _sizes(found), *(cell(found, name) for name in recipes)]
+            for kind, found in sorted(groups.items())
         ),
     )
 
