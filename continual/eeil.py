@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, Unpack
 
 import torch
-from avalanche.training.plugins import EarlyStoppingPlugin, EvaluationPlugin, SupervisedPlugin
+from avalanche.training.plugins import (
+    BiCPlugin,
+    CoPEPlugin,
+    EarlyStoppingPlugin,
+    EvaluationPlugin,
+    GSS_greedyPlugin,
+    RARPlugin,
+    ReplayPlugin,
+    SupervisedPlugin,
+)
 from avalanche.training.storage_policy import ExemplarsBuffer
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
@@ -31,6 +40,9 @@ from continual.losses import (
 )
 from continual.settings import EEILConfig
 from continual.streams import classes_of
+
+MAKES_BATCHES = (ReplayPlugin, RARPlugin, BiCPlugin, CoPEPlugin, GSS_greedyPlugin)
+"""Avalanche's plugins that replace the batches of a strategy."""
 
 
 class BaseKwargs(TypedDict, total=False):
@@ -128,19 +140,16 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
             augmentation: operations of `condense.augment`; one is sampled for each batch. Empty: no
                 augmentation.
             seed: seed of the data order, the augmentation and the noise.
-            plugins: as for any Avalanche strategy.
+            plugins: as for any Avalanche strategy, but for those that make its batches.
             base_kwargs: `device`, `evaluator`, `eval_every` and `eval_mb_size`, as for any
                 Avalanche strategy.
 
         Raises:
-            UserError: `er_ace` with other heads than `ClassHeads`, or an argument of another class.
+            UserError: `er_ace` with other heads than `ClassHeads`, a plugin that would replace the
+                batches, or an argument of another class.
         """
         self.config = config or EEILConfig()
-        require_class("config", self.config, EEILConfig)
-        require_class("model", model, MultiHead)
-        require_class("memory", memory, ExemplarsBuffer)
-        if self.config.er_ace and not isinstance(model, ClassHeads):
-            raise UserError("er_ace needs a network with heads of kind class (ClassHeads)")
+        _require_fitting(self.config, model, memory, plugins or ())
         self.memory = memory
         self.distill = distill
         self.augmentation = augmentation if self.config.augment else ()
@@ -325,6 +334,25 @@ class _EEILPlugin(SupervisedPlugin):  # type: ignore[misc]
     def after_training_exp(self, strategy: EEIL, **kwargs: Any) -> None:
         strategy.teachers = []
         strategy._logits = []  # tensors of an autograd graph prevent a deepcopy of the strategy
+
+
+def _require_fitting(
+    config: EEILConfig,
+    model: MultiHead,
+    memory: ExemplarsBuffer,
+    plugins: Sequence[SupervisedPlugin],
+) -> None:
+    require_class("config", config, EEILConfig)
+    require_class("model", model, MultiHead)
+    require_class("memory", memory, ExemplarsBuffer)
+    if config.er_ace and not isinstance(model, ClassHeads):
+        raise UserError("er_ace needs a network with heads of kind class (ClassHeads)")
+    for plugin in plugins:
+        if isinstance(plugin, MAKES_BATCHES):
+            raise UserError(
+                f"{type(plugin).__name__} would replace the batches of EEIL, which has its own "
+                "replay: give the buffer as `memory`"
+            )
 
 
 def _optimizer(model: MultiHead, config: EEILConfig) -> torch.optim.SGD:

@@ -219,13 +219,15 @@ def read(dataset: Any) -> Samples:
     mean 0 and standard deviation 1.
 
     Raises:
-        UserError: the dataset has other items, or images of different shapes.
+        UserError: the dataset is empty, or has other items or images of different shapes.
     """
     items = [tuple(dataset[row]) for row in range(len(dataset))]
-    if not items or not all(isinstance(item[0], Tensor) and item[0].ndim == 3 for item in items):
+    if not items:
+        raise UserError("an experience has no images")
+    if not all(isinstance(item[0], Tensor) and item[0].ndim == 3 for item in items):
         raise UserError(
-            "an experience must have items of (image tensor [c, h, w], label): give its dataset "
-            "the transform ToTensor"
+            "an experience must have items of (image tensor [c, h, w], label); the transform "
+            "ToTensor makes such tensors of pictures"
         )
     shapes = {tuple(item[0].shape) for item in items}
     if len(shapes) > 1:

@@ -1,4 +1,5 @@
-"""A small stream for tests: real 8×8 digits, upright, inverted and transposed, as 16×16 RGB."""
+"""A small stream for tests: real 8×8 digits, upright, inverted and transposed, as 16×16 RGB; and
+a plugin that watches EEIL on it."""
 
 from __future__ import annotations
 
@@ -7,9 +8,11 @@ from functools import cache
 from typing import Any
 
 import torch
+from avalanche.training.plugins import SupervisedPlugin
 
 from condense import ImageData, Network, build, generator, load
 from continual import EEIL, EEILConfig, RandomBuffer, with_heads
+from continual.losses import noise_scale
 
 TINY_EEIL = EEILConfig(
     epochs_first=2,
@@ -42,3 +45,36 @@ def tiny_eeil(head: str = "domain", **changes: Any) -> EEIL:
         "evaluator": None,
     }
     return EEIL(**{**arguments, **changes})
+
+
+class Watch(SupervisedPlugin):  # type: ignore[misc]
+    """Notes what can be seen of the learner at every epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[dict[str, Any]] = []
+
+    def before_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        self.teachers = [
+            {name: value.clone() for name, value in teacher.model.state_dict().items()}
+            for teacher in strategy.teachers
+        ]
+
+    def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
+        for teacher, before in zip(strategy.teachers, self.teachers, strict=True):
+            for name, value in teacher.model.state_dict().items():
+                assert torch.equal(value, before[name]), f"{name} of the teacher has moved"
+            assert not any(p.requires_grad for p in teacher.model.parameters())
+            assert not teacher.model.training
+        self.epochs.append(
+            {
+                "stage": strategy.stage.name,
+                "teaches": [list(teacher.heads) for teacher in strategy.teachers],
+                "images": sum(map(len, strategy.dataloader.sources)),
+                "remembered": 0
+                if strategy.memory.samples is None
+                else len(strategy.memory.samples),
+                "lr": strategy.optimizer.param_groups[0]["lr"],
+                "scale": noise_scale(strategy.stage.epochs_before + strategy.epoch + 1),
+            }
+        )
