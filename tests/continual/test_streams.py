@@ -2,24 +2,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from avalanche.models import SimpleCNN
 
-from condense import Classifier, UserError, build, generator, load
-from continual import HEADS, STREAMS, RandomBuffer, StreamSpec, TaskSpec, make_benchmark, with_heads
-from continual.exemplars import ItemFormat, Samples, as_dataset, read
-from continual.loading import BatchLoader, RehearsalLoader
+from condense import UserError, load
+from continual import STREAMS, RandomBuffer, StreamSpec, TaskSpec, make_benchmark
+from continual.exemplars import read
 from continual.own_streams import own_spec
 from continual.settings import SPLIT_REPLAY, ContinualConfig
 from continual.tasks import augmentation, found_again, load_tasks, prepare
 from tests.helpers.folders import write_photos
 from tests.helpers.split_images import write_images
-from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
+from tests.helpers.tiny_streams import tasks
 
 
 def test_one_network_has_one_normalisation() -> None:
@@ -68,6 +65,13 @@ def test_an_experience_has_images_of_one_shape() -> None:
     items = [(torch.zeros(3, side, 16), 0) for side in (16, 8, 16)]
     with pytest.raises(UserError, match=r"one shape, not \[\(3, 8, 16\), \(3, 16, 16\)\]"):
         read(items)
+
+
+def test_an_experience_has_images_and_labels() -> None:
+    with pytest.raises(UserError, match="an experience has no images"):
+        read([])
+    with pytest.raises(UserError, match=r"items of \(image tensor \[c, h, w\], label\)"):
+        read([(torch.zeros(4, 4), 0)])
 
 
 def test_one_shape_and_one_normalisation_for_all_tasks() -> None:
@@ -275,173 +279,8 @@ def test_an_unknown_stream_names_the_known() -> None:
         load_tasks("svhn-mnist")
 
 
-def samples(count: int, scale: torch.dtype = torch.uint8) -> Samples:
-    images = torch.randint(256, (count, 1, 2, 2), generator=generator(count))
-    images = images.to(torch.uint8) if scale == torch.uint8 else images / 255
-    return Samples(images, torch.arange(count), torch.zeros(count).long(), (0.5,), (0.25,))
-
-
-def test_an_epoch_visits_everything_once_and_the_next_in_another_order() -> None:
-    loader = BatchLoader([samples(7), samples(4, torch.float32)], 4, generator(0, "order"))
-    epochs = [[labels for _, labels, _ in loader] for _ in range(2)]
-    assert [len(labels) for labels in epochs[0]] == [4, 4, 3]
-    assert len(loader) == 3
-    for epoch in epochs:
-        assert sorted(torch.cat(epoch).tolist()) == sorted([*range(7), *range(4)])
-    assert not torch.equal(torch.cat(epochs[0]), torch.cat(epochs[1]))
-
-
-def test_batches_hold_what_the_sources_do_whatever_their_scale() -> None:
-    images = samples(5)
-    floats = Samples(images.images / 255, images.labels, images.tasks, images.mean, images.std)
-    loader = BatchLoader([images, floats], 4, generator(0))
-    for batch, labels, _ in loader:
-        torch.testing.assert_close(batch, images[labels].inputs())
-    (batch, labels, _), *_ = BatchLoader([images], 3)
-    assert labels.tolist() == [0, 1, 2]
-    torch.testing.assert_close(batch, (images.images[:3] / 255 - 0.5) / 0.25)
-
-
-def test_each_batch_has_its_share_of_the_memory() -> None:
-    new, memory = samples(10), replace(samples(3), tasks=torch.ones(3).long())
-    loader = RehearsalLoader(new, memory, 2, 5, generator(0))
-    batches = list(loader)
-    assert len(loader) == len(batches) == 4
-    assert [int(old.sum()) for _, _, old in batches] == [2, 2, 2, 2]
-    images, labels, old = (torch.cat(column) for column in zip(*batches, strict=True))
-    assert sorted(labels[old == 0].tolist()) == list(range(10))
-    assert sorted(labels[old == 1].bincount().tolist()) == [2, 3, 3]
-    torch.testing.assert_close(images[old == 1], memory[labels[old == 1]].inputs())
-    many = replace(samples(20), tasks=torch.ones(20).long())
-    loader = RehearsalLoader(samples(10), many, 8, 10, generator(0))
-    orders = [torch.cat([labels[old == 1] for _, labels, old in loader]).tolist() for _ in "ab"]
-    assert orders[0] != orders[1], "the memory is shuffled too"
-
-
-@pytest.mark.parametrize(("memory", "steps"), [(3, 2), (40, 2), (40, None)])
-def test_a_share_of_a_small_or_large_memory_in_few_steps(memory: int, steps: int | None) -> None:
-    loader = RehearsalLoader(samples(7), samples(memory), 1, 4, generator(0), steps)
-    sizes = [len(labels) for _, labels, _ in loader]
-    assert sizes == [4, 4, 2][: len(loader)]
-    assert len(loader) == (steps or 3)
-
-
-def test_an_epoch_of_few_steps_uses_a_random_part() -> None:
-    loader = BatchLoader([samples(100)], 10, generator(0), steps=3)
-    seen = [torch.cat([labels for _, labels, _ in loader]).tolist() for _ in range(2)]
-    assert len(loader) == 3
-    assert len(set(seen[0])) == 30
-    assert set(seen[0]) != set(seen[1])
-
-
-@pytest.mark.parametrize("scale", [torch.uint8, torch.float32])
-@pytest.mark.parametrize("tensor_labels", [False, True])
-def test_items_are_the_inputs_bit_for_bit(scale: torch.dtype, tensor_labels: bool) -> None:
-    dataset = as_dataset(samples(3, scale), ItemFormat(tensor_labels=tensor_labels))
-    for row, inputs in enumerate(samples(3, scale).inputs()):
-        image, label, task = dataset[row]
-        assert (int(label), task, isinstance(label, torch.Tensor)) == (row, 0, tensor_labels)
-        assert torch.equal(image, inputs)
-        assert image.dtype == torch.float32
-
-
-def test_an_item_is_read_without_a_selection_of_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A selection for each item took five times as long as the item."""
-    dataset = as_dataset(samples(3))
-    monkeypatch.delattr(Samples, "__getitem__")
-    monkeypatch.delattr(Samples, "constants")
-    assert dataset[2][1] == 2
-
-
-def test_task_heads_use_the_head_of_the_task() -> None:
-    strategy = tiny_eeil("task")
-    strategy.train(make_benchmark(tasks()[:2], "task").train_stream, eval_streams=[])
-    model, images = strategy.model, torch.randn(4, 3, 16, 16, generator=generator(0))
-    with torch.no_grad():
-        first, second = model.logits(images)
-        scores = model(images, torch.tensor([1, 0, 0, 1]))
-    torch.testing.assert_close(scores, torch.stack([second[0], first[1], first[2], second[3]]))
-    with torch.no_grad():
-        every = model(images)  # as Avalanche's LwF plugin asks
-    assert torch.equal(every[0], first)
-    assert torch.equal(every[1], second)
-    with pytest.raises(UserError, match="need task labels"):
-        model.combine([first, second], None)
-
-
-def test_a_task_that_grows_has_no_head_for_it() -> None:
-    strategy = tiny_eeil("task")
-    with pytest.raises(
-        UserError, match="task 0 has a head of 10 classes and cannot learn class 19"
-    ):
-        strategy.train(make_benchmark(tasks()[:2], "class").train_stream, eval_streams=[])
-
-
 def test_streams_that_make_no_sense() -> None:
     with pytest.raises(UserError, match="unknown head 'clas'; known: class"):
         make_benchmark(tasks(), "clas")
     with pytest.raises(UserError, match="the same image shape"):
         make_benchmark([tasks()[0], tasks()[1].resized(8, 3)])
-
-
-def test_class_heads_grow_and_a_shared_head_does_not() -> None:
-    stream = make_benchmark(tasks(), "class").train_stream
-    growing, shared = tiny_eeil("class").model.train(), tiny_eeil("domain").model.train()
-    for count, experience in enumerate(stream, 1):
-        growing.adaptation(experience)
-        assert growing.sizes == [10] * count
-        assert growing.newest == count - 1
-        assert growing(torch.randn(2, 3, 16, 16, generator=generator(0))).shape == (2, 10 * count)
-    shared.adaptation(stream[0])
-    shared.adaptation(stream[0])
-    assert shared.sizes == [10]
-    with pytest.raises(UserError, match="cannot learn class 19"):
-        shared.adaptation(stream[1])
-
-
-@pytest.mark.parametrize("network", [torch.nn.Linear(2, 2), SimpleCNN()])
-def test_a_network_without_features_is_one_line(network: Any) -> None:
-    kind = type(network).__name__
-    with pytest.raises(UserError, match=rf"{kind} has no features .* make a ClassHeads of its"):
-        with_heads("class", network)
-
-
-def test_class_heads_take_classes_in_any_order() -> None:
-    growing = tiny_eeil("class").model.train()
-    images = torch.randn(2, 3, 16, 16, generator=generator(0))
-    for classes in ({5, 2}, {2, 0}, {1}):
-        growing.adaptation(SimpleNamespace(classes_in_this_experience=classes))
-    assert growing.sizes == [2, 1, 1]
-    assert growing.classes == [2, 5, 0, 1]
-    found, heads = growing(images), torch.cat(growing.logits(images), 1)
-    assert found.shape == (2, 6)
-    assert torch.equal(found[:, [2, 5, 0, 1]], heads)
-    assert (found[:, [3, 4]] == -torch.inf).all()
-
-
-def test_evaluation_adds_no_head_and_weights_come_from_the_seed() -> None:
-    experience = make_benchmark(tasks(), "class").train_stream[0]
-    heads = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(len(heads))
-        model = with_heads("class", _network(), seed)
-        model.eval()
-        model.adaptation(experience)
-        assert not model.sizes
-        model.train()
-        model.adaptation(experience)
-        heads.append(model.heads[0].weight)
-    assert torch.equal(heads[0], heads[1])
-    assert not torch.equal(heads[0], heads[2])
-    model.adaptation(make_benchmark(tasks(), "class").train_stream[1])
-    assert not torch.equal(model.heads[1].weight, heads[2])
-
-
-def _network() -> Classifier:
-    return build(TINY_EEIL.network, (3, 16, 16), 10, generator(0))
-
-
-def test_an_unknown_head_names_the_known() -> None:
-    with pytest.raises(UserError, match="unknown kind of head 'clas'; known: class"):
-        with_heads("clas", _network())
-    assert set(HEADS) == {"domain", "task", "class"}
