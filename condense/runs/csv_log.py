@@ -7,14 +7,13 @@ import errno
 import io
 import os
 import re
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from condense.errors import printable
 from condense.runs.io import atomic_write, writing
+from condense.system.notes import warning
 
 _STEP = re.compile(r"[0-9]{1,18}")
 _NONE = -1
@@ -103,10 +102,7 @@ class CSVLog:
         what = f"{damaged} lines are not rows" if damaged > 1 else "a line is not a row"
         if not self._columns:
             what = "its first line does not name the columns of this run"
-        print(
-            printable(f"warning: {self.path} is damaged: {what}; their content is lost"),
-            file=sys.stderr,
-        )
+        warning(f"{self.path} is damaged: {what}; their content is lost")
 
 
 def _columns(line: bytes, expected: list[str]) -> list[str]:
