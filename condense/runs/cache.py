@@ -31,6 +31,7 @@ from condense.runs.io import (
     writing,
 )
 from condense.runs.paths import user_path
+from condense.system.notes import note, warning
 from condense.validation import whole_number
 
 ALGORITHM = 6
@@ -102,7 +103,9 @@ class Cache:
         """Load the set with this key, or make and store it.
 
         Only one process makes a set; other processes wait for it. The checkpoint of an interrupted
-        computation is stored in the cache, so any later run resumes from it.
+        computation is stored in the cache, so any later run resumes from it. A run with a
+        checkpoint of its own goes on from that one, even if the set is in the cache by then: so it
+        ends as if it had not been interrupted.
 
         Args:
             key: from `cache_key`.
@@ -114,14 +117,17 @@ class Cache:
         Raises:
             UserError: the folder cannot be written.
         """
-        found = self._look_up(key, load)
+        run = checkpointer or Checkpointer()
+        begun = run.restore() is not None
+        found = None if begun else self._look_up(key, load)
         if found is not None:
             return found
         with self.held(key, "computes the same set"):
-            found = self._look_up(key, load, warn=True)  # another process may have made it
+            # Another process may have made it.
+            found = None if begun else self._look_up(key, load, warn=True)
             if found is not None:
                 return found
-            keeping = _Partial(self._partial(key), checkpointer or Checkpointer())
+            keeping = _Partial(self._partial(key), run)
             with keeping:
                 made = make(keeping)
             with writing(self.path(key), CHOSEN_BY):
@@ -137,7 +143,7 @@ class Cache:
             found = load(path)
         except UserError as error:
             if warn:
-                print(f"warning: {error}; it is computed again", file=sys.stderr)
+                warning(f"{error}; it is computed again")
             return None
         self.hits += 1
         return found
@@ -188,10 +194,11 @@ class _Partial(FileCheckpointer):
         try:
             others = super().restore()
         except UserError as error:
-            print(f"warning: {error}; it is computed again", file=sys.stderr)
+            warning(f"{error}; it is computed again")
             return None
         if others is not None:
             self._run.spent_before(others.seconds)
+            note("continues from a checkpoint in the cache; the history of this run begins there")
         return others
 
     def save(self, checkpoint: Checkpoint) -> None:

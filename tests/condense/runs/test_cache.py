@@ -130,7 +130,24 @@ def test_a_run_has_its_reports_and_checkpoints_too(tmp_path: Path) -> None:
     assert [row.split(",")[0] for row in rows] == ["step", *map(str, range(1, 12))]
 
 
-def test_a_run_that_goes_on_with_anothers_set_counts_its_seconds(tmp_path: Path) -> None:
+def test_a_resumed_run_goes_on_although_the_set_is_in_the_cache(tmp_path: Path) -> None:
+    """As another run has put it there: the history of this one would have a gap."""
+    cache, run, make = Cache(tmp_path / "cache"), tmp_path / "c.safetensors", Stopping(at=4)
+    with pytest.raises(KeyboardInterrupt), FileCheckpointer(run) as checkpointer:
+        obtain(cache, make, checkpointer)
+    obtain(cache, lambda _: "set of ten")
+    with FileCheckpointer(run, history=tmp_path / "history.csv") as checkpointer:
+        assert obtain(cache, make, checkpointer) == "set of ten"
+    assert make.steps == [0, 1, 2, 3, 4, *range(4, 10)]
+    rows = (tmp_path / "history.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", *map(str, range(5, 11))]
+    assert cache.hits == 0
+    assert names(cache) == {f"{KEY}.safetensors"}
+
+
+def test_a_run_that_goes_on_with_anothers_set_says_so_and_counts_its_seconds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     make = Stopping(at=4)
     with pytest.raises(KeyboardInterrupt):
         obtain(Cache(tmp_path), make)
@@ -140,6 +157,8 @@ def test_a_run_that_goes_on_with_anothers_set_counts_its_seconds(tmp_path: Path)
         obtain(Cache(tmp_path), make, checkpointer)
         assert checkpointer.seconds >= 100
     assert Checkpoint.read(tmp_path / "c.safetensors").seconds >= 100
+    said = "note: continues from a checkpoint in the cache; the history of this run begins there\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize("content", ["", "half a s"])
