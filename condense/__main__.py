@@ -23,11 +23,11 @@ from condense.export.command import export_set
 from condense.methods.registry import AUTO, NAMES, method_named
 from condense.runs.checkpoint import Checkpoint
 from condense.runs.checkpointer import FileCheckpointer
-from condense.runs.io import file_sha256, is_file, plain
+from condense.runs.io import file_sha256, plain
 from condense.runs.progress import Progress
 from condense.runs.report import per_cent, text_table
 from condense.runs.run_dir import CONDENSED, RunFolder
-from condense.system.notes import note
+from condense.system.notes import note, warning
 from condense.validation import at_least
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from condense.run_report import Tested
 
 PROG = "python -m condense"
+_FROM_CACHE = "from_cache"
+"""Entry of the summary, and of the checkpoint of a run whose set is made."""
 METHOD_HELP = (
     f"{', '.join(NAMES)}; `{PROG} methods` describes them. Default: auto in the "
     "cpu preset, else dsa. The settings below are those of the method that is given with --help."
@@ -148,7 +150,7 @@ def _run(settings: Run) -> None:
                 evaluation=plain(asdict(settings.evaluation)),
             )
             condensed.save(folder.path / CONDENSED)
-        more: dict[str, Any] = {"from_cache": from_cache}
+        more: dict[str, Any] = {_FROM_CACHE: from_cache}
         if tested.accuracy:
             own = method_named(settings.method).own_metrics(condensed, data, settings.settings)
             for name, value in own.items():
@@ -277,10 +279,13 @@ def _condensed(
     common, path = settings.common, folder.path / CONDENSED
     cache = Cache() if common.cache else None
     with folder.checkpointer(show=Progress("condensing", quiet=common.quiet)) as checkpointer:
-        done = checkpointer.restore() if is_file(path) else None
-        if done:  # the run was interrupted during the evaluation
-            condensed = CondensedSet.load(path)
-            return condensed, checkpointer.seconds, bool(done.state.get("from_cache"))
+        done = checkpointer.restore()
+        if done and _FROM_CACHE in done.state:  # the run was interrupted during the evaluation
+            try:
+                return CondensedSet.load(path), checkpointer.seconds, bool(done.state[_FROM_CACHE])
+            except UserError as error:
+                warning(f"{error}; it is made again")
+                folder.remove_checkpoint()
         condensed = condense(
             data,
             settings.method,
@@ -291,7 +296,7 @@ def _condensed(
         )
         condensed.save(path)
         from_cache = bool(cache and cache.hits)
-        checkpointer.save(Checkpoint({}, {"from_cache": from_cache}))
+        checkpointer.save(Checkpoint({}, {_FROM_CACHE: from_cache}))
         return condensed, checkpointer.seconds, from_cache
 
 

@@ -194,6 +194,23 @@ def test_interrupted_while_the_set_is_tested(tmp_path, monkeypatch):
     assert (run / "condensed.safetensors").read_bytes() == before
 
 
+@pytest.mark.parametrize("damage", [None, b"half of a set"], ids=["missing", "damaged"])
+def test_a_set_that_is_lost_while_it_is_tested_is_made_again(damage, tmp_path, monkeypatch, capsys):
+    run, made = tmp_path / "run", tmp_path / "run" / "condensed.safetensors"
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):  # noqa: PT012
+        patch.setattr(condense.evaluation, "evaluate", interrupt)
+        __main__.run(["--dataset", "digits", "--no-cache", "--out", str(run), *SMOKE])
+    before, history = made.read_bytes(), (run / "history.csv").read_bytes()
+    made.unlink() if damage is None else made.write_bytes(damage)
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):  # noqa: PT012
+        patch.setattr(condense.evaluation, "evaluate", interrupt)
+        __main__.run(["--resume", str(run), "--quiet"])
+    assert (made.read_bytes(), (run / "history.csv").read_bytes()) == (before, history)
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("warning: ")
+    assert said.endswith("; it is made again")
+
+
 def test_the_evaluation_depends_on_its_network_and_epochs():
     def evaluation(*flags: str) -> Evaluation:
         return parse(__main__._run_defaults, ["--preset", "cpu", *flags], "test").evaluation
