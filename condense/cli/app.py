@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NoReturn
 
-from condense.cli.ranks import launched
+from condense.cli.ranks import first_speaks, launched
 from condense.distribution import DISTRIBUTION, __version__
 from condense.errors import UserError, one_line, unknown
 from condense.runs.io import FULL, WriteError
@@ -56,9 +56,10 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
     bound_spinning()
     keep_freed_memory()
     try:
-        if launched() and not torchrun:
-            raise UserError("torchrun can start `python -m condense run` and `evaluate` only")
-        command(sys.argv[1:])
+        with first_speaks():
+            if launched() and not torchrun:
+                raise UserError("torchrun can start `python -m condense run` and `evaluate` only")
+            command(sys.argv[1:])
         sys.stdout.flush()
     except UserError as error:
         _stop(2, str(error))

@@ -17,8 +17,9 @@ import pytest
 from condense.__main__ import Run, _run, _run_defaults
 from condense.cli.app import main
 from condense.cli.flags import parse
-from condense.cli.ranks import as_rank
+from condense.cli.ranks import as_rank, first_speaks
 from condense.errors import UserError
+from condense.system.notes import note
 from tests.helpers.processes import HANGS, default_signals, wait_until
 from tests.helpers.results import checkpoints, differences, results, rows
 
@@ -82,6 +83,8 @@ def rank_of(leader: int, number: int) -> int:
 def second(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process is the second of torchrun, without the others."""
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr("condense.cli.ranks.GRACE_SECONDS", 0.0)
     for name, value in {"join_ranks": None, "rank": 1, "wait_for_ranks": None}.items():
         monkeypatch.setattr(f"condense.training.ranks.{name}", lambda value=value: value)
 
@@ -106,8 +109,60 @@ def test_a_copy_that_cannot_be_made_is_said(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "not there"))
     said = "process 1 of torchrun: cannot write a temporary copy of the run: No such file"
-    with pytest.raises(UserError, match=said), as_rank(_run_defaults_with(resume=tmp_path)):
+    settings = _run_defaults_with(resume=tmp_path)
+    with pytest.raises(UserError, match=said), first_speaks(), as_rank(settings):
         pytest.fail("it runs")
+
+
+@pytest.mark.usefixtures("second")
+def test_the_second_process_is_silent_and_names_itself_in_an_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    said = "process 1 of torchrun: no disk"
+    with pytest.raises(UserError, match=said), first_speaks():  # noqa: PT012
+        print("said by the first one")
+        note("said by the first one")
+        raise UserError("no disk")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("second")
+def test_the_second_process_ends_silently_while_the_first_one_tells_the_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torchrun ends it then by a signal."""
+
+    def end(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("time.sleep", end)
+    with pytest.raises(SystemExit) as stop, first_speaks():
+        raise UserError("found by all")
+    assert stop.value.code == 130
+
+
+@pytest.mark.xdist_group("ranks")
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--lr-imgg", "3"), "Unrecognized options: --lr-imgg, 3"),
+        (("--preset", "smoke", "--dataset", "nowhere"), "unknown data set 'nowhere'"),
+    ],
+)
+def test_a_mistake_that_all_processes_find_is_told_once(
+    flags: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "patient.py").write_text(
+        "import condense.__main__, condense.cli.ranks as ranks\n"
+        f"ranks.GRACE_SECONDS = {HANGS}\n"
+        "condense.__main__.entry_point()\n"
+    )
+    with torchrun(tmp_path, 2, "patient", "run", "--device", "cpu", *flags) as process:
+        _, errors = process.communicate(timeout=HANGS)
+    assert process.returncode
+    assert errors.count(said) == 1, errors
+    assert "process 1 of torchrun" not in errors
+    assert "interrupted" not in errors
 
 
 def _run_defaults_with(**common: Any) -> Run:
