@@ -34,11 +34,11 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from condense.cli.common import Settings
 from condense.cli.device import choose_device, set_determinism
+from condense.cli.help_texts import JOINED
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
@@ -109,12 +109,13 @@ def read_flags(
     import tyro
 
     _check_text(argv)
-    if "-h" in argv or "--help" in argv:
-        _join_lines_of_help(kind if start is None else start)
     default = tyro.MISSING_NONPROP if start is None else start
+    registry = JOINED if "-h" in argv or "--help" in argv else None
 
     def parsed(arguments: Sequence[str]) -> FlagsT:
-        return tyro.cli(kind, default=default, args=list(arguments), prog=as_started(prog))
+        return tyro.cli(
+            kind, default=default, args=list(arguments), prog=as_started(prog), registry=registry
+        )
 
     said = io.StringIO()
     try:
@@ -130,29 +131,6 @@ def read_flags(
         message += _of_other_methods(argv, known)
     meant = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
     raise UserError(f"{message}{meant}")
-
-
-def _join_lines_of_help(settings: Any) -> None:
-    """Give tyro the docstrings of the fields as single lines.
-
-    It keeps line breaks before indented lines, so the help would have those of the source code.
-
-    Args:
-        settings: a dataclass or an instance of one.
-    """
-    from docstring_parser import parse_from_object
-
-    kind = settings if isinstance(settings, type) else type(settings)
-    texts: dict[str, str] = {}
-    for owner in filter(dataclasses.is_dataclass, reversed(kind.__mro__)):
-        about = parse_from_object(owner).params
-        texts |= {field.arg_name: field.description for field in about if field.description}
-    for field in dataclasses.fields(kind):
-        if field.name in texts:
-            field.metadata = MappingProxyType({"help": " ".join(texts[field.name].split())})
-        value = getattr(settings, field.name, None)
-        if dataclasses.is_dataclass(value):
-            _join_lines_of_help(value)
 
 
 def _check_text(argv: Sequence[str]) -> None:
