@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from condense.runs.plots import as_text, new_figure, save
+from condense.runs.plots import as_text, count_on, new_figure, save
 from condense.runs.report import indented, text_table
 from condense.runs.report import per_cent as shown_per_cent
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
@@ -172,6 +172,7 @@ def ranking(axes: Axes, rows: Sequence[Row], label: str) -> None:
     (line,) = axes.plot(places, best, drawstyle="steps-post", label=as_text(label))
     axes.scatter(places, values, s=8, alpha=0.5, color=line.get_color())
     axes.set_xlabel("rank by the proxy")
+    count_on(axes.xaxis)
     axes.set_ylabel("whole-set accuracy (%)" if known else "score")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -15,6 +15,7 @@ from condense.errors import UserError
 from condense.runs.io import atomic_write, plain, read_text
 
 if TYPE_CHECKING:
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 _MOST_CURVES = 6
@@ -33,7 +34,7 @@ def save(figure: Figure, path: str | os.PathLike[str], about: object = None) -> 
     """Write a figure atomically as a PNG file; the same figure gives the same bytes.
 
     Args:
-        figure: the figure.
+        figure: the figure; its axes whose label ends in (%) end at 0 and 100.
         path: of the PNG file.
         about: what it shows and how that was measured; written as JSON to the file's
             `Description`.
@@ -43,6 +44,10 @@ def save(figure: Figure, path: str | os.PathLike[str], about: object = None) -> 
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    for axes in figure.axes:
+        for axis, limit in ((axes.xaxis, axes.set_xlim), (axes.yaxis, axes.set_ylim)):
+            if axis.get_label_text().endswith("(%)"):
+                limit(_ending_at_100(axis))
     # Without the version of matplotlib, which would change the bytes.
     metadata: dict[str, str | None] = {"Software": None}
     if about is not None:
@@ -80,8 +85,29 @@ def plot_history(path: Path, history: Path, without: Collection[str] = ()) -> bo
         axes.set_ylabel(as_text(name))
         axes.grid(alpha=0.3)
     axes.set_xlabel("step")
+    count_on(axes.xaxis)
     save(figure, path)
     return True
+
+
+def count_on(axis: Axis) -> None:
+    """Only whole numbers are written on the axis, however few there are."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def _ending_at_100(axis: Axis) -> tuple[float, float]:
+    """The limits of an axis in per cent, whose numbers below 0 and above 100 are removed.
+
+    There is room for a whole marker at 0 and at 100.
+    """
+    low, high = axis.get_view_interval()
+    least, most = max(low, 0.0), min(high, 100.0)
+    if (low, high) != (least, most):
+        axis.set_ticks([tick for tick in axis.get_ticklocs() if least <= tick <= most])
+    room = 0.03 * (most - least)
+    return max(low, -room), min(high, 100.0 + room)
 
 
 def as_text(text: str) -> str:

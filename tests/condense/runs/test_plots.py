@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from condense.errors import UserError
@@ -82,3 +83,54 @@ def test_any_text_is_drawn_as_it_is(text: str, tmp_path: Path) -> None:
     assert label.get_text().strip().replace(r"\$", "$") == text
     axes.set_xticks([0], [as_text(text)])
     save(figure, tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("values", "spread"),
+    [
+        ([100, 99.5, 60], 8),
+        ([100], 0),
+        ([99.99, 99.97], 0),
+        ([0, 100], 0),
+        ([3, 1], 4),
+        ([30, 50], 0),
+    ],
+)
+def test_an_axis_in_per_cent_has_no_number_below_0_or_above_100(
+    values: list[float], spread: float, tmp_path: Path
+) -> None:
+    figure = new_figure(4, 3)
+    axes = figure.add_subplot()
+    axes.errorbar(range(len(values)), values, spread)
+    axes.set_ylabel("accuracy (%)")
+    save(figure, tmp_path / "a.png")
+    low, high = axes.get_ylim()
+    assert low < min(values) <= max(values) < high, "markers are drawn whole"
+    shown = [tick for tick in axes.get_yticks() if low <= tick <= high]
+    assert len(shown) >= 3
+    assert all(0 <= tick <= 100 for tick in shown)
+    assert -3 <= low <= high <= 103
+
+
+def test_other_axes_end_where_their_values_do(tmp_path: Path) -> None:
+    figure = new_figure(4, 3)
+    axes = figure.add_subplot()
+    axes.plot([-100, 200], [-100, 200])
+    limits = axes.get_ylim()
+    save(figure, tmp_path / "a.png")
+    assert axes.get_ylim() == limits == axes.get_xlim()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
+def test_the_steps_of_a_history_are_whole_numbers(
+    steps: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("condense.runs.plots.save", lambda figure, path: drawn.append(figure))
+    rows = "".join(f"{step},0.5\n" for step in range(1, steps + 1))
+    (tmp_path / "history.csv").write_text(f"step,loss\n{rows}")
+    assert plot_history(tmp_path / "a.png", tmp_path / "history.csv")
+    (figure,) = drawn
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks) > 0
+    assert all(tick % 1 == 0 for tick in ticks)
