@@ -18,6 +18,9 @@ TEST_KEYS = ("x_test", "y_test")
 OPTIONAL_KEYS = ("mean", "std", "class_names")
 ALL_KEYS = REQUIRED_KEYS + TEST_KEYS + OPTIONAL_KEYS
 
+DARK = 64
+"""Pixels that are all below it are probably of another scale, such as 0..16."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageArrays:
@@ -93,6 +96,12 @@ def _checked(content: Mapping[str, Array]) -> ImageArrays:
         _class_names(content),
     )
     notes = []
+    brightest = max(int(array.max()) for array in images.values())
+    if 0 < brightest < DARK:
+        notes.append(
+            f"no pixel is above {brightest} of 255: if that is white, give the images divided by "
+            f"{brightest}"
+        )
     if labels.absent:
         notes.append(f"no training image of {listed(labels.absent)}: left out")
     if mean is None and std is None and _all_grey(images):

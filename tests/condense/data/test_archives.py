@@ -189,6 +189,15 @@ def test_test_images_without_labels_are_not_paired_with_others(tmp_path: Path) -
     assert found.notes == ("not used: x_test", "the test split is x_val")
 
 
+@pytest.mark.parametrize(("top", "notes"), [(1, 0), (16, 1), (63, 1), (64, 0), (255, 0)])
+def test_images_that_are_nearly_black_are_said_to_be(top: int, notes: int, tmp_path: Path) -> None:
+    """As sklearn's digits, from 0 to 16, or masks of a few classes; 1 is white already."""
+    dark = {key: content()[key] % np.uint16(top + 1) for key in ("x_train", "x_test")}
+    dark["x_test"][0, 0, 0, 0] = top
+    said = f"no pixel is above {top} of 255: if that is white, give the images divided by {top}"
+    assert read_archive(tmp_path / "own.npz", **dark).notes == (said,) * notes
+
+
 def test_grey_images_stored_as_rgb_are_grey(tmp_path: Path) -> None:
     grey = {key: content()[key][..., :1].repeat(3, axis=3) for key in ("x_train", "x_test")}
     found = read_archive(tmp_path / "own.npz", **grey)
