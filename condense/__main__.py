@@ -274,10 +274,9 @@ def _condensed(
     """The set of the run, saved in its folder; the seconds; whether it came from the cache."""
     from condense.api import condense
     from condense.condensed_set import CondensedSet
-    from condense.runs.cache import Cache
 
     common, path = settings.common, folder.path / CONDENSED
-    cache = Cache() if common.cache else None
+    cache = common.open_cache()
     with folder.checkpointer(show=Progress("condensing", quiet=common.quiet)) as checkpointer:
         done = checkpointer.restore()
         if done and _FROM_CACHE in done.state:  # the run was interrupted during the evaluation
@@ -353,7 +352,6 @@ def _tested(
     from condense.baselines import Protocol, accuracies, asked, selected
     from condense.evaluation import evaluate
     from condense.run_report import Tested
-    from condense.runs.cache import Cache
 
     common, evaluation = settings.common, settings.evaluation
 
@@ -369,7 +367,7 @@ def _tested(
             condensed, data, evaluation, seed=common.seed, checkpointer=checkpointer
         )
         seconds = checkpointer.seconds
-    cache = Cache() if common.cache else None
+    cache = common.open_cache()
     protocol = Protocol(evaluation, common.seed, cache, tests)
     return Tested(accuracy, accuracies(baselines, data, protocol), seconds, enough)
 

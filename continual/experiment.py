@@ -15,7 +15,6 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import SupervisedPlugin
 
 from condense import (
-    Cache,
     Checkpoint,
     Checkpointer,
     CondensedSet,
@@ -68,7 +67,7 @@ class Experiment:
         self.folder = folder
         self.device = device
         self.benchmark: CLScenario = make_benchmark(self.tasks, settings.head)
-        self.cache = Cache() if settings.common.cache else None
+        self.cache = settings.common.open_cache()
         self.epochs_per_seed = self._epochs_until(len(tasks))
 
     def run(self) -> list[SeedResult]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from condense import Cache, RunFolder, UserError, method_named
+from condense import RunFolder, UserError, method_named
 from condense.cli.app import main
 from condense.cli.device import choose_device
 from condense.cli.flags import parse
@@ -83,7 +83,7 @@ def run(argv: list[str]) -> None:
     from continual.tasks import found_again, load_tasks
 
     common = settings.common
-    cache = Cache() if common.cache else None
+    cache = common.open_cache()
     with reading_bar(common) as bar:
         stream, tasks = load_tasks(settings.stream, **common.reading, cache=cache, progress=bar)
     settings = replace(settings, stream=found_again(settings.stream, stream))

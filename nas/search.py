@@ -151,14 +151,13 @@ def keep_set(
     folder: RunFolder, settings: Search, data: ImageData, given: CondensedSet | None
 ) -> None:
     """Save the condensed set of the proxy, if it needs one, in the run folder."""
-    from condense import Cache
     from nas.proxies import proxy_set
 
     path = folder.path / CONDENSED
     if settings.proxy in UNCONDENSED or path.is_file():
         return
     bar = Progress(f"condensing {data.name}", quiet=settings.common.quiet)
-    cache = Cache() if settings.common.cache else None
+    cache = settings.common.open_cache()
     with folder.checkpointer("condensing", history=False, show=bar) as checkpointer:
         condensed = given or proxy_set(
             settings.proxy,

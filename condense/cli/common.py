@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from condense.errors import UserError
 from condense.validation import check_values
+
+if TYPE_CHECKING:
+    from condense.runs.cache import Cache
 
 LARGEST_SEED = 10**18 - 1
 """Any JSON reader keeps such an integer exactly, and incrementing it does not overflow."""
@@ -54,6 +57,12 @@ class Common:
         check_values(self)
         if not abs(self.seed) <= LARGEST_SEED:
             raise UserError("seed must be a number of at most 18 digits")
+
+    def open_cache(self) -> Cache | None:
+        """The cache folder; None with --no-cache."""
+        from condense.runs.cache import Cache
+
+        return Cache() if self.cache else None
 
     @property
     def reading(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def parse(
         UserError: a flag is unknown or has an invalid value.
     """
     _check_text(argv)
-    helping = "-h" in argv or "--help" in argv
+    helping = _helping(argv)
     resumed = None if helping else _peek(argv, "resume")
     if resumed is None:
         preset = _preset(argv, helping)
@@ -110,7 +110,7 @@ def read_flags(
 
     _check_text(argv)
     default = tyro.MISSING_NONPROP if start is None else start
-    registry = JOINED if "-h" in argv or "--help" in argv else None
+    registry = JOINED if _helping(argv) else None
 
     def parsed(arguments: Sequence[str]) -> FlagsT:
         return tyro.cli(
@@ -131,6 +131,10 @@ def read_flags(
         message += _of_other_methods(argv, known)
     meant = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
     raise UserError(f"{message}{meant}")
+
+
+def _helping(argv: Sequence[str]) -> bool:
+    return "-h" in argv or "--help" in argv
 
 
 def _check_text(argv: Sequence[str]) -> None:

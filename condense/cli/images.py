@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from condense.cli.common import Common
 from condense.cli.device import choose_device
 from condense.config.methods import LearnedImages, MethodSettings
-from condense.runs.cache import Cache
 from condense.runs.io import file_sha256, is_file
 from condense.runs.paths import user_path
 from condense.runs.progress import Progress
@@ -32,7 +31,7 @@ def load_images(dataset: str, common: Common) -> ImageData:
     device = choose_device(common.device)
     if dataset == "auto":
         return load_or_embedded(["cifar10"], ["mnist5k"], **common.reading)[0].to(device)
-    cache = Cache() if common.cache else None
+    cache = common.open_cache()
     with reading_bar(common) as bar:
         data = load(dataset, **common.reading, cache=cache, progress=bar)
     return data.to(device)
