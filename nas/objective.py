@@ -201,11 +201,10 @@ def count_parameters(space: Space, index: int, data: ImageData) -> int:
 
 def network_to_count(space: Space, index: int, data: ImageData) -> nn.Module:
     """A network of this architecture, to look at: one of `condense` has no memory (meta device)."""
-    value = space.architectures[index]
     with global_draws(0, data.device):
         if space.build is not None:
-            return with_shapes(space.build(value, data.shape, data.classes), data.shape)
-        return build(value, data.shape, data.classes, device="meta")
+            return _built(space, index, data)
+        return build(space.architectures[index], data.shape, data.classes, device="meta")
 
 
 def _size(network: nn.Module) -> int:
@@ -238,17 +237,32 @@ def make_network(
     """
     # A user-defined function draws from torch's global generator.
     with global_draws(int(torch.randint(2**62, (), generator=draws)), data.device):
-        value = space.architectures[index]
         if space.build is not None:
-            network = with_shapes(space.build(value, data.shape, data.classes), data.shape)
+            network = _built(space, index, data)
         else:
-            network = build(value, data.shape, data.classes, draws)
+            network = build(space.architectures[index], data.shape, data.classes, draws)
     if earlier is not None and _trained_in(network) & _trained_in(earlier):
         raise SharedWeightsError(
             "build must return a new network each time: the weights of "
             f"{space.names[index]} are those of a network that it returned before"
         )
     return network.to(data.device)
+
+
+def _built(space: Space, index: int, data: ImageData) -> nn.Module:
+    """What the space's own `build` returns for this architecture.
+
+    Raises:
+        UserError: it is no network.
+    """
+    assert space.build is not None
+    network: object = space.build(space.architectures[index], data.shape, data.classes)
+    if not isinstance(network, nn.Module):
+        what = "None" if network is None else f"an object of the type {type(network).__name__}"
+        raise UserError(
+            f"the space's build returned {what} for {space.names[index]}, not a torch.nn.Module"
+        )
+    return with_shapes(network, data.shape)
 
 
 def _trained_in(network: nn.Module) -> set[int]:

@@ -264,7 +264,8 @@ def finish(
         table.write(folder.path / TABLE)
     if not report.ranked(table):
         reason = next((f": {row.reason}" for row in rows if row.reason), "")
-        raise UserError(f"none of {len(rows)} architectures has a score{reason}")
+        where = settings.space
+        raise UserError(f"none of {len(rows)} architectures of {where} has a score{reason}")
     best = report.ranked(table)[0]
     retrained = None
     if best.ground_truth is None and settings.retraining.networks:

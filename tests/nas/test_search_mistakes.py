@@ -36,6 +36,18 @@ def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
     assert rows["reason"].iloc[1] == "KeyError: 'tanh'"
 
 
+def test_what_is_no_network_is_named_with_the_space_and_the_architecture() -> None:
+    file = Path("no_networks.py").absolute()
+    for returned, what in (("None", "None"), ("nn.ReLU", "an object of the type type")):
+        file.write_text(f"{OWN}\nspace = Space([7], build=lambda *_: {returned})")
+        with pytest.raises(UserError) as error:
+            run("--space", "no_networks.py:space", "--proxy", "random", "--out", returned)
+        assert str(error.value) == (
+            f"none of 1 architectures of {file}:space has a score: the space's build returned "
+            f"{what} for 7, not a torch.nn.Module"
+        )
+
+
 def test_a_ground_truth_of_other_networks_is_refused_at_once() -> None:
     """The names are the same; the file of the networks was edited."""
     Path("own_networks.py").write_text(OWN)
