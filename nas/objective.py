@@ -101,7 +101,7 @@ def train_architecture(
         torch.AcceleratorError: the device cannot be used in this process any more.
     """
     _check(training)
-    _import_optimizers()
+    import_optimizers()
     data = with_test_images(data, training.test_images)
     began = time.perf_counter()
     parameters, steps = 0, [0]
@@ -184,8 +184,9 @@ def _tested(network: nn.Module, data: ImageData) -> float:
 
 
 @functools.cache
-def _import_optimizers() -> None:
-    """Let PyTorch import what its first optimizer needs: seconds that are no architecture's."""
+def import_optimizers() -> None:
+    """Let PyTorch import what its first optimizer needs: seconds that are neither an architecture's
+    nor the proxy's."""
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 

@@ -76,6 +76,7 @@ def run(argv: list[str]) -> None:
     settings = parse(defaults, argv, PROG, [name.replace("_", "-") for name in WITH_RESUME])
     device = choose_device(settings.common.device)
     from nas.experiment import Experiment, load_images
+    from nas.objective import import_optimizers
     from nas.proxies import proxy_set
     from nas.space import found_anywhere, space_named
     from nas.storage import database_storage, reaching
@@ -95,6 +96,7 @@ def run(argv: list[str]) -> None:
     given = None
     if settings.condensing is None and settings.common.resume is None:
         given = proxy_set(settings.proxy, data, None, settings.common.seed)
+    import_optimizers()
     what = f"nas-{label(settings.proxy)}"
     with open_run(PROG, kept, what, **about(data, space)) as folder:
         keep_set(folder, settings, data, given)

@@ -43,6 +43,20 @@ def test_a_resumed_search_that_is_stopped_leaves_no_mixture(
     assert len(compare.read(Path("run")).table.rows) == 3
 
 
+def test_the_time_of_a_proxy_has_no_import_of_optimizers(monkeypatch: pytest.MonkeyPatch) -> None:
+    order = []
+    checkpointer = RunFolder.checkpointer
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        order.append("clock")
+        return checkpointer(*args, **kwargs)
+
+    monkeypatch.setattr("nas.objective.import_optimizers", lambda: order.append("import"))
+    monkeypatch.setattr(RunFolder, "checkpointer", timed)
+    run("--space", "own_space:quick", "--proxy", "random", "--n-trials", "1", "--out", "run")
+    assert order[:2] == ["import", "clock"]
+
+
 def test_the_table_is_there_before_the_retraining(monkeypatch: pytest.MonkeyPatch) -> None:
     def retrained(*_: object) -> TrialResult:
         assert len(pandas.read_csv("run/architectures.csv")) == 2
