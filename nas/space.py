@@ -74,6 +74,8 @@ class Space:
     version: str | None = None
     _built: str = field(default="", init=False, repr=False, compare=False)
     """The version or source of `build` when the space was made; `build` may remember its calls."""
+    _order: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+    """As much of `order` as was asked for: in a large space it takes long."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "architectures", tuple(self.architectures))
@@ -161,7 +163,10 @@ class Space:
         Args:
             count: only so many, the first of this order.
         """
-        return stratified_order(list(self.factors.values()), count)
+        count = len(self) if count is None else min(count, len(self))
+        if len(self._order) < count:
+            self._order[:] = stratified_order(list(self.factors.values()), count)
+        return self._order[:count]
 
 
 def _are_scalars(column: Iterable[Any]) -> bool:

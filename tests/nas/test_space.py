@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -139,6 +140,15 @@ def test_a_sample_is_the_beginning_of_the_order() -> None:
     whole = convnets().order()
     for count in (1, 36, 1000):
         assert convnets().order(count) == whole[:count]
+
+
+def test_a_space_is_put_in_order_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = Space([Network(width=width) for width in range(1, 10)])
+    computed = Mock(wraps=stratified_order)
+    monkeypatch.setattr("nas.space.stratified_order", computed)
+    order = space.order(5)
+    assert (space.order(5), space.order(3)) == (order, order[:3])
+    assert computed.call_count == 1
 
 
 def test_names_alone_have_a_random_order() -> None:
