@@ -15,6 +15,7 @@ import torch
 
 from condense import CondensedSet, ImageData, UserError
 from condense.cli.images import load_images as load_dataset
+from condense.errors import shortened
 from condense.runs.cache import ALGORITHM
 from condense.runs.run_dir import CONDENSED
 from nas.cost import cost
@@ -34,6 +35,10 @@ from nas.study import SharedStudy
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
+
+LONGEST_NAME = 499
+"""Of a data set and a proxy together, which may be files: with a hash of 12 characters a study's
+name has at most 512, for which Optuna's tables have space."""
 
 
 def load_images(settings: Search) -> ImageData:
@@ -206,7 +211,8 @@ class Experiment:
             "seed": settings.common.seed,
         }
         digest = hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-        return f"{self.data.name}-{label(settings.proxy)}-{digest[:12]}"
+        named = shortened(f"{self.data.name}-{label(settings.proxy)}", LONGEST_NAME)
+        return f"{named}-{digest[:12]}"
 
     def _content(self) -> str:
         """Identifies a proxy that is not condensed here: its name, or the hash of its set."""

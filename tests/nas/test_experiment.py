@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from optuna.storages._rdb.models import MAX_INDEXED_STRING_LENGTH
 
 import nas.experiment
 from condense import load
@@ -34,3 +35,15 @@ def test_search_and_retraining_have_settings_of_their_own(
     assert [
         (index, proxy.draws, training, seed) for _, index, proxy, _, training, seed, _ in asked
     ] == [(1, "proxy", settings.training, 7), (0, "architecture", settings.retraining, 7)]
+
+
+def test_the_name_of_a_study_fits_into_the_tables_of_optuna(tmp_path: Path) -> None:
+    """Names of two files, of the images and of the proxy, have up to 511 characters."""
+    settings, digits = search.defaults("smoke", "whole"), load("digits")
+    names = [
+        Experiment(settings, replace(digits, name=name), SPACE, tmp_path)._name()
+        for name in ("d" * 493, "d" * 494)
+    ]
+    assert names[0].startswith("d" * 493 + "-whole-")
+    assert "d…d" in names[1]
+    assert [len(name) for name in names] == [MAX_INDEXED_STRING_LENGTH] * 2
