@@ -88,8 +88,11 @@ def main(command: Callable[[list[str]], None], *, torchrun: bool = False) -> NoR
 
 def _advice(error: RuntimeError) -> str | None:
     """What a user can do about an error of PyTorch on a GPU; None about other errors."""
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, which need not be imported
+    kind = type(error).__name__  # torch's, which need not be imported
+    if kind == "OutOfMemoryError":
         return "use smaller images or batches, a smaller --width or --ipc"
+    if kind == "AcceleratorError":
+        return "the device failed; go on with --resume, or start the command again"
     if "does not have a deterministic implementation" in str(error):
         return "choose another network, or leave out --deterministic"
     return None

@@ -47,6 +47,7 @@ SCRIPT = """
         raise {"user": UserError("one line"), "bug": ZeroDivisionError("a bug"),
                "interrupt": KeyboardInterrupt(),
                "memory": type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory.\\nSee"),
+               "device": type("AcceleratorError", (RuntimeError,), {})("CUDA error: launch\\nSee"),
                "draws": RuntimeError("max does not have a deterministic implementation, but you")
                }[argv[0]]
 
@@ -106,6 +107,9 @@ def test_errors_of_a_gpu_are_one_line() -> None:
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("CUDA out of memory")
     assert done.stderr.endswith(": use smaller images or batches, a smaller --width or --ipc\n")
+    done = python(SCRIPT, "wrong", "device")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("CUDA error: launch See: the device failed; go on with --resume")
     done = python(SCRIPT, "wrong", "draws")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.endswith(": choose another network, or leave out --deterministic\n")
