@@ -140,8 +140,24 @@ def _gain(tested: Tested, baseline: Accuracy, name: str = "") -> str:
     points = round(100 * (tested.accuracy.mean - baseline.mean), 1)
     if not points:
         return f"the set is level{name and f' with {name}'}"
+    if not _certain(tested.accuracy, baseline):
+        from_it = name and f" from {name}"
+        return f"a difference of {points:+.1f} points{from_it}, uncertain with so few networks"
     better = "better" if points > 0 else "worse"
     return f"the set is {abs(points):.1f} points {better}{name and f' than {name}'}"
+
+
+def _certain(ours: Accuracy, baseline: Accuracy) -> bool:
+    """Whether the spread of the networks supports a difference: Welch's test, at 5 %."""
+    groups = ours, baseline
+    if any(len(group.values) < 2 for group in groups):
+        return False
+    if all(group.std == 0 for group in groups):
+        return True
+    from scipy import stats
+
+    given = [(group.mean, group.std, len(group.values)) for group in groups]
+    return bool(stats.ttest_ind_from_stats(*given[0], *given[1], equal_var=False).pvalue < 0.05)
 
 
 def _summary(folder: RunFolder, condensed: CondensedSet, tested: Tested) -> dict[str, Any]:

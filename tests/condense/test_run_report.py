@@ -50,21 +50,23 @@ def test_learnt_labels_have_bytes_of_their_own() -> None:
     tested = run_report.Tested(Accuracy((0.5, 0.55)), {"random": Accuracy((0.5,))}, 3.2)
     second = run_report.result(made, tested, digits.describe()).splitlines()[1]
     assert second.startswith("random images in the same number: ")
-    assert second.endswith("; the set is 2.5 points better")
+    assert second.endswith("; a difference of +2.5 points, uncertain with so few networks")
 
 
 @pytest.mark.parametrize(
     ("random", "words"),
-    [(0.5, "the set is 2.5 points better"), (0.5249, "the set is level"),
-     (0.75, "the set is 22.5 points worse")],
+    [((0.499, 0.501), "the set is 2.5 points better"), ((0.5249,), "the set is level"),
+     ((0.75, 0.75), "the set is 22.5 points worse"),
+     ((0.4, 0.612), "a difference of +1.9 points, uncertain with so few networks"),
+     ((0.75,), "a difference of -22.5 points, uncertain with so few networks")],
 )  # fmt: skip
-def test_the_result_in_words(random: float, words: str) -> None:
+def test_the_result_in_words(random: tuple[float, ...], words: str) -> None:
     digits = load("digits")
     about = digits.describe()
     made = condense(digits, "random", preset="smoke", ipc=1)
-    tested = run_report.Tested(Accuracy((0.5, 0.55)), {"random": Accuracy((random,))}, 3.2)
+    tested = run_report.Tested(Accuracy((0.524, 0.526)), {"random": Accuracy(random)}, 3.2)
     first, second = run_report.result(made, tested, about).splitlines()
-    assert first.endswith("52.5 ± 3.5 % (n = 2) in 3 s")
+    assert first.endswith("52.5 ± 0.1 % (n = 2) in 3 s")
     assert second.endswith(f"; {words}")
     assert (
         run_report.result(made, tested, about, cached=True)
