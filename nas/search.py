@@ -217,19 +217,21 @@ class Reporter:
         if math.isnan(self._best):
             self._best = _best(known[index].score for index in self._told if index in known)
         new = [index for index in known if index not in self._told]
-        for index in new:
-            self._told[index] = None
-            score = known[index].score
-            self._best = _best([self._best, score])
-            self._checkpointer.report(
-                len(self._told),
-                self._total,
-                index=index,
-                score=math.nan if score is None else score,
-                best=self._best,
-            )
-            # With each row, so that a signal between two of several new results loses nothing.
-            self._checkpointer.save(Checkpoint({}, {"told": list(self._told)}))
+        try:
+            for index in new:
+                score = known[index].score
+                self._best = _best([self._best, score])
+                self._checkpointer.report(
+                    len(self._told) + 1,
+                    self._total,
+                    index=index,
+                    score=math.nan if score is None else score,
+                    best=self._best,
+                )
+                self._told[index] = None
+        finally:  # also after a signal between two of several new results
+            if new:
+                self._checkpointer.save(Checkpoint({}, {"told": list(self._told)}))
 
 
 def _best(scores: Iterable[float | None]) -> float:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas
 import pytest
 
-from condense import RunFolder, UserError
+from condense import Checkpoint, Checkpointer, RunFolder, UserError
 from condense.runs.run_dir import Interrupted
 from nas import TrialResult, compare, search
 from nas.experiment import Experiment
@@ -111,3 +113,24 @@ def test_a_ground_truth_that_was_moved_is_found_again(monkeypatch: pytest.Monkey
     assert str(Path("whole").absolute()) not in page
     with pytest.raises(UserError, match=r"whole: there is no such file$"):
         run(*to_compare, "--out", "new")
+
+
+@pytest.mark.parametrize(("stopped", "told"), [(None, [4, 5, 6]), (3, [4, 5])])
+def test_new_results_are_saved_once_even_if_a_signal_comes_between_them(
+    stopped: int | None, told: list[int]
+) -> None:
+    """A checkpoint with each row would copy all results of a large study for each of them."""
+    saved: list[object] = []
+
+    class Kept(Checkpointer):
+        def report(self, done: int, total: int, **metrics: float) -> None:
+            if done == stopped:
+                raise KeyboardInterrupt
+
+        def save(self, checkpoint: Checkpoint) -> None:
+            saved.append(checkpoint.state["told"])
+
+    study: Any = SimpleNamespace(known=lambda: dict.fromkeys((4, 5, 6), TrialResult(1, 0.5)))
+    with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
+        search.Reporter(study, Kept(), 3, None)()
+    assert saved == [told]
