@@ -7,6 +7,7 @@ a list of linear heads. `logits` gives the outputs of each head separately, for 
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, cast
@@ -196,21 +197,33 @@ HEADS: dict[str, type[MultiHead]] = {
 """The networks with heads by kind."""
 
 
-def with_heads(kind: str, network: Classifier, seed: int = 0) -> MultiHead:
-    """A network of `condense.build` with heads of this kind instead of its classifier.
+def with_heads(kind: str, network: nn.Module, seed: int = 0) -> MultiHead:
+    """A network with heads of this kind instead of its linear `classifier`.
+
+    Networks of `condense.build` and of Avalanche's `SimpleMLP` have such a classifier. The features
+    of the first are those of `network`, those of others are copies.
 
     Raises:
-        UserError: if the kind is unknown, or the network has no `features` and linear `classifier`.
+        UserError: if the kind is unknown, or the network has no linear `classifier`.
     """
     if kind not in HEADS:
         raise unknown("kind of head", kind, HEADS)
-    dimensions = getattr(getattr(network, "classifier", None), "in_features", None)
-    if not hasattr(network, "features") or dimensions is None:
+    classifier = getattr(network, "classifier", None)
+    if not isinstance(classifier, nn.Linear):
         raise UserError(
-            f"{type(network).__name__} has no features and linear classifier, as networks of "
-            f"condense.build have: make a {HEADS[kind].__name__} of its features yourself"
+            f"{type(network).__name__} has no linear `classifier`, which the heads replace: make "
+            f"continual.HEADS[{kind!r}](features, dimensions) of its features"
         )
-    return HEADS[kind](network.features, dimensions, seed)
+    return HEADS[kind](_without_classifier(network), classifier.in_features, seed)
+
+
+def _without_classifier(network: nn.Module) -> nn.Module:
+    if isinstance(network, Classifier):
+        return network.features
+    # Not its `features`: the forward pass of others may flatten the images before, or pool after.
+    body = copy.deepcopy(network)
+    body.classifier = nn.Identity()
+    return body
 
 
 def _outputs(experience: Any) -> int:

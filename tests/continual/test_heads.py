@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from avalanche.models import SimpleCNN
+from avalanche.models import MTSimpleMLP, SimpleCNN, SimpleMLP
 
 from condense import Classifier, UserError, build, generator
-from continual import HEADS, make_benchmark, with_heads
+from continual import HEADS, HerdingBuffer, make_benchmark, with_heads
 from tests.helpers.tiny_streams import TINY_EEIL, tasks, tiny_eeil
 
 
@@ -53,11 +53,31 @@ def test_class_heads_grow_and_a_shared_head_does_not() -> None:
         shared.adaptation(stream[1])
 
 
-@pytest.mark.parametrize("network", [torch.nn.Linear(2, 2), SimpleCNN()])
-def test_a_network_without_features_is_one_line(network: Any) -> None:
+@pytest.mark.parametrize("network", [torch.nn.Linear(2, 2), SimpleCNN(), MTSimpleMLP()])
+def test_a_network_without_a_linear_classifier_is_one_line(network: Any) -> None:
     kind = type(network).__name__
-    with pytest.raises(UserError, match=rf"{kind} has no features .* make a ClassHeads of its"):
+    expected = rf"{kind} has no linear `classifier`, .* make continual\.HEADS\['class'\]\("
+    with pytest.raises(UserError, match=expected):
         with_heads("class", network)
+
+
+def test_heads_on_features_of_ones_own() -> None:
+    """As the message about a network without a linear classifier says."""
+    strategy = tiny_eeil(model=HEADS["class"](SimpleCNN().features, 64), memory=HerdingBuffer(20))
+    strategy.train(make_benchmark(tasks()[:2], "class").train_stream)
+    assert strategy.model.sizes == [10, 10]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_on_a_network_of_avalanche_that_flattens_its_images(head: str) -> None:
+    network = SimpleMLP(input_size=3 * 16 * 16, hidden_size=8, drop_rate=0)
+    strategy = tiny_eeil(model=with_heads(head, network), memory=HerdingBuffer(20))
+    images = torch.randn(2, 3, 16, 16, generator=generator(0))
+    expected = network.get_features(images)
+    assert torch.equal(strategy.model.features(images), expected)
+    strategy.train(make_benchmark(tasks()[:2], head).train_stream)
+    assert len(strategy.memory.buffer) == 20
+    assert torch.equal(network.get_features(images), expected), "the network was changed"
 
 
 def test_class_heads_take_classes_in_any_order() -> None:
