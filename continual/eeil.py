@@ -219,8 +219,9 @@ class EEIL(SupervisedTemplate):  # type: ignore[misc]
     def _require_finite(self) -> None:
         if not all(bool(weights.isfinite().all()) for weights in self.model.state_dict().values()):
             number = self.experience.current_experience + 1
+            flag = "--finetune-lr" if self.stage.name == "finetune" else "--lr"
             raise UserError(
-                f"training diverged in task {number}, seed {self.seed}: use a lower --lr"
+                f"training diverged in task {number}, seed {self.seed}: use a lower {flag}"
             )
 
     def _update_logits(self) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from avalanche.benchmarks.utils import (
@@ -17,6 +18,7 @@ from avalanche.benchmarks.utils import (
 )
 from avalanche.benchmarks.utils.classification_dataset import ClassificationDataset
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from PIL.Image import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -219,16 +221,17 @@ def read(dataset: Any) -> Samples:
     mean 0 and standard deviation 1.
 
     Raises:
-        UserError: the dataset is empty, or has other items or images of different shapes.
+        UserError: the dataset has other items, or images of different shapes.
     """
     items = [tuple(dataset[row]) for row in range(len(dataset))]
     if not items:
-        raise UserError("an experience has no images")
-    if not all(isinstance(item[0], Tensor) and item[0].ndim == 3 for item in items):
-        raise UserError(
-            "an experience must have items of (image tensor [c, h, w], label); the transform "
-            "ToTensor makes such tensors of pictures"
-        )
+        raise UserError("an experience must have images, and this one has none")
+    for image, *_ in items:
+        if not isinstance(image, Tensor) or image.ndim != 3:
+            raise UserError(
+                "an experience must have items of (image tensor [c, h, w], label), not of "
+                f"{_described(image)}"
+            )
     shapes = {tuple(item[0].shape) for item in items}
     if len(shapes) > 1:
         raise UserError(f"the images of an experience must have one shape, not {sorted(shapes)}")
@@ -238,3 +241,13 @@ def read(dataset: Any) -> Samples:
     tasks = torch.tensor([0 if entry is None else int(item[entry]) for item in items])
     channels = images.shape[1]
     return Samples(images, labels, tasks, (0.0,) * channels, (1.0,) * channels)
+
+
+def _described(image: Any) -> str:
+    """What an item has instead of an image, and what helps."""
+    if isinstance(image, Tensor):
+        helps = ": add a dimension for the channel" if image.ndim == 2 else ""
+        return f"a tensor {list(image.shape)}{helps}"
+    converted = isinstance(image, np.ndarray | Image)  # by ToTensor, which refuses anything else
+    helps = ": give its dataset the transform ToTensor, also for evaluation" if converted else ""
+    return f"{type(image).__name__}{helps}"

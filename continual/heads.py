@@ -98,8 +98,8 @@ class DomainHead(MultiHead):
         known = self.sizes[0]
         if outputs > known:
             raise UserError(
-                f"one shared head of {known} classes cannot learn class {outputs - 1}; "
-                "use --head task or --head class"
+                f"one shared head of {known} classes cannot learn class {outputs - 1}: use heads "
+                "of kind class, or of kind task if each task has its own task label"
             )
 
     def combine(self, logits: Sequence[Tensor], tasks: Tensor | None) -> Tensor:
@@ -132,7 +132,7 @@ class TaskHeads(MultiHead, MultiTaskModule):  # type: ignore[misc]
             if outputs > self.sizes[self.newest]:
                 raise UserError(
                     f"task {task} has a head of {self.sizes[self.newest]} classes and cannot learn "
-                    f"class {outputs - 1}; use --head class"
+                    f"class {outputs - 1}: use heads of kind class"
                 )
 
     def forward_all_tasks(self, images: Tensor) -> dict[int, Tensor]:
@@ -152,7 +152,7 @@ class TaskHeads(MultiHead, MultiTaskModule):  # type: ignore[misc]
             UserError: if there are no task labels.
         """
         if tasks is None:
-            raise UserError("task heads need task labels; use --head domain or --head class")
+            raise UserError("task heads need task labels: use heads of kind domain or class")
         width = max(self.sizes)
         combined = logits[0].new_full((len(tasks), width), -torch.inf)
         for task, head in zip(self.tasks, logits, strict=True):

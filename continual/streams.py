@@ -171,8 +171,9 @@ def _as_task(
     pixels = samples.images * scale + shift
     if not (pixels.min() >= -0.01 and pixels.max() <= 1.01):  # NaN is outside
         raise UserError(
-            "the experience's images are not in the range from 0 to 1: give the buffer the mean "
-            "and std that they are normalised with"
+            "the experience's images are not in the range from 0 to 1 but from "
+            f"{pixels.min():.3g} to {pixels.max():.3g}: give the buffer the mean and std that they "
+            "are normalised with (of bytes: 0 and 1/255 for each channel)"
         )
     images = (pixels.clamp(0, 1) * 255).round().to(torch.uint8)
     classes, labels = samples.labels.unique(return_inverse=True)

@@ -287,6 +287,12 @@ def test_a_diverging_training_is_one_line() -> None:
         strategy.train(make_benchmark(tasks()[:1]).train_stream, eval_streams=[])
 
 
+def test_diverging_fine_tuning_names_its_own_learning_rate() -> None:
+    strategy = tiny_eeil(config=replace(TINY_EEIL, finetune_lr=1e30))
+    with pytest.raises(UserError, match=r"diverged in task 2, .*: use a lower --finetune-lr$"):
+        strategy.train(make_benchmark(tasks()[:2]).train_stream)
+
+
 @pytest.mark.parametrize("head", ["domain", "task", "class"])
 def test_a_test_before_any_training_is_one_line(head: str) -> None:
     with pytest.raises(UserError, match="no heads before its first experience: train it first"):

@@ -327,7 +327,7 @@ def test_only_the_class_that_is_read_is_decoded(monkeypatch: pytest.MonkeyPatch)
 def test_other_peoples_experiences_need_their_normalisation() -> None:
     experience = first()
     stranger = SimpleNamespace(dataset=experience.dataset, current_experience=0)
-    with pytest.raises(UserError, match="give the buffer the mean and std"):
+    with pytest.raises(UserError, match=r"1 but from -.* to .*: give the buffer the mean and std"):
         RandomBuffer(images_per_class=2).post_adapt(agent(), stranger)
     data = tasks()[0]
     about = {"mean": data.mean, "std": data.std, "hflip": False}

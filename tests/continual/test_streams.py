@@ -67,13 +67,6 @@ def test_an_experience_has_images_of_one_shape() -> None:
         read(items)
 
 
-def test_an_experience_has_images_and_labels() -> None:
-    with pytest.raises(UserError, match="an experience has no images"):
-        read([])
-    with pytest.raises(UserError, match=r"items of \(image tensor \[c, h, w\], label\)"):
-        read([(torch.zeros(4, 4), 0)])
-
-
 def test_one_shape_and_one_normalisation_for_all_tasks() -> None:
     data = tasks()[0]
     split = StreamSpec((TaskSpec("digits", (0, 1)), TaskSpec("digits", (5, 3, 8))), size=12)
