@@ -24,6 +24,8 @@ BUFFERS: dict[str, Any] = {
     "herding": HerdingBuffer,
     "condensed": lambda *args, **rest: CondensedBuffer(*args, settings=SETTINGS, **rest),
 }
+WHOLE = 3 * 16 * 16
+"""Bytes of an image."""
 
 
 def agent() -> Any:
