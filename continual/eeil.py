@@ -13,6 +13,7 @@ from avalanche.training.plugins import (
     CoPEPlugin,
     EarlyStoppingPlugin,
     EvaluationPlugin,
+    GDumbPlugin,
     GSS_greedyPlugin,
     RARPlugin,
     ReplayPlugin,
@@ -41,8 +42,8 @@ from continual.losses import (
 from continual.settings import EEILConfig
 from continual.streams import classes_of
 
-MAKES_BATCHES = (ReplayPlugin, RARPlugin, BiCPlugin, CoPEPlugin, GSS_greedyPlugin)
-"""Avalanche's plugins that replace the batches of a strategy."""
+MAKES_BATCHES = (ReplayPlugin, RARPlugin, BiCPlugin, CoPEPlugin, GDumbPlugin, GSS_greedyPlugin)
+"""Avalanche's plugins that replace the batches of a strategy, or its training data."""
 
 
 class BaseKwargs(TypedDict, total=False):

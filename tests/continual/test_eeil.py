@@ -9,6 +9,7 @@ import torch
 from avalanche.evaluation.metrics import accuracy_metrics, forgetting_metrics
 from avalanche.training.plugins import (
     EvaluationPlugin,
+    GDumbPlugin,
     ReplayPlugin,
     SupervisedPlugin,
 )
@@ -65,11 +66,14 @@ def test_arguments_of_another_class_are_refused() -> None:
         tiny_eeil(memory=None)
 
 
-def test_plugins_that_make_the_batches_are_refused() -> None:
+@pytest.mark.parametrize(
+    "plugin", [ReplayPlugin(20, storage_policy=RandomBuffer(20)), GDumbPlugin(20)]
+)
+def test_plugins_that_make_the_batches_are_refused(plugin: SupervisedPlugin) -> None:
     """Without a word its own replay would be off."""
-    replay = ReplayPlugin(20, storage_policy=RandomBuffer(20))
-    with pytest.raises(UserError, match="ReplayPlugin would replace the batches of EEIL"):
-        tiny_eeil(plugins=[replay])
+    name = type(plugin).__name__
+    with pytest.raises(UserError, match=f"{name} would replace the batches of EEIL"):
+        tiny_eeil(plugins=[plugin])
 
 
 def test_settings_of_another_class_are_refused() -> None:
