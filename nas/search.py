@@ -184,7 +184,10 @@ def search(experiment: Experiment, study: SharedStudy, folder: RunFolder) -> flo
     bar = Progress("searching", quiet=settings.common.quiet)
     with folder.checkpointer(show=bar, every_seconds=2.0) as checkpointer:
         before = checkpointer.restore()
-        reporter = Reporter(study, checkpointer, len(experiment.plan.order), before)
+        told = before.value("told", list[int]) if before else []
+        total = len(experiment.plan.order)
+        bar.report(len(told), total)  # the first architecture may take hours
+        reporter = Reporter(study, checkpointer, total, told)
         deadline = None
         if settings.timeout is not None:
             deadline = time.time() + settings.timeout - checkpointer.seconds
@@ -204,11 +207,10 @@ class Reporter:
     """Reports every finished architecture to the checkpointer, whichever worker trained it."""
 
     def __init__(
-        self, study: SharedStudy, checkpointer: Checkpointer, total: int, before: Checkpoint | None
+        self, study: SharedStudy, checkpointer: Checkpointer, total: int, told: Iterable[int]
     ) -> None:
         self._study, self._checkpointer, self._total = study, checkpointer, total
-        # In order, as the keys of a dictionary.
-        self._told = dict.fromkeys(before.value("told", list[int]) if before else [])
+        self._told = dict.fromkeys(told)  # in order, as the keys of a dictionary
         self._best = math.nan
 
     def __call__(self) -> None:

@@ -370,7 +370,7 @@ def test_clocks_that_differ_lose_and_double_nothing() -> None:
         def known(self) -> dict[int, TrialResult]:
             return found
 
-    reporter = search.Reporter(Study(), Kept(), 3, None)  # type: ignore[arg-type]
+    reporter = search.Reporter(Study(), Kept(), 3, ())  # type: ignore[arg-type]
     found = {5: TrialResult(1, 0.5)}
     reporter()
     found = {7: TrialResult(1, 0.25), 5: TrialResult(1, 0.5), 6: TrialResult(1, 0.75)}

@@ -14,7 +14,7 @@ from condense import Checkpoint, Checkpointer, RunFolder, UserError
 from condense.runs.run_dir import Interrupted
 from nas import TrialResult, compare, search
 from nas.experiment import Experiment
-from tests.helpers.tiny_searches import in_an_empty_folder, run, summary  # noqa: F401
+from tests.helpers.tiny_searches import QUICK, in_an_empty_folder, run, summary  # noqa: F401
 
 
 def test_a_resumed_search_that_is_stopped_leaves_no_mixture(
@@ -132,5 +132,11 @@ def test_new_results_are_saved_once_even_if_a_signal_comes_between_them(
 
     study: Any = SimpleNamespace(known=lambda: dict.fromkeys((4, 5, 6), TrialResult(1, 0.5)))
     with pytest.raises(KeyboardInterrupt) if stopped else nullcontext():
-        search.Reporter(study, Kept(), 3, None)()
+        search.Reporter(study, Kept(), 3, ())()
     assert saved == [told]
+
+
+def test_the_progress_is_shown_before_the_first_result(capsys: pytest.CaptureFixture[str]) -> None:
+    loud = [flag for flag in QUICK if flag != "--quiet"]
+    search.run([*loud, "--space", "own_space:quick", "--proxy", "parameters", "--n-trials", "2"])
+    assert "searching:   0%|" in capsys.readouterr().err
