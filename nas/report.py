@@ -11,7 +11,7 @@ from condense.runs.plots import as_text, count_on, new_figure, save
 from condense.runs.report import indented, text_table
 from condense.runs.report import per_cent as shown_per_cent
 from nas.ranking import Correlation, correlation, order, rank, spearman, top_count
-from nas.table import GroundTruth, Row, Table
+from nas.table import TABLE, GroundTruth, Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,8 +62,8 @@ def correlation_of(summary: Mapping[str, Any], name: str) -> Correlation:
     return Correlation(summary[name], low, high, summary[f"{name}_n"])
 
 
-def lines(summary: Mapping[str, Any]) -> str:
-    """A summary as text."""
+def lines(summary: Mapping[str, Any], table: Table) -> str:
+    """A summary as text, with the reason of a failure from the table."""
     ranked, space = summary["n_complete"], summary["space_size"]
     reason = summary["retrained_reason"]
     after = f" (training failed: {reason})" if reason else _regret(summary)
@@ -90,7 +90,7 @@ def lines(summary: Mapping[str, Any]) -> str:
         f"{summary['seconds_proxy']:.0f} s{cached}, wall time {summary['seconds_wall']:.0f} s; "
         f"{summary['images']} images"
     )
-    return f"{first}\n{indented(text_table(rows))}\n{indented(last)}"
+    return "\n".join([first, *map(indented, [text_table(rows), *_failure(table), last])])
 
 
 def per_cent(accuracy: float | None) -> str:
@@ -112,6 +112,13 @@ def _not_ranked(summary: Mapping[str, Any]) -> str:
     names = {"pruned": "pruned", "failed": "failed", "n_remaining": "not trained"}
     counts = [f"{summary[key]} {name}" for key, name in names.items() if summary[key]]
     return f" ({', '.join(counts)})" if counts else ""
+
+
+def _failure(table: Table) -> list[str]:
+    """Why the first of the failed architectures failed, in a line; none if none has."""
+    reasons = [f"{row.architecture}: {row.reason}" for row in table.rows if row.status == "failed"]
+    others = f"; the other reasons are in {TABLE}" if len(reasons) > 1 else ""
+    return [f"failed: {reason}{others}" for reason in reasons[:1]]
 
 
 def plot_scatter(path: Path, table: Table, top_fraction: float, label: str) -> None:

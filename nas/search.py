@@ -291,7 +291,7 @@ def finish(
     if not summary["n_remaining"]:
         folder.remove_checkpoint()
         folder.remove_checkpoint(RETRAINING)
-    folder.say(report.lines(summary))
+    folder.say(report.lines(summary, table))
     kept = folder.config["settings"]["storage"]
     print(f"  browse the study: {dashboard_command(str(folder.path), kept)}{dashboard_missing()}")
     print(list_files(folder.path))

@@ -28,12 +28,15 @@ space = Space(["relu", "tanh"], build=build)
 """
 
 
-def test_a_network_of_ones_own_that_fails_is_left_out() -> None:
+def test_a_network_of_ones_own_that_fails_is_left_out_and_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     Path("own_networks.py").write_text(OWN)
     run("--space", "own_networks:space", "--proxy", "random", "--out", "run")
     rows = pandas.read_csv("run/architectures.csv")
     assert list(rows["status"]) == ["complete", "failed"]
     assert rows["reason"].iloc[1] == "KeyError: 'tanh'"
+    assert "\n  failed: tanh: KeyError: 'tanh'\n" in capsys.readouterr().out
 
 
 def test_what_is_no_network_is_named_with_the_space_and_the_architecture() -> None:
