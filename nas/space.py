@@ -280,11 +280,12 @@ def _require_own_name(file: Path) -> None:
 
 
 def _said(error: BaseException) -> str:
-    """The error's message and its source line."""
+    """The error's message and its source line, if it is the user's."""
     place = traceback.extract_tb(error.__traceback__)[-1]
     if isinstance(error, ImportError | AttributeError):
         return str(error)
-    where = "" if "importlib" in place.filename else f" ({place.filename}:{place.lineno})"
+    ours = "importlib" in place.filename or place.filename == __file__
+    where = "" if ours else f" ({place.filename}:{place.lineno})"
     return f"{type(error).__name__}: {error}{where}"
 
 

@@ -137,6 +137,7 @@ def test_a_module_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("nas.space:stratified_order", r"missing 1 required positional argument: 'factors'$"),
         ("a:b:c", "no space a:b:c: No module named 'a'"),
         (".:x", r"no space \.:x"),
         ("a\nb:x", "no space"),
