@@ -224,8 +224,8 @@ def held_out_table(rows: Sequence[Row]) -> str:
             groups.setdefault((row["dataset"], int(row["ipc"]), steps), []).append(row)
 
     def cell(found: list[Row], recipe: str) -> str:
-        values = " ".join(row["accuracies"] for row in found if row["recipe"] == recipe).split()
-        return spread([float(value) for value in values])
+        rows = [row for row in found if row["recipe"] == recipe]
+        return spread([value for row in rows for value in numbers(row["accuracies"])])
 
     return markdown_table(
         ["data set", "ipc", "steps", "images per class", *recipes],

@@ -34,11 +34,10 @@ import itertools
 import re
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from condense.cli.common import Settings
 from condense.cli.device import choose_device, set_determinism
-from condense.cli.help_texts import JOINED
 from condense.config.presets import preset_for
 from condense.config.serialization import rebuild
 from condense.errors import UserError, one_line
@@ -51,6 +50,9 @@ from condense.runs.io import (
 from condense.runs.paths import check_png, is_png, user_path
 from condense.runs.run_dir import CONFIG
 from condense.system.scripts import as_started
+
+if TYPE_CHECKING:
+    from tyro.constructors import ConstructorRegistry
 
 _WITH_RESUME = ("resume", "quiet", "no-quiet", "data-root", "cache", "no-cache")
 
@@ -110,7 +112,7 @@ def read_flags(
 
     _check_text(argv)
     default = tyro.MISSING_NONPROP if start is None else start
-    registry = JOINED if _helping(argv) else None
+    registry = _registry(argv)
 
     def parsed(arguments: Sequence[str]) -> FlagsT:
         return tyro.cli(
@@ -135,6 +137,15 @@ def read_flags(
 
 def _helping(argv: Sequence[str]) -> bool:
     return "-h" in argv or "--help" in argv
+
+
+def _registry(argv: Sequence[str]) -> ConstructorRegistry | None:
+    """How tyro is to read dataclasses, for the help alone."""
+    if not _helping(argv):
+        return None
+    from condense.cli.help_texts import JOINED
+
+    return JOINED
 
 
 def _check_text(argv: Sequence[str]) -> None:
